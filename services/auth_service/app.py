@@ -1,0 +1,34 @@
+"""The auth service's composition root."""
+
+from fastapi import FastAPI
+
+from auth_service.authority import Authority, prepare_keys
+from auth_service.login.endpoints import router as login
+from auth_service.operators.bootstrap import prepare_first_operator
+from auth_service.operators.endpoints import router as operators
+from auth_service.passwords.endpoints import router as passwords
+from auth_service.permissions.endpoints import router as permissions
+from auth_service.refresh.endpoints import router as refresh
+from auth_service.sessions.endpoints import router as sessions
+from auth_service.settings import from_environment
+from auth_service.signing_keys.endpoints import router as signing_keys
+from mis_http.composition import compose
+from mis_http.settings import ServiceSettings
+from mis_tenancy.settings import SettingsError
+
+
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """Return the service; without `settings` it is configured from the environment."""
+    settings = settings or from_environment()
+    if settings.auth_database_url is None:
+        raise SettingsError("MIS_AUTH_DATABASE_URL: is not set. Set it to the URL of the role mis_auth.")
+    app = compose(
+        settings,
+        service="auth",
+        title="Auth service",
+        routers=(login, operators, refresh, sessions, passwords, permissions, signing_keys),
+        roles={"auth": settings.auth_database_url},
+        on_start=(prepare_keys, prepare_first_operator),
+    )
+    app.state.authority = Authority(app.state.tenancy, app.state.auth)
+    return app

@@ -1,0 +1,29 @@
+"""Bodies of the sign-in route."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut
+from mis_http.schemas import RequestBody, Text
+
+EmailText = Annotated[Text, Field(min_length=1, max_length=254)]
+# Taken as it is: white space at either end is part of a password. The bound keeps a flood from the hash.
+PasswordText = Annotated[
+    str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1_024), Field(repr=False)
+]
+
+
+class LoginIn(RequestBody):
+    """Who signs in; `tenantSlug` serves where no header, host or parameter names the tenant."""
+
+    email: EmailText
+    password: PasswordText
+    tenant_slug: str | None = None
+
+
+class LoginOut(PairOut):
+    """A sign-in: its tokens, where, and who."""
+
+    tenant: TenantOut
+    user: PersonOut

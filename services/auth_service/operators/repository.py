@@ -1,0 +1,69 @@
+"""Every statement about operators; they belong to no tenant and are reached as the auth role."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mis_accounts.emails import Email
+from mis_models.platform import OperatorRow
+from mis_tenancy.identifiers import new_id
+
+# Any number will do, as long as nobody else locks on it.
+_LOCK: Final = 7_100_002
+
+
+async def lock(session: AsyncSession) -> None:
+    """Let no other process add operators until the transaction ends."""
+    await session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+async def find_by_email(session: AsyncSession, email_norm: str) -> OperatorRow | None:
+    """Return the operator of an address, or None."""
+    return await session.scalar(select(OperatorRow).where(OperatorRow.email_norm == email_norm))
+
+
+async def find_operator(session: AsyncSession, operator_id: UUID) -> tuple[str, str] | None:
+    """Return the operator's address and name, or None."""
+    columns = select(OperatorRow.email, OperatorRow.name).where(OperatorRow.id == operator_id)
+    row = (await session.execute(columns)).one_or_none()
+    return None if row is None else (row[0], row[1])
+
+
+async def add(
+    session: AsyncSession, email: Email, name: str, password_hash: str, now: datetime
+) -> OperatorRow:
+    """Insert an active operator."""
+    operator = OperatorRow(
+        id=new_id(),
+        email=email.address,
+        email_norm=email.norm,
+        name=name,
+        status="active",
+        password_hash=password_hash,
+        epoch=0,
+        created_at=now,
+    )
+    session.add(operator)
+    await session.flush()
+    return operator
+
+
+async def mark_signed_in(session: AsyncSession, operator: OperatorRow, new_hash: str | None) -> int | None:
+    """Note that the operator has signed in, and return their epoch.
+
+    Return None where they were disabled, or got another password, since their password was verified.
+    """
+    still_good = (
+        OperatorRow.id == operator.id,
+        OperatorRow.status == "active",
+        OperatorRow.password_hash == operator.password_hash,
+    )
+    values = {OperatorRow.last_login_at: func.statement_timestamp()} | (
+        {} if new_hash is None else {OperatorRow.password_hash: new_hash}
+    )
+    statement = update(OperatorRow).where(*still_good).values(values).returning(OperatorRow.epoch)
+    epoch: int | None = await session.scalar(statement.execution_options(synchronize_session=False))
+    return epoch

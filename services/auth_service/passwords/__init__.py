@@ -1,0 +1,1 @@
+"""A tenant's password policy, and changing one's own password."""

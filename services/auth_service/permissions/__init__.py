@@ -1,0 +1,1 @@
+"""What each role may do, to be read by people and programs."""

@@ -1,0 +1,1 @@
+"""Exchanging a refresh token for a fresh pair, once."""

@@ -1,0 +1,1 @@
+"""Sign-ins and what comes of them: access tokens, their list, their end."""

@@ -1,0 +1,1 @@
+"""Holding guessers back without holding anybody out."""

@@ -1,0 +1,87 @@
+"""Guessers wait ever longer, and nobody can make an account's own people wait with them.
+
+Failures count against the account and against the client's address. A network from which the account has
+signed in before has a counter of its own, which strangers cannot touch: so a flood from elsewhere locks
+nobody out at home. The counters live in Postgres, where no outage of Redis forgets them.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.errors import LoginThrottled
+from auth_service.throttling import repository
+
+FREE_FAILURES: Final = 9
+LONGEST_WAIT: Final = timedelta(minutes=15)
+ADDRESS_FAILURES: Final = 100
+ADDRESS_WINDOW: Final = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The counters that one attempt to sign in is held against, by their names in the table."""
+
+    account: str
+    device: str
+    address: str
+
+    @classmethod
+    def of(cls, realm: str, email_norm: str, network: str) -> "Attempt":
+        """Return the counters of an address in `realm` (a tenant, or the operators) from a network.
+
+        An account that does not exist has counters too, so that waiting tells nothing about it. Names are
+        digests, because the table is nobody's address book.
+        """
+        return cls(
+            account=f"account:{_digest(realm, email_norm)}",
+            device=f"device:{_digest(realm, email_norm, network)}",
+            address=f"address:{network}",
+        )
+
+
+async def require_free(session: AsyncSession, attempt: Attempt) -> bool:
+    """Return whether the account knows the client's network; raise LoginThrottled where it has to wait."""
+    waits = await repository.waits(session, (attempt.account, attempt.device, attempt.address))
+    is_known = attempt.device in waits
+    applied = (attempt.device,) if is_known else (attempt.account, attempt.address)
+    seconds = max(waits.get(counter, 0) for counter in applied)
+    if seconds > 0:
+        raise LoginThrottled(seconds)
+    return is_known
+
+
+async def count_failure(session: AsyncSession, attempt: Attempt, *, is_known: bool) -> None:
+    """Write a failed attempt down, and let the next one wait where there were too many."""
+    own = attempt.device if is_known else attempt.account
+    failures = await repository.count(session, own, repository.LAPSES_AFTER, is_fixed=False)
+    if failures > FREE_FAILURES:
+        await repository.block(session, own, wait_after(failures))
+    failures = await repository.count(session, attempt.address, ADDRESS_WINDOW, is_fixed=True)
+    if failures >= ADDRESS_FAILURES:
+        await repository.block(session, attempt.address, ADDRESS_WINDOW)
+    await repository.prune(session)
+
+
+async def forgive(session: AsyncSession, attempt: Attempt) -> None:
+    """Start counting anew after a good attempt, and know its network from now on.
+
+    Raise LoginThrottled where parallel failures have closed the counter meanwhile: guesses that are sent all
+    at once gain nothing over guesses in a row.
+    """
+    if not await require_free(session, attempt):
+        await repository.forget(session, attempt.account)
+    await repository.remember(session, attempt.device)
+
+
+def wait_after(failures: int) -> timedelta:
+    """Return the wait after so many failures in a row: 1 s from the tenth, doubling up to 15 minutes."""
+    beyond = failures - FREE_FAILURES - 1
+    return min(LONGEST_WAIT, timedelta(seconds=2 ** min(beyond, 16)))
+
+
+def _digest(*parts: str) -> str:
+    return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()

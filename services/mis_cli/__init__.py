@@ -1,0 +1,1 @@
+"""The `mis` command: it runs the whole suite on one machine and operates it anywhere."""

@@ -1,0 +1,61 @@
+"""What `mis run` tells once it serves: where, how to sign in, and three commands to try it with."""
+
+import json
+import shlex
+from collections.abc import Awaitable, Callable, Sequence
+
+import typer
+
+from mis_cli.launcher import RunningSuite
+from mis_cli.run_record import DemoTenant
+
+# Fills a running suite through its public API, showing its progress, and returns what can be signed in to.
+Seed = Callable[[RunningSuite], Awaitable[Sequence[DemoTenant]]]
+
+_TOKEN = "python3 -c 'import json, sys; print(json.load(sys.stdin)[\"token\"])'"  # noqa: S105 - a command.
+
+
+async def announce(suite: RunningSuite, seeds: Sequence[Seed]) -> None:
+    """Record the running suite, seed it, and print how to use it; the record first, for those who wait."""
+    suite.record.write()
+    provisions = suite.provisions
+    typer.echo(
+        f"\nServing at {suite.base_url} (its API: {suite.base_url}/docs; its log: {suite.record.path.parent}/mis.log). "
+        "Ctrl-C stops it.\n"
+    )
+    demo = [tenant for seed in seeds for tenant in await seed(suite)]
+    suite.record.write(demo)
+    typer.echo(f"  {'operator':<18}{provisions.operator_email}  {provisions.operator_password}")
+    for tenant in demo:
+        typer.echo(f"  {tenant.slug:<18}{tenant.email}  {tenant.password}  ({tenant.plan})")
+    typer.echo("\nTry it:\n")
+    for line in curl_lines(suite, demo):
+        typer.echo(f"  {line}")
+
+
+def curl_lines(suite: RunningSuite, demo: Sequence[DemoTenant]) -> list[str]:
+    """Return three lines for a shell: sign in, read what one may, be refused or answered without a token."""
+    api = f"{suite.base_url}/api/v1"
+    if demo:
+        first, other = demo[0], demo[-1]
+        users = f'curl -s "{api}/users?limit=3" -H "Authorization: Bearer $TOKEN"'
+        body = {"email": first.email, "password": first.password, "tenantSlug": first.slug}
+        return [
+            _sign_in(f"{api}/auth/login", body),
+            users,
+            f'{users} -H "X-Tenant-Slug: {other.slug}"',
+        ]
+    operator = {
+        "email": suite.provisions.operator_email,
+        "password": suite.provisions.operator_password,
+    }
+    return [
+        _sign_in(f"{api}/auth/operator/login", operator),
+        f'curl -s {api}/tenants -H "Authorization: Bearer $TOKEN"',
+        f"curl -s {api}/plans",
+    ]
+
+
+def _sign_in(url: str, body: dict[str, str]) -> str:
+    data = shlex.quote(json.dumps(body))
+    return f'TOKEN=$(curl -s {url} -H "Content-Type: application/json" -d {data} | {_TOKEN})'

@@ -1,0 +1,23 @@
+"""Brings a database to the newest revision, with the one chain that the whole suite shares."""
+
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from alembic import command
+from alembic.config import Config
+
+DATABASE_FILES: Final = Path(__file__).resolve().parents[2] / "infrastructure" / "database"
+ROLES_FILE: Final = DATABASE_FILES / "roles.sql"
+
+
+def upgrade(migration_url: str, revision: str = "head") -> None:
+    """Upgrade the database as the role of `migration_url`, which owns the tables.
+
+    Call it outside an event loop: the chain's environment runs one of its own.
+    """
+    config = Config(DATABASE_FILES / "alembic.ini")
+    driver_url = urlsplit(migration_url)._replace(scheme="postgresql+asyncpg").geturl()
+    # Alembic's configuration interpolates percent signs, which an encoded password contains.
+    config.set_main_option("sqlalchemy.url", driver_url.replace("%", "%%"))
+    command.upgrade(config, revision)

@@ -1,0 +1,69 @@
+"""What `mis` reads from the environment; for `run` whatever is left out is embedded or generated."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from mis_http.settings import (
+    CommaList,
+    DatabaseUrl,
+    EnvironmentSettings,
+    MasterKeysText,
+    PublicUrl,
+    RedisUrl,
+    StorageUrl,
+)
+
+
+class LauncherSettings(EnvironmentSettings):
+    """The settings of `mis run`."""
+
+    host: str = Field("127.0.0.1", description="Set it to the address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Set it to the port to listen on, 0 for any.")
+    data_dir: Path = Field(Path(".mis"), description="Set it to the directory that keeps all data.")
+    database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_app."
+    )
+    auth_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_auth."
+    )
+    platform_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_platform."
+    )
+    migration_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_owner."
+    )
+    redis_url: RedisUrl | None = Field(
+        None, repr=False, description="Set it to the redis:// URL of a server that evicts nothing."
+    )
+    storage_url: StorageUrl | None = Field(
+        None, description="Set it to file:///a/directory or s3://bucket/prefix."
+    )
+    spool_dir: Path | None = Field(
+        None, description="Set it to a directory on a disk that outlives the process."
+    )
+    public_url: PublicUrl | None = Field(
+        None, description="Set it to the URL under which clients reach the suite."
+    )
+    base_domains: CommaList | None = Field(
+        None, description="Set it to the domains, separated by commas, whose subdomains name tenants."
+    )
+    master_keys: MasterKeysText | None = Field(
+        None, repr=False, description="Set it to id:base64 of 32 random bytes."
+    )
+    operator_email: str = Field(
+        "operator@mis.local", description="Set it to the first operator's e-mail address."
+    )
+    operator_password: str | None = Field(
+        None, repr=False, description="Set it to the first operator's password."
+    )
+
+
+class MigrationSettings(EnvironmentSettings):
+    """The settings of `mis migrate`."""
+
+    migration_database_url: DatabaseUrl = Field(
+        repr=False,
+        description="Set it to the postgresql:// URL of the role mis_owner. "
+        "(`mis run` migrates its embedded database by itself.)",
+    )

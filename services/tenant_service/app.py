@@ -1,0 +1,30 @@
+"""The tenant service's composition root."""
+
+from fastapi import FastAPI
+
+from mis_accounts.passwords import Passwords
+from mis_http.composition import compose
+from mis_http.settings import ServiceSettings
+from mis_tenancy.routes import suite_policy
+from tenant_service.audit_logs.endpoints import router as audit_logs
+from tenant_service.configuration.endpoints import router as configuration
+from tenant_service.lifecycle.endpoints import router as lifecycle
+from tenant_service.plans.endpoints import router as plans
+from tenant_service.resolution.endpoints import router as resolution
+from tenant_service.settings import from_environment
+
+
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """Return the service; without `settings` it is configured from the environment."""
+    settings = settings or from_environment()
+    app = compose(
+        settings,
+        service="tenant",
+        title="Tenant service",
+        # A word that could be a slug must be routed before the slugs.
+        routers=(plans, resolution, lifecycle, configuration, audit_logs),
+        policy=suite_policy(),
+        roles={"platform": settings.platform_database_url},
+    )
+    app.state.passwords = Passwords()
+    return app

@@ -1,0 +1,1 @@
+"""A tenant's audit log, to be read."""

@@ -1,0 +1,27 @@
+"""Who may read what of a tenant's audit log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mis_http.pages import Page
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import AuditRow
+from tenant_service.audit_logs import repository
+from tenant_service.audit_logs.repository import AuditFilter
+from tenant_service.trail import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Rows of a log; without `with_changes` what was changed is not for this reader."""
+
+    rows: Sequence[AuditRow]
+    with_changes: bool
+
+
+async def read(session: TenantSession, asked: AuditFilter, page: Page, by: Caller) -> Reading:
+    """Return a page of the log, and one more row where there is more.
+
+    What was changed is the tenant's content, which operators reach only inside the tenant, with a reason.
+    """
+    return Reading(await repository.rows(session, asked, page), with_changes=not by.is_operator)

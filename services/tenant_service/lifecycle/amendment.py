@@ -1,0 +1,142 @@
+"""How a tenant's names, limits, features and settings change, by its members within bounds or by operators.
+
+Members may lower what the tenant has, never raise it; renaming the slug, which other systems know it by, is
+the operators'.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mis_tenancy.plans import PLANS, Feature, PlanName
+from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import ConfigurationRow, TenantRow
+from tenant_service.configuration import repository as configuration
+from tenant_service.errors import operators_only
+from tenant_service.lifecycle import repository
+from tenant_service.lifecycle.document import TenantDocument, features_of
+from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken
+from tenant_service.lifecycle.rules import (
+    LIMITS,
+    is_within,
+    judge_domain,
+    judge_features,
+    judge_limits,
+    judge_names,
+    patched,
+    wanted_features,
+)
+from tenant_service.trail import Caller
+
+_NAMES: Final = ("slug", "subdomain")
+_ONLY_LOWER: Final = "Members may only lower limits and switch features off. Ask an operator of the platform."
+
+Change = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Amendment:
+    """What is to change: `columns` of the tenant's row, features, and a merge patch of the settings."""
+
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[Feature, bool] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Amending:
+    """Changes the session's tenant on behalf of `caller`."""
+
+    def __init__(self, session: TenantSession, *, base_domains: Sequence[str], caller: Caller) -> None:
+        self._session = session
+        self._base_domains = base_domains
+        self._caller = caller
+
+    async def amend(self, wanted: Amendment, hold: Callable[[int], None]) -> TenantDocument:
+        """Change the tenant and return it; `hold` raises where the caller expected another version.
+
+        Raise PermissionDenied for what only operators may do, then what plan and names refuse.
+        """
+        row = await repository.lock_tenant(self._session)
+        hold(row.version)
+        overrides = await repository.feature_overrides(self._session)
+        profile = await repository.profile(self._session)
+        plan = PlanName(row.plan)
+        features = features_of(plan, overrides)
+        columns = {name: value for name, value in wanted.columns.items() if getattr(row, name) != value}
+        asked = wanted_features(wanted.features, wanted.settings)
+        switched = {feature: value for feature, value in asked.items() if features[feature] is not value}
+        settings = patched(profile.settings, wanted.settings)
+        self._judge(row, columns, switched)
+        changes: Change = {name: {"old": getattr(row, name), "new": value} for name, value in columns.items()}
+        if switched:
+            changes["features"] = {
+                feature.value: {"old": features[feature], "new": value} for feature, value in switched.items()
+            }
+        if settings != profile.settings:
+            changes["settings"] = {}
+        if changes:
+            now = datetime.now(UTC)
+            profile.settings = settings
+            await self._switch(plan, overrides, switched, now)
+            await self._write(row, columns, now)
+            self._leave_trail(row, changes)
+        return TenantDocument(row, settings, features | switched)
+
+    def _judge(self, row: TenantRow, columns: Change, switched: Mapping[Feature, bool]) -> None:
+        limits = {name: value for name, value in columns.items() if name in LIMITS}
+        if not self._caller.is_operator:
+            if "slug" in columns:
+                raise operators_only("Only an operator of the platform may change a tenant's slug.")
+            raised = any(not is_within(value, getattr(row, name)) for name, value in limits.items())
+            if raised or any(switched.values()):
+                raise operators_only(_ONLY_LOWER)
+        judge_names({name: columns[name] for name in _NAMES if name in columns})
+        judge_domain(columns.get("domain"), self._base_domains)
+        judge_limits(PlanName(row.plan), limits)
+        judge_features(PlanName(row.plan), switched)
+
+    async def _write(self, row: TenantRow, columns: Change, now: datetime) -> None:
+        if not columns.keys().isdisjoint(_NAMES):
+            await self._rename(row, columns, now)
+        if "domain" in columns:
+            # The proof was of the old domain.
+            row.domain_verified_at = None
+        for name, value in columns.items():
+            setattr(row, name, value)
+        row.version += 1
+        row.updated_at = now
+        await repository.flush_tenant(self._session)
+
+    async def _rename(self, row: TenantRow, columns: Change, now: datetime) -> None:
+        before = {getattr(row, name) for name in _NAMES}
+        after = {name: columns.get(name, getattr(row, name)) for name in _NAMES}
+        held = await repository.claim_names(self._session, after.values(), now)
+        if after["slug"] not in held:
+            raise SlugTaken
+        if after["subdomain"] not in held:
+            raise SubdomainTaken
+        await repository.release_names(self._session, before - set(after.values()), now)
+
+    async def _switch(
+        self,
+        plan: PlanName,
+        overrides: Sequence[ConfigurationRow],
+        switched: Mapping[Feature, bool],
+        now: datetime,
+    ) -> None:
+        """Write features as versions of their keys; what the plan says anyway needs no override."""
+        own = {row.config_key: row for row in overrides}
+        for feature, value in switched.items():
+            key = f"features.{feature.value}"
+            if key in own and value is (feature in PLANS[plan].features):
+                await configuration.drop(self._session, own[key], by=self._caller.id, now=now)
+            else:
+                await configuration.put(
+                    self._session, key, value, is_encrypted=False, by=self._caller.id, now=now
+                )
+
+    def _leave_trail(self, row: TenantRow, changes: Change) -> None:
+        self._caller.record(self._session, "tenant.updated", resource=f"tenants/{row.id}", changes=changes)
+        revoke(self._session, Kind.TENANT, tenant_id=row.id)

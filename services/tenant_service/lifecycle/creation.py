@@ -1,0 +1,178 @@
+"""How a tenant comes to be: one transaction with names, row, settings, seats, key, overrides and first owner.
+
+Everything is judged before the first statement, so a refusal has no effects and never held a connection.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from mis_accounts.emails import Email, parse_email
+from mis_accounts.members import add_member
+from mis_accounts.passwords import Passwords, require_policy
+from mis_models.accounts import CountersRow
+from mis_models.tenants import TenantProfileRow
+from mis_tenancy.encryption import Wrapping
+from mis_tenancy.plans import PLANS, Feature, PlanName
+from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.tables import TenantRow
+from mis_tenancy.tenant import Role, TenantStatus
+from tenant_service.configuration.repository import add_first
+from tenant_service.lifecycle import repository
+from tenant_service.lifecycle.document import TenantDocument
+from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken
+from tenant_service.lifecycle.rules import (
+    judge_domain,
+    judge_features,
+    judge_limits,
+    judge_names,
+    wanted_features,
+)
+from tenant_service.trail import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class NewOwner:
+    """The first owner; without a password only an invitation lets him in."""
+
+    email: str
+    name: str | None = None
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTenant:
+    """A tenant to be made; `limits` and `features` hold what differs from the plan on purpose."""
+
+    name: str
+    slug: str
+    subdomain: str
+    plan: PlanName
+    domain: str | None = None
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    features: Mapping[Feature, bool] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    owner: NewOwner | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    email: Email
+    name: str
+    password_hash: str | None
+
+
+class Creation:
+    """Makes the tenant whose id `session` is bound to already."""
+
+    def __init__(
+        self,
+        session: TenantSession,
+        *,
+        wrapping: Wrapping,
+        passwords: Passwords,
+        base_domains: Sequence[str],
+        caller: Caller,
+    ) -> None:
+        self._session = session
+        self._wrapping = wrapping
+        self._passwords = passwords
+        self._base_domains = base_domains
+        self._caller = caller
+
+    async def create(self, new: NewTenant) -> TenantDocument:
+        """Make the tenant; raise a NameTaken, or what the plan or the password policy refuses."""
+        features = self._judge(new)
+        owner = None if new.owner is None else await self._judge_owner(new, new.owner)
+        now = datetime.now(UTC)
+        await self._claim(new, now)
+        row = self._row(new, now)
+        self._session.add(row)
+        await repository.flush_tenant(self._session)
+        in_force = self._furnish(new, features, now)
+        if owner is not None:
+            await self._welcome(owner, now)
+        self._leave_trail(new)
+        return TenantDocument(row, new.settings, in_force)
+
+    def _judge(self, new: NewTenant) -> dict[Feature, bool]:
+        judge_names({"slug": new.slug, "subdomain": new.subdomain})
+        judge_domain(new.domain, self._base_domains)
+        judge_limits(new.plan, new.limits)
+        features = wanted_features(new.features, new.settings)
+        judge_features(new.plan, features)
+        return features
+
+    async def _judge_owner(self, new: NewTenant, owner: NewOwner) -> _Owner:
+        email = parse_email(owner.email, field="owner.email")
+        local = email.address.partition("@")[0]
+        name = owner.name or local
+        hashed = None
+        if owner.password is not None:
+            policy = PLANS[new.plan].configuration["security.password_policy"]
+            require_policy(owner.password, policy, (local, name, new.slug), field="owner.password")
+            hashed = await self._passwords.hash(owner.password)
+        return _Owner(email, name, hashed)
+
+    async def _claim(self, new: NewTenant, now: datetime) -> None:
+        held = await repository.claim_names(self._session, {new.slug, new.subdomain}, now)
+        if new.slug not in held:
+            raise SlugTaken
+        if new.subdomain not in held:
+            raise SubdomainTaken
+
+    def _row(self, new: NewTenant, now: datetime) -> TenantRow:
+        plan = PLANS[new.plan]
+        return TenantRow(
+            id=tenant_of(self._session),
+            name=new.name,
+            slug=new.slug,
+            subdomain=new.subdomain,
+            domain=new.domain,
+            plan=new.plan.value,
+            status=TenantStatus.ACTIVE.value,
+            status_since=now,
+            max_users=new.limits.get("max_users", plan.max_users),
+            max_storage=new.limits.get("max_storage", plan.max_storage),
+            epoch=0,
+            version=1,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _furnish(self, new: NewTenant, wanted: Mapping[Feature, bool], now: datetime) -> dict[Feature, bool]:
+        """Add what every tenant has, and its overrides; return the features in force."""
+        session, included = self._session, PLANS[new.plan].features
+        session.add(TenantProfileRow(settings=dict(new.settings)))
+        session.add(CountersRow(users=0, pending_invitations=0, storage_bytes=0))
+        session.add(self._wrapping.new_data_key(tenant_of(session), 1, now))
+        for feature, value in wanted.items():
+            # What the plan says anyway is no override: it would outlive a change of plan.
+            if value is not (feature in included):
+                add_first(session, f"features.{feature.value}", value, by=self._caller.id, now=now)
+        return {feature: wanted.get(feature, feature in included) for feature in Feature}
+
+    async def _welcome(self, owner: _Owner, now: datetime) -> None:
+        await self._session.flush()
+        await add_member(
+            self._session,
+            email=owner.email,
+            name=owner.name,
+            role=Role.OWNER,
+            now=now,
+            password_hash=owner.password_hash,
+            status="invited" if owner.password_hash is None else "active",
+        )
+
+    def _leave_trail(self, new: NewTenant) -> None:
+        session, tenant_id = self._session, tenant_of(self._session)
+        changes = {"slug": {"old": None, "new": new.slug}, "plan": {"old": None, "new": new.plan.value}}
+        resource = f"tenants/{tenant_id}"
+        self._caller.record(session, "tenant.created", resource=resource, changes=changes)
+        self._caller.record_on_platform(
+            session, "tenant.created", resource=resource, tenant_id=tenant_id, changes=changes
+        )
+        # Nobody knows the tenant yet, but processes may remember that its names are nobody's.
+        revoke(session, Kind.TENANT, tenant_id=tenant_id)

@@ -1,0 +1,1 @@
+"""The plans a tenant can be on, and what they cost."""

@@ -1,0 +1,64 @@
+"""The tenant that a path names, and who may name which.
+
+Members reach their own tenant and learn nothing of others; operators of the platform reach every tenant that
+still exists. An operator inside a tenant (act-as) is like a member of it.
+"""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from mis_tenancy.access import is_platform_operator
+from mis_tenancy.errors import TenantConflict, TenantMismatch, TenantNotFound
+from mis_tenancy.fastapi import Admitted, CurrentPrincipal, tenancy_of
+from mis_tenancy.slugs import parse_id, parse_slug
+from mis_tenancy.tenancy import Tenancy
+from mis_tenancy.tenant import Admission, Principal, Tenant, TenantStatus
+from tenant_service.errors import OPERATOR, operators_only
+
+
+async def target(
+    named: Annotated[str, Path(alias="id", description="The tenant's id or slug.", max_length=64)],
+    request: Request,
+    admitted: Admitted,
+    principal: CurrentPrincipal,
+) -> Tenant:
+    """Return the tenant the path names; raise TenantNotFound where the caller may not know of it."""
+    if is_platform_operator(principal):
+        return await _of_operator(tenancy_of(request), admitted, named)
+    own = admitted.tenant
+    if own is None or named.lower() not in (str(own.id), own.slug):
+        raise TenantNotFound
+    return own
+
+
+def operator_only(principal: CurrentPrincipal) -> Principal:
+    """Let operators of the platform through; raise PermissionDenied for everybody else."""
+    if not is_platform_operator(principal):
+        raise operators_only()
+    return principal
+
+
+# Read by the table of routes in the tests, like the permissions of `requires`.
+operator_only.permission = OPERATOR  # type: ignore[attr-defined]
+
+Target = Annotated[Tenant, Depends(target)]
+OperatorOnly = Annotated[Principal, Depends(operator_only)]
+
+
+async def _of_operator(tenancy: Tenancy, admitted: Admission, named: str) -> Tenant:
+    tenant_id, slug = parse_id(named), parse_slug(named)
+    found = None
+    if tenant_id is not None:
+        found = await tenancy.directory.by_id(tenant_id)
+    elif slug is not None:
+        found = await tenancy.directory.by_slug(slug)
+    if found is None or found.status is TenantStatus.PURGED:
+        raise TenantNotFound
+    # A hint beside the path is a second naming, and the two must agree like any others.
+    hints = await tenancy.resolver.settle(admitted.sources, found)
+    try:
+        tenancy.resolver.agree_with_principal(hints, found)
+    except TenantMismatch as error:
+        raise TenantConflict(sources=["path", *(source.kind.value for source in hints)]) from error
+    return found

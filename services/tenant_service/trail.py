@@ -1,0 +1,100 @@
+"""Who asks, and the trail that each change leaves in the tenant's audit log and in the platform's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mis_models.platform import PlatformAuditRow
+from mis_tenancy.access import is_platform_operator
+from mis_tenancy.audit_changes import record_change, without_personal_values
+from mis_tenancy.fastapi import Admitted, CurrentPrincipal
+from mis_tenancy.identifiers import new_id
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tenant import Principal
+
+_LONGEST_AGENT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A verified caller and where the request came from."""
+
+    principal: Principal
+    request_id: str
+    ip: str
+    user_agent: str | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> UUID:
+        """The id that logs name the caller by."""
+        return self.principal.id
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the platform's staff asks, as such and not inside a tenant."""
+        return is_platform_operator(self.principal)
+
+    def record(
+        self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add the change to the tenant's audit log, to commit with it."""
+        record_change(
+            session,
+            action=action,
+            actor=self.id,
+            actor_kind=self.principal.kind.value,
+            resource=resource,
+            changes=changes,
+            ip=self.ip,
+            user_agent=self.user_agent,
+            request_id=self.request_id,
+            sources=self.sources,
+        )
+
+    def record_on_platform(
+        self,
+        session: AsyncSession,
+        action: str,
+        *,
+        resource: str,
+        tenant_id: UUID | None = None,
+        reason: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add the change to the platform's audit log; the session's role must be the platform's."""
+        session.add(
+            PlatformAuditRow(
+                id=new_id(),
+                kind="change",
+                actor=self.id,
+                action=action,
+                resource=resource,
+                tenant_id=tenant_id,
+                outcome="success",
+                reason=reason,
+                ip=self.ip,
+                user_agent=self.user_agent,
+                request_id=self.request_id,
+                changes=None if changes is None else without_personal_values(changes),
+            )
+        )
+
+
+def calling(request: Request, admitted: Admitted, principal: CurrentPrincipal) -> Caller:
+    """Return the request's caller."""
+    agent = request.headers.get("user-agent")
+    return Caller(
+        principal=principal,
+        request_id=admitted.request_id,
+        ip=admitted.client_address,
+        user_agent=None if agent is None else agent[:_LONGEST_AGENT].replace("\x00", ""),
+        sources=tuple(source.kind.value for source in admitted.sources),
+    )
+
+
+Calling = Annotated[Caller, Depends(calling)]

@@ -1,0 +1,1 @@
+"""The user service: who belongs to a tenant."""

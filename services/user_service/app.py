@@ -1,0 +1,30 @@
+"""The user service's composition root."""
+
+from typing import Final
+
+from fastapi import FastAPI
+
+from mis_accounts.passwords import Passwords
+from mis_http.composition import compose
+from mis_http.limits import MIB
+from mis_http.settings import ServiceSettings
+from mis_tenancy.routes import suite_policy
+from user_service.imports.endpoints import router as imports
+from user_service.settings import from_environment
+from user_service.users.endpoints import router as users
+
+LARGEST_IMPORT: Final = 32 * MIB
+
+
+def create_app(settings: ServiceSettings | None = None) -> FastAPI:
+    """Return the service; without `settings` it is configured from the environment."""
+    app = compose(
+        settings or from_environment(),
+        service="user",
+        title="User service",
+        routers=(imports, users),
+        policy=suite_policy(),
+        body_limits={"/api/v1/users/import": LARGEST_IMPORT},
+    )
+    app.state.passwords = Passwords()
+    return app

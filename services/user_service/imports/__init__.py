@@ -1,0 +1,1 @@
+"""Bringing many users in at once from a file."""

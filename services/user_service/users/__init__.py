@@ -1,0 +1,1 @@
+"""Listing, finding, creating, changing and removing a tenant's users."""

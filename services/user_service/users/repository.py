@@ -1,0 +1,85 @@
+"""Every statement about users.
+
+A page of the list is the suite's hottest read, so it has two ways to the database: the statement door, which
+serves, and the ORM's session, beside which the benchmark measures it. Both run the same statement.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Row, Select, select
+from sqlalchemy.orm import defer
+
+from mis_accounts.search_terms import prefix_ranges
+from mis_http.pages import Page
+from mis_models.accounts import UserRow, UserTermRow
+from mis_tenancy.database import Database
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tenant import Role
+from user_service.users.filters import UserFilter
+
+_SHOWN: Final = (
+    UserRow.id,
+    UserRow.email,
+    UserRow.name,
+    UserRow.role,
+    UserRow.status,
+    UserRow.attributes,
+    UserRow.created_at,
+    UserRow.updated_at,
+    UserRow.last_login_at,
+)
+# The hash is read by who verifies it, and by nobody else.
+_WITHOUT_HASH: Final = defer(UserRow.password_hash, raiseload=True)
+
+
+@lru_cache(maxsize=512)
+def page_statement(wanted: UserFilter, page: Page) -> Select[Any]:
+    """Return the select of one page; it names no tenant, so one statement object serves them all."""
+    statement = select(*_SHOWN)
+    for first, beyond in prefix_ranges(wanted.query):
+        found = select(UserTermRow.user_id).where(UserTermRow.term >= first, UserTermRow.term < beyond)
+        statement = statement.where(UserRow.id.in_(found))
+    if wanted.role is not None:
+        statement = statement.where(UserRow.role == wanted.role.value)
+    if wanted.status is not None:
+        statement = statement.where(UserRow.status == wanted.status)
+    return page.apply(statement, UserRow.id)  # type: ignore[arg-type]  # the mapped column is the column
+
+
+async def page_through_door(
+    database: Database, tenant_id: UUID, wanted: UserFilter, page: Page
+) -> Sequence[Any]:
+    """Return the driver's records of a page, one more than it holds where there is more; JSON stays text."""
+    return await database.fetch(page_statement(wanted, page), tenant_id)
+
+
+async def page_through_session(session: TenantSession, wanted: UserFilter, page: Page) -> Sequence[Row[Any]]:
+    """Return the rows of a page, one more than it holds where there is more."""
+    rows: Sequence[Row[Any]] = (await session.execute(page_statement(wanted, page))).all()
+    return rows
+
+
+async def find(session: TenantSession, user_id: UUID) -> UserRow | None:
+    """Return the user, or None."""
+    return await session.scalar(select(UserRow).where(UserRow.id == user_id).options(_WITHOUT_HASH))
+
+
+async def lock(session: TenantSession, user_id: UUID) -> UserRow | None:
+    """Return the user as they are now, held against other writers until the transaction ends, or None."""
+    statement = select(UserRow).where(UserRow.id == user_id).options(_WITHOUT_HASH)
+    return await session.scalar(statement.with_for_update().execution_options(populate_existing=True))
+
+
+async def statuses_of_other_owners(session: TenantSession, user_id: UUID) -> Sequence[str]:
+    """Return the status of each owner but this one; under `lock_seats` that stays true to the end."""
+    others = select(UserRow.status).where(UserRow.role == Role.OWNER.value, UserRow.id != user_id)
+    return (await session.scalars(others)).all()
+
+
+async def delete(session: TenantSession, user: UserRow) -> None:
+    """Delete the user, and with them their terms, sessions and refresh tokens."""
+    await session.delete(user)
+    await session.flush()

@@ -1,0 +1,78 @@
+"""Bodies of the user routes."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from sqlalchemy import Row
+
+from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
+from mis_models.accounts import UserRow
+from mis_tenancy.tenant import Role
+from user_service.users.json_values import checked
+
+Status = Literal["active", "invited", "disabled"]
+Address = Annotated[Text, Field(min_length=3, max_length=254)]
+Name = Annotated[Text, Field(min_length=1, max_length=200)]
+Attributes = Annotated[
+    dict[str, Any], AfterValidator(checked), Field(description="Free JSON of at most 16 KiB.")
+]
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ValueError("may be left out, but not be null")
+    return value
+
+
+# A field of a PATCH: left out it stays as it is; null would be a value that the column cannot take.
+NotNull = BeforeValidator(_given)
+
+
+class UserCreate(RequestBody):
+    """A new user; without a password they set one by the forgotten-password mail."""
+
+    email: Address
+    name: Name
+    role: Role = Role.MEMBER
+    # Taken as it is: white space at either end is part of a password.
+    password: Annotated[str, StringConstraints(strip_whitespace=False)] | None = Field(None, repr=False)
+    attributes: Attributes = Field(default_factory=dict)
+
+
+class ProfileChange(RequestBody):
+    """What users may change about themselves; `attributes` replaces the object as a whole."""
+
+    name: Annotated[Name | None, NotNull] = None
+    attributes: Annotated[Attributes | None, NotNull] = None
+
+    def given(self) -> Mapping[str, Any]:
+        """Return the fields that were sent, by column."""
+        return self.model_dump(include=self.model_fields_set)
+
+
+class UserChange(ProfileChange):
+    """What may be changed about another user."""
+
+    role: Annotated[Role | None, NotNull] = None
+    status: Annotated[Literal["active", "disabled"] | None, NotNull] = None
+
+
+class UserOut(ResponseBody):
+    """A user."""
+
+    id: UUID
+    email: str
+    name: str
+    role: Role
+    status: Status
+    attributes: dict[str, Any]
+    created_at: Moment
+    updated_at: Moment
+    last_login_at: Moment | None
+
+    @classmethod
+    def of(cls, row: UserRow | Row[Any]) -> Self:
+        """Return the row as the API shows it."""
+        return cls.model_validate(row, from_attributes=True)

@@ -1,0 +1,137 @@
+"""The rules of a tenant's membership: who joins, changes and leaves, and what ends with that."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from mis_accounts.departures import end_sessions, raise_epoch
+from mis_accounts.emails import Email, parse_email
+from mis_accounts.members import add_member, renew_terms
+from mis_accounts.password_rules import require_policy
+from mis_accounts.passwords import Passwords
+from mis_accounts.seats import lock_seats, release_seats
+from mis_http.etags import Precondition
+from mis_http.pages import Page
+from mis_models.accounts import UserRow
+from mis_tenancy.database import Database
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tenant import Admission, Role, Tenant
+from user_service.audit import principal_of, record
+from user_service.users import repository
+from user_service.users.errors import UserNotFound
+from user_service.users.filters import UserFilter
+from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
+from user_service.users.schemas import UserCreate
+
+# Fields whose change touches rules about the whole membership, or ends tokens.
+_STANDING: Final = frozenset({"role", "status"})
+
+
+async def page_of_users(database: Database, tenant: Tenant, wanted: UserFilter, page: Page) -> Sequence[Any]:
+    """Return the records of a page of the tenant's users, through the door for the hottest reads."""
+    return await repository.page_through_door(database, tenant.id, wanted, page)
+
+
+class Users:
+    """The users of one tenant, as the caller `by` may see and change them."""
+
+    def __init__(self, session: TenantSession, tenant: Tenant, by: Admission, passwords: Passwords) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._by = by
+        self._principal = principal_of(by)
+        self._passwords = passwords
+
+    async def get(self, user_id: UUID) -> UserRow:
+        """Return the user; raise UserNotFound, also for one of another tenant."""
+        return _found(await repository.find(self._session, user_id))
+
+    async def create(self, body: UserCreate) -> UserRow:
+        """Add a user of at most the caller's own role; raise what the address, password or seats refuse."""
+        require_rank(self._principal, body.role)
+        email = parse_email(body.email)
+        hashed = None
+        if body.password is not None:
+            hashed = await self._hash(body.password, email, body.name)
+        user = await add_member(
+            self._session,
+            email=email,
+            name=body.name,
+            role=body.role,
+            password_hash=hashed,
+            attributes=body.attributes,
+            now=datetime.now(UTC),
+        )
+        changes = {field: {"old": None, "new": getattr(user, field)} for field in ("email", "name", "role")}
+        self._record("user.created", user, changes)
+        return user
+
+    async def change(self, user_id: UUID, fields: Mapping[str, Any], expected: Precondition) -> UserRow:
+        """Change a user of at most the caller's own role; disabling them ends what they have open."""
+        if _STANDING & fields.keys():
+            await lock_seats(self._session)
+        user = _found(await repository.lock(self._session, user_id))
+        if user_id != self._principal.id:
+            require_rank(self._principal, Role(user.role))
+        expected.hold(user.version)
+        changed = {name: value for name, value in fields.items() if getattr(user, name) != value}
+        if changed:
+            await self._allow(user, changed)
+            await self._apply(user, changed)
+        return user
+
+    async def remove(self, user_id: UUID, expected: Precondition) -> None:
+        """Delete a user of at most the caller's own role, and give the seat back."""
+        await lock_seats(self._session)
+        user = _found(await repository.lock(self._session, user_id))
+        require_rank(self._principal, Role(user.role))
+        expected.hold(user.version)
+        await self._keep_an_owner(user)
+        raise_epoch(self._session, user)
+        await repository.delete(self._session, user)
+        await release_seats(self._session)
+        self._record("user.deleted", user)
+
+    async def _hash(self, password: str, email: Email, name: str) -> str:
+        refuse_visiting_operator(self._principal, "set passwords")
+        context = (email.norm.partition("@")[0], name, self._tenant.slug)
+        require_policy(password, self._tenant.configuration["security.password_policy"], context)
+        return await self._passwords.hash(password)
+
+    async def _allow(self, user: UserRow, changed: Mapping[str, Any]) -> None:
+        if "role" in changed:
+            refuse_visiting_operator(self._principal, "change roles")
+            require_rank(self._principal, Role(changed["role"]))
+        if "role" in changed or changed.get("status") == "disabled":
+            await self._keep_an_owner(user)
+
+    async def _keep_an_owner(self, user: UserRow) -> None:
+        if user.role == Role.OWNER and user.status != "disabled":
+            others = await repository.statuses_of_other_owners(self._session, user.id)
+            require_other_owner(user.status, others)
+
+    async def _apply(self, user: UserRow, changed: Mapping[str, Any]) -> None:
+        now = datetime.now(UTC)
+        changes = {name: {"old": getattr(user, name), "new": value} for name, value in changed.items()}
+        for name, value in changed.items():
+            setattr(user, name, value)
+        user.version += 1
+        user.updated_at = now
+        disabled = changed.get("status") == "disabled"
+        if _STANDING & changed.keys():
+            raise_epoch(self._session, user)
+        if disabled:
+            await end_sessions(self._session, user.id, reason="user_disabled", now=now)
+        if "name" in changed:
+            await renew_terms(self._session, user)
+        self._record("user.disabled" if disabled else "user.updated", user, changes)
+
+    def _record(self, action: str, user: UserRow, changes: Mapping[str, Any] | None = None) -> None:
+        record(self._session, self._by, action, resource=f"user:{user.id}", changes=changes)
+
+
+def _found(user: UserRow | None) -> UserRow:
+    if user is None:
+        raise UserNotFound
+    return user

@@ -1,0 +1,44 @@
+"""Ends what a user has open: sign-ins by revoking their sessions, access tokens by raising their epoch."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import update
+
+from mis_models.accounts import SessionRow, UserRow
+from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.session import TenantSession, tenant_of
+
+
+async def end_sessions(
+    session: TenantSession,
+    user_id: UUID,
+    *,
+    reason: str,
+    now: datetime,
+    except_session: UUID | None = None,
+) -> list[UUID]:
+    """Revoke the user's live sessions, all or all but one, and return their ids.
+
+    From the commit on neither their refresh nor their access tokens are good, everywhere within a second.
+    """
+    live = [SessionRow.user_id == user_id, SessionRow.revoked_at.is_(None)]
+    if except_session is not None:
+        live.append(SessionRow.id != except_session)
+    ended = await session.scalars(
+        update(SessionRow)
+        .where(*live)
+        .values(revoked_at=now, revoked_reason=reason)
+        .returning(SessionRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    ids = list(ended)
+    for session_id in ids:
+        revoke(session, Kind.SESSION, session_id, tenant_id=tenant_of(session))
+    return ids
+
+
+def raise_epoch(session: TenantSession, user: UserRow) -> None:
+    """End every access token the user holds; a live session's refresh token still brings a new one."""
+    user.epoch += 1
+    revoke(session, Kind.USER, user.id, tenant_id=tenant_of(session), epoch=user.epoch)

@@ -1,0 +1,78 @@
+"""Seats: how many users a tenant may have, exact however many callers claim at once.
+
+The tenant's row in `tenant_counters` is both the count and the lock: whoever adds, removes or re-ranks users
+takes that row first and holds it to the end of the transaction, so rules about the whole membership (seats,
+the last owner) are judged on what is true and not on what was.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select, update
+
+from mis_models.accounts import CountersRow
+from mis_tenancy.errors import ProblemError
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import TenantRow
+
+
+class LimitExceeded(ProblemError):
+    """The tenant's limit leaves no room for what was asked."""
+
+    status = 409
+    code = "limit_exceeded"
+    detail = "The tenant's limit is used up. Remove something, or move to a larger plan."
+
+
+@dataclass(frozen=True, slots=True)
+class Seats:
+    """A tenant's seats; pending invitations hold some too. `limit` None is unlimited."""
+
+    limit: int | None
+    used: int
+
+    def fit(self, requested: int) -> int:
+        """Return how many of `requested` there is room for."""
+        return requested if self.limit is None else max(0, min(requested, self.limit - self.used))
+
+    def refusal(self, requested: int = 1) -> LimitExceeded:
+        """Return the error for a request that does not fit."""
+        return LimitExceeded(resource="users", limit=self.limit, used=self.used, requested=requested)
+
+
+async def claim_seats(session: TenantSession, count: int = 1) -> None:
+    """Take `count` seats of the session's tenant, or raise LimitExceeded and take none."""
+    taken = CountersRow.users + CountersRow.pending_invitations + count
+    claimed = await session.scalar(
+        update(CountersRow)
+        .where(
+            TenantRow.id == CountersRow.tenant_id,
+            or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users),
+        )
+        .values(users=CountersRow.users + count)
+        .returning(CountersRow.users)
+        .execution_options(synchronize_session=False)
+    )
+    if claimed is None:
+        raise (await _counted(session, lock=False)).refusal(count)
+
+
+async def release_seats(session: TenantSession, count: int = 1) -> None:
+    """Give `count` seats of the session's tenant back."""
+    await session.execute(
+        update(CountersRow)
+        .values(users=CountersRow.users - count)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def lock_seats(session: TenantSession) -> Seats:
+    """Return the tenant's seats, and let nobody else change its membership until the transaction ends."""
+    return await _counted(session, lock=True)
+
+
+async def _counted(session: TenantSession, *, lock: bool) -> Seats:
+    held = CountersRow.users + CountersRow.pending_invitations
+    statement = select(TenantRow.max_users, held).join(CountersRow, CountersRow.tenant_id == TenantRow.id)
+    if lock:
+        statement = statement.with_for_update(of=CountersRow)
+    return Seats(*(await session.execute(statement)).one())

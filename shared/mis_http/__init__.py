@@ -1,0 +1,1 @@
+"""What every service's HTTP edge shares: composition, idempotency, ETags, pages, limits, problems."""

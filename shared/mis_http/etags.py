@@ -1,0 +1,48 @@
+"""Optimistic concurrency (RFC 9110): a resource's version as its `ETag`, and `If-Match` on changes."""
+
+import re
+from typing import Annotated, Final
+
+from fastapi import Depends, Header
+
+from mis_tenancy.errors import ProblemError
+
+_LISTED: Final = re.compile(r'\s*(W/)?"([^"]*)"\s*(?:,|$)')
+
+
+class PreconditionFailed(ProblemError):
+    """The resource has changed since the caller read it."""
+
+    status = 412
+    code = "precondition_failed"
+    detail = (
+        "The resource has changed since you read it. Read it again and repeat the change on what it is now."
+    )
+
+
+def etag(version: int | str) -> str:
+    """Return the strong entity tag of a resource's version."""
+    return f'"{version}"'
+
+
+class Precondition:
+    """What the caller expects the resource to be; `hold` refuses when it is not."""
+
+    def __init__(self, if_match: str | None) -> None:
+        self._if_match = if_match
+
+    def hold(self, version: int | str) -> None:
+        """Raise PreconditionFailed unless the version is one the caller named, or none was named."""
+        if self._if_match is None or self._if_match.strip() == "*":
+            return
+        strong = {value for weak, value in _LISTED.findall(self._if_match) if not weak}
+        if str(version) not in strong:
+            raise PreconditionFailed
+
+
+async def precondition(if_match: Annotated[str | None, Header()] = None) -> Precondition:
+    """Read `If-Match`."""
+    return Precondition(if_match)
+
+
+IfMatch = Annotated[Precondition, Depends(precondition)]

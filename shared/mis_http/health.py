@@ -1,0 +1,49 @@
+"""Whether a process is alive, and whether it may be given traffic."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, Response
+
+from mis_tenancy.fastapi import tenancy_of
+
+log = structlog.get_logger(__name__)
+
+Check = Callable[[], Awaitable[None]]
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as the event loop turns."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", summary="May the process be given traffic?")
+async def readyz(request: Request) -> Response:
+    """Answer 200 `ready` or `degraded` (Redis away), or 503 naming the parts that fail."""
+    tenancy = tenancy_of(request)
+    checks: Mapping[str, Check] = request.app.state.readiness
+    parts = {name: await _verdict(name, check) for name, check in checks.items()}
+    if tenancy.redis is not None:
+        parts["redis"] = "ok" if tenancy.redis.available else "degraded"
+    failing = [name for name, verdict in parts.items() if verdict == "failing"]
+    status = "unready" if failing else "degraded" if "degraded" in parts.values() else "ready"
+    return JSONResponse({"status": status, "parts": parts}, status_code=503 if failing else 200)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """Return the process's metrics in Prometheus' text format."""
+    return Response(tenancy_of(request).metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+async def _verdict(name: str, check: Check) -> str:
+    try:
+        await check()
+    except Exception as error:
+        log.warning("readiness.failing", part=name, error=repr(error))
+        return "failing"
+    return "ok"

@@ -1,0 +1,138 @@
+"""Every failure that reaches FastAPI leaves as problem+json, never in the framework's own error shape."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from mis_tenancy.errors import (
+    BodyMalformed,
+    BodyTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    ProblemError,
+    RouteNotFound,
+    UnsupportedMediaType,
+    ValidationFailed,
+    problem_body,
+)
+from mis_tenancy.fastapi import tenancy_of
+
+log = structlog.get_logger(__name__)
+
+_BY_STATUS: dict[int, type[ProblemError]] = {
+    400: BodyMalformed,
+    404: RouteNotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+}
+
+
+class FieldProblem(BaseModel):
+    """One field that does not fit."""
+
+    field: str
+    code: str
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457); further members depend on `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    code: str
+    requestId: str  # the name on the wire
+    errors: list[FieldProblem] | None = None
+
+
+def problems(*refusals: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of an endpoint that may refuse so, for OpenAPI."""
+    listed: dict[int | str, dict[str, Any]] = {}
+    told: tuple[type[ProblemError], ...] = (*refusals, ValidationFailed)
+    for refusal in told:
+        entry = listed.setdefault(
+            refusal.status, {"model": Problem, "content": {"application/problem+json": {}}, "description": ""}
+        )
+        entry["description"] = ", ".join(filter(None, (entry["description"], f"`{refusal.code}`")))
+    return listed
+
+
+def problem_response(error: ProblemError, request: Request) -> Response:
+    """Return `error` as the answer to `request`."""
+    headers = {"cache-control": "no-store", **error.headers}
+    return Response(
+        problem_body(error, request.scope),
+        status_code=error.status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every refusal, validation error, unknown route and defect of `app` with problem+json."""
+    app.add_exception_handler(ProblemError, _refused)
+    app.add_exception_handler(RequestValidationError, _unfit)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _defect)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)  # noqa: S101  # Starlette hands over what was registered
+    return _counted(error, request)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # as above
+    if isinstance(error.__cause__, ProblemError):
+        # FastAPI wraps whatever is raised while it reads a body, a body past its limit too.
+        return _counted(error.__cause__, request)
+    kind = _BY_STATUS.get(error.status_code, InternalError)
+    return _counted(kind(headers=error.headers), request)
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    log.error("request.failed", exc_info=error)
+    return _counted(InternalError(), request)
+
+
+async def _unfit(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
+    return _counted(refusal_of(error.errors(), request), request)
+
+
+def _counted(error: ProblemError, request: Request) -> Response:
+    """Answer with `error` and count it, as the middleware counts its own refusals."""
+    tenancy_of(request).metrics.refused(error.code)
+    return problem_response(error, request)
+
+
+def refusal_of(errors: Sequence[Any], request: Request) -> ProblemError:
+    """Return what validation errors mean: a wrong content type, broken JSON, or fields that do not fit."""
+    in_body = any(error["loc"][:1] == ("body",) for error in errors)
+    if in_body and not _says_json(request) and request.headers.get("content-length", "0") != "0":
+        return UnsupportedMediaType()
+    if any(error["type"] == "json_invalid" for error in errors):
+        return BodyMalformed()
+    return ValidationFailed([field_problem(error) for error in errors])
+
+
+def field_problem(error: Any) -> dict[str, str]:
+    """Return pydantic's error as `{field, code, message}`, without the value that was sent."""
+    path = [str(part) for part in error["loc"]]
+    field = ".".join(path[1:] if len(path) > 1 and path[0] in ("body", "query", "path", "header") else path)
+    return {"field": field, "code": str(error["type"]), "message": str(error["msg"])}
+
+
+def _says_json(request: Request) -> bool:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))

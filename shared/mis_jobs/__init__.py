@@ -1,0 +1,1 @@
+"""Background work on Postgres: enqueued with its cause, claimed fairly between tenants, run under a lease."""

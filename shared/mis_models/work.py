@@ -1,0 +1,60 @@
+"""Work that outlives a request: jobs and the schedules that make them."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Integer, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mis_tenancy.tables import Base, one_of
+
+
+class JobRow(Base):
+    """One unit of background work, for one tenant or (`tenant_id` null) for the platform.
+
+    `lane` is the tenant's id, or the nil UUID for the platform: what a fair claim takes turns over. The
+    table stays on the coordinator under Citus and outside the tenant keys, because a fair claim locks
+    across tenants; its policy still shows a tenant only its own rows.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID | None]
+    lane: Mapped[UUID]
+    kind: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    dedupe_key: Mapped[str | None]
+    run_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+    last_error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        one_of("state", "queued", "running", "done", "dead"),
+        Index("ix_jobs_claim", "lane", "run_at", "id", postgresql_where=text("state = 'queued'")),
+        Index("ix_jobs_running", "lane", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_lease", "leased_until", postgresql_where=text("state = 'running'")),
+        Index(
+            "uq_jobs_dedupe_key",
+            "lane",
+            "kind",
+            "dedupe_key",
+            unique=True,
+            postgresql_where=text("dedupe_key is not null and state in ('queued', 'running')"),
+        ),
+    )
+
+
+class ScheduleRow(Base):
+    """When a recurring task last ran; its row lock makes one worker the runner, however many there are."""
+
+    __tablename__ = "schedules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_run_at: Mapped[datetime | None]

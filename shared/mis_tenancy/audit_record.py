@@ -1,0 +1,144 @@
+"""What one audit record says, and the line it is in a spool.
+
+A request is written twice, once when it is admitted and once when its outcome is known, so that a process
+that dies between the two still leaves who asked for what. A line is one JSON object with one of the members
+`admit`, `finish` and `note`; every text in it came from a client in the end, so it is capped and holds no
+control character.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from mis_tenancy.identifiers import new_id
+
+Kind = Literal["request", "security", "change"]
+
+UNKNOWN: Final = "unknown"
+# The longest an outcome's line can be. A spool keeps as much room for every open admission.
+OUTCOME_BYTES: Final = 384
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Who did what in a tenant, from where and with what outcome; the moment is the one in `id` (UUIDv7).
+
+    `action` of a request is "METHOD /route", `sources` are the kinds that named the tenant. `counted` says
+    that the request used up daily quota, `rejected` that the limiter turned it away. `outcome`, `status`,
+    `duration_us` and `feature`, the plan's feature that was used, stay empty until the outcome is known.
+    """
+
+    tenant_id: UUID
+    kind: Kind
+    action: str
+    id: UUID = field(default_factory=new_id)
+    actor: UUID | None = None
+    actor_kind: str | None = None
+    resource: str | None = None
+    outcome: str | None = None
+    status: int | None = None
+    duration_us: int | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+    sources: Sequence[str] = ()
+    counted: bool = False
+    rejected: bool = False
+    feature: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the admitted request `id` ended; `status` is empty where no answer was begun."""
+
+    id: UUID
+    status: int | None
+    outcome: str
+    duration_us: int
+    feature: str | None = None
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a spool; exactly one member is set."""
+
+    admit: AuditRecord | None = None
+    finish: Outcome | None = None
+    note: AuditRecord | None = None
+
+
+_CAPS: Final = {
+    "action": 256,
+    "resource": 512,
+    "outcome": 32,
+    "actor_kind": 32,
+    "ip": 64,
+    "user_agent": 256,
+    "request_id": 128,
+    "feature": 32,
+}
+_TEXTS = attrgetter(*_CAPS)
+_CAP_LIST: Final = tuple(_CAPS.values())
+_SOURCES_CAP: Final = 16
+_SOURCE_CAP: Final = 256
+
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Line)
+
+
+def admission_line(record: AuditRecord) -> bytes:
+    """Return the line of a request that was let in."""
+    return _ENCODER.encode(Line(admit=cleaned(record))) + b"\n"
+
+
+def note_line(record: AuditRecord) -> bytes:
+    """Return the line of a record that is complete as it stands."""
+    return _ENCODER.encode(Line(note=cleaned(record))) + b"\n"
+
+
+def outcome_line(outcome: Outcome) -> bytes:
+    """Return the line that completes an admission; it is never longer than OUTCOME_BYTES."""
+    text = _clean(outcome.outcome, _CAPS["outcome"])
+    if text != outcome.outcome:
+        outcome = replace(outcome, outcome=text)
+    return _ENCODER.encode(Line(finish=outcome)) + b"\n"
+
+
+def parse_line(raw: bytes) -> Line | None:
+    """Return the line `raw`, without its line feed, or None where a crash or the disk has damaged it."""
+    try:
+        return _DECODER.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def cleaned(record: AuditRecord) -> AuditRecord:
+    """Return `record` with every text capped and printable; the record itself where it already is."""
+    for text, cap in zip(_TEXTS(record), _CAP_LIST, strict=True):
+        if text is not None and (len(text) > cap or not text.isprintable()):
+            return _clean_copy(record)
+    sources = record.sources
+    if sources and (len(sources) > _SOURCES_CAP or len(joined := "".join(sources)) > _SOURCE_CAP):
+        return _clean_copy(record)
+    return record if not sources or joined.isprintable() else _clean_copy(record)
+
+
+def _clean_copy(record: AuditRecord) -> AuditRecord:
+    texts = zip(_CAPS.items(), _TEXTS(record), strict=True)
+    clean: dict[str, Any] = {name: text if text is None else _clean(text, cap) for (name, cap), text in texts}
+    each = _SOURCE_CAP // _SOURCES_CAP
+    sources = tuple(_clean(source, each) for source in record.sources[:_SOURCES_CAP])
+    return replace(record, sources=sources, **clean)
+
+
+def _clean(text: str, cap: int) -> str:
+    """Return at most `cap` characters of `text`; U+FFFD stands for what cannot be printed or encoded."""
+    text = text[:cap]
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _REPLACEMENT for character in text)

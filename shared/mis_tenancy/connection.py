@@ -1,0 +1,87 @@
+"""The wire: a driver connection on which no transaction begins without saying whose it is.
+
+`BEGIN` and `SET LOCAL app.tenant_id` leave in one message, so binding a tenant costs no round trip. It is `SET
+LOCAL`, never `set_config()` or a session-level SET: the former does not reach Citus workers and the latter leaks
+through a pool (docs/decisions/0001-two-doors.md).
+
+asyncpg sends its transaction's text through the public `execute`, which is what this class overrides. Were that to
+change, BEGIN would leave without a tenant and the policies would show no rows: it fails closed, and a test that
+counts round trips would say so.
+"""
+
+import re
+from enum import Enum
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+
+from mis_tenancy.errors import TenantUnbound
+
+_BEGIN: Final = re.compile(r"\s*BEGIN[A-Z ]*;?\s*")
+
+
+class Binding(Enum):
+    """What a transaction may be bound to other than a tenant."""
+
+    # The driver's own set-up statements, before the pool first hands the connection out.
+    SETUP = "setup"
+    # System work that belongs to no tenant: policies then show no tenant's rows.
+    NOBODY = "nobody"
+
+
+Bound = UUID | Binding
+
+
+def plain_uuid(tenant_id: UUID) -> UUID:
+    """Return `tenant_id` as exactly a UUID; a subclass could otherwise spell itself as SQL."""
+    return UUID(int=tenant_id.int)
+
+
+class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
+    """A connection that must be armed with a tenant before each transaction.
+
+    Arming is for one transaction: a second one on the same checkout cannot inherit a tenant. `tenant` is that of
+    the transaction armed or under way, which columns' defaults read.
+    """
+
+    armed: Bound | None = Binding.SETUP
+    tenant: UUID | None = None
+
+    def arm(self, bound: Bound | None) -> None:
+        """Bind the next transaction to `bound`; `None` forbids it."""
+        self.tenant = plain_uuid(bound) if isinstance(bound, UUID) else None
+        self.armed = self.tenant or bound
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Run `query`; where it begins a transaction, bind that in the same message.
+
+        Raise TenantUnbound, with nothing sent, when the connection is not armed.
+        """
+        if args or not _BEGIN.fullmatch(query):
+            return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
+        bound, self.armed = self.armed, None
+        if bound is None:
+            raise TenantUnbound
+        if bound is Binding.SETUP:
+            self.armed = bound
+        else:
+            query = f"{query.rstrip('; ')}; {set_local(bound)}"
+        try:
+            return await super().execute(query, timeout=timeout)  # type: ignore[no-any-return]
+        except BaseException:
+            # asyncpg believes in a transaction that may not exist, or exists without its tenant.
+            self.terminate()
+            raise
+
+    async def rebind(self, tenant_id: UUID) -> None:
+        """Turn the rest of a system transaction to another tenant; one round trip."""
+        tenant = plain_uuid(tenant_id)
+        await super().execute(set_local(tenant))
+        self.tenant = tenant
+
+
+def set_local(bound: Bound) -> str:
+    """Return the statement that binds a transaction; the value is a UUID's own digits, or empty."""
+    value = str(plain_uuid(bound)) if isinstance(bound, UUID) else ""
+    return f"SET LOCAL app.tenant_id = '{value}'"

@@ -1,0 +1,190 @@
+"""One role's way into the one Postgres: sessions, the statement door and system work, all bound or refused."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import Select, event, exc
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from mis_tenancy.connection import Binding, TenantConnection
+from mis_tenancy.door import StatementDoor
+from mis_tenancy.errors import IsolationError
+from mis_tenancy.pool import TenantPool
+from mis_tenancy.session import ON_NEWS, PlatformSession, TenantSession, bind_platform, bind_tenant
+from mis_tenancy.settings import SettingsError
+
+Part = TypeVar("Part")
+
+_TOO_STRONG = """
+select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
+       array(select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = 'public' and c.relkind in ('r', 'p')
+                and pg_has_role(r.oid, c.relowner, 'member')) as owns
+  from pg_roles r
+ where pg_has_role(current_user, r.oid, 'member') and (r.rolname = current_user or r.rolsuper or r.rolbypassrls)
+ order by r.rolname = current_user
+"""
+
+
+# `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the setting.
+_BINDS_BY_HAND = re.compile(
+    r"\bset_config\s*\(|^\s*(?:(?:set|reset)\b.*\bapp\.tenant_id|reset\s+all|discard\s+all)\b", re.I | re.S
+)
+
+
+class SystemTransaction:
+    """A driver-level transaction that starts as nobody's and can be turned to one tenant after another.
+
+    It serves the packages' own work (directory, feed, audit drain) and is never handed to an endpoint.
+    """
+
+    def __init__(self, connection: TenantConnection) -> None:
+        self._connection = connection
+
+    async def bind(self, tenant_id: UUID) -> None:
+        """Show and accept this tenant's rows from here on."""
+        await self._connection.rebind(tenant_id)
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        """Run one statement with bound parameters and return its records."""
+        return await self._connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
+
+
+class Database:
+    """The connections of one database role.
+
+    `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements. `on_news` is
+    called after each commit that carried revocations.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8, prepared: bool = True) -> None:
+        parsed = make_url(url).set(drivername="postgresql")
+        options: dict[str, Any] = {"server_settings": {"application_name": "mis"}, "timeout": 10}
+        if not prepared:
+            options |= {"statement_cache_size": 0}
+        self.engine = _engine(parsed, pool_size, options, prepared=prepared)
+        self._dsn = parsed.render_as_string(hide_password=False)
+        self._pool_size = pool_size
+        self._options = options
+        self._pool: TenantPool | None = None
+        self._door: StatementDoor | None = None
+        self.on_news: Callable[[], None] | None = None
+
+    @property
+    def role(self) -> str:
+        """The role this database is entered as."""
+        return self.engine.url.username or ""
+
+    async def start(self) -> None:
+        """Open the pool; raise SettingsError when the role could see past row-level security."""
+        self._pool = await TenantPool.open(self._dsn, self._pool_size, **self._options)
+        self._door = StatementDoor(self._pool)
+        try:
+            await self._refuse_strong_role()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            await self._pool.close()
+        await self.engine.dispose()
+
+    def session(self, tenant_id: UUID) -> TenantSession:
+        """Return a session bound to the tenant; it connects with its first statement."""
+        session = TenantSession(self.engine, expire_on_commit=False, info={ON_NEWS: self.on_news})
+        bind_tenant(session, tenant_id)
+        return session
+
+    @asynccontextmanager
+    async def transaction(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
+        """Yield a session bound to the tenant, commit at the end, roll back when the block raises."""
+        async with self.session(tenant_id) as session, session.begin():
+            yield session
+
+    @asynccontextmanager
+    async def platform_transaction(self) -> AsyncIterator[PlatformSession]:
+        """Yield a session that crosses tenants on purpose, as far as the role's policies let it; then commit."""
+        async with self.platform_session() as session, session.begin():
+            yield session
+
+    def platform_session(self) -> PlatformSession:
+        """Return a session bound to no tenant."""
+        session = PlatformSession(self.engine, expire_on_commit=False, info={ON_NEWS: self.on_news})
+        bind_platform(session)
+        return session
+
+    async def fetch(self, statement: Select[Any], tenant_id: UUID) -> list[asyncpg.Record]:
+        """Run a tenant's select through the statement door (see `StatementDoor.fetch`)."""
+        return await _started(self._door).fetch(statement, tenant_id)
+
+    @asynccontextmanager
+    async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:
+        """Yield a transaction that belongs to `tenant_id`, or to nobody until it is bound; commit at the end."""
+        async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
+            yield SystemTransaction(connection)
+
+    async def _refuse_strong_role(self) -> None:
+        async with self.system_transaction() as system:
+            for row in await system.fetch(_TOO_STRONG):
+                if row["superuser"] or row["bypasses"] or row["owns"]:
+                    raise SettingsError(
+                        f"The database role {self.role!r} can act as {row['role']!r}, which is superuser, has "
+                        "BYPASSRLS or owns tables, so row-level security would not hold it. Connect as mis_app, "
+                        "mis_auth or mis_platform (infrastructure/database/roles.sql)."
+                    )
+
+
+def _started(part: Part | None) -> Part:
+    if part is None:
+        raise RuntimeError("Database.start() has not been awaited.")
+    return part
+
+
+def _engine(url: URL, pool_size: int, options: dict[str, Any], *, prepared: bool) -> AsyncEngine:
+    arguments = options | {"connection_class": TenantConnection}
+    if not prepared:
+        arguments |= {"prepared_statement_cache_size": 0}
+    engine = create_async_engine(
+        url.set(drivername="postgresql+asyncpg"), pool_size=pool_size, max_overflow=0, connect_args=arguments
+    )
+    _guard(engine)
+    return engine
+
+
+def _guard(engine: AsyncEngine) -> None:
+    """Let no connection leave or enter the pool inside a transaction, nor be bound by hand; no round trips."""
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def refuse_binding(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        # A setting of the session would outlive its transaction and reach whoever has the connection next.
+        if _BINDS_BY_HAND.search(statement):
+            raise IsolationError(
+                "Only the doors bind a transaction to a tenant. Open a session for that tenant."
+            )
+
+    @event.listens_for(engine.sync_engine.pool, "checkout")
+    def leave(dbapi: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:
+        driver: TenantConnection = dbapi.driver_connection
+        if driver.is_closed():
+            raise exc.DisconnectionError
+        if driver.is_in_transaction():
+            driver.terminate()
+            raise exc.DisconnectionError
+        driver.arm(None)
+
+    @event.listens_for(engine.sync_engine.pool, "checkin")
+    def enter(dbapi: Any, record: ConnectionPoolEntry) -> None:
+        if dbapi is None:
+            return
+        driver: TenantConnection = dbapi.driver_connection
+        driver.arm(None)
+        if not driver.is_closed() and driver.is_in_transaction():
+            driver.terminate()

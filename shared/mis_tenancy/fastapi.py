@@ -1,0 +1,105 @@
+"""For FastAPI services: the admission, the permission and the session of a request as dependencies.
+
+Every dependency is a coroutine function, because FastAPI hands plain functions to a thread, which costs
+more than the rest of a request. The session's has function scope, so that its commit happens before the
+answer leaves: a commit that fails is then a failed request, not a success that never happened.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Depends, Request
+from fastapi.params import Depends as Dependency
+
+from mis_tenancy.access import Permission, is_platform_operator, require_feature, require_permission
+from mis_tenancy.database import Database
+from mis_tenancy.errors import AuthenticationRequired, TenantRequired
+from mis_tenancy.middleware import admission_of
+from mis_tenancy.plans import Feature
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tenant import Admission, Principal, Tenant
+
+if TYPE_CHECKING:
+    from mis_tenancy.tenancy import Tenancy
+
+
+def tenancy_of(request: Request) -> "Tenancy":
+    """Return the Tenancy the application was composed with."""
+    tenancy: Tenancy = request.app.state.tenancy
+    return tenancy
+
+
+async def admission(request: Request) -> Admission:
+    """Return what the middleware established about this request."""
+    return admission_of(request.scope)
+
+
+Admitted = Annotated[Admission, Depends(admission)]
+
+
+async def current_tenant(admitted: Admitted) -> Tenant:
+    """Return the request's tenant; raise TenantRequired where none is named."""
+    if admitted.tenant is None:
+        raise TenantRequired
+    return admitted.tenant
+
+
+async def current_principal(admitted: Admitted) -> Principal:
+    """Return the verified caller; raise AuthenticationRequired for an anonymous one."""
+    if admitted.principal is None:
+        raise AuthenticationRequired
+    return admitted.principal
+
+
+CurrentTenant = Annotated[Tenant, Depends(current_tenant)]
+CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
+
+
+async def serve(request: Request, database: Database, tenant: Tenant) -> AsyncIterator[TenantSession]:
+    """Yield a session of `database` bound to `tenant`; commit it, then hear the news it carried.
+
+    The session also stands on `request.state.session`, for what must commit together with the endpoint's
+    work.
+    """
+    async with database.transaction(tenant.id) as session:
+        request.state.session = session
+        yield session
+    await tenancy_of(request).settle(session)
+
+
+async def open_session(request: Request, tenant: CurrentTenant) -> AsyncIterator[TenantSession]:
+    """Yield a session bound to the request's tenant; commit before the answer, roll back on any exception."""
+    async for session in serve(request, tenancy_of(request).database, tenant):
+        yield session
+
+
+Session = Annotated[TenantSession, Depends(open_session, scope="function")]
+
+
+def requires(permission: Permission) -> Dependency:
+    """Return the dependency that lets principals with `permission` through, and operators."""
+
+    async def check(principal: CurrentPrincipal) -> Principal:
+        if not is_platform_operator(principal):
+            require_permission(principal, permission)
+        return principal
+
+    check.__name__ = f"requires_{permission.name.lower()}"
+    check.permission = permission  # type: ignore[attr-defined]  # read by the table of routes in the tests
+    return _depends(check)
+
+
+def requires_feature(feature: Feature) -> Dependency:
+    """Return the dependency that lets tenants with `feature` through."""
+
+    async def check(tenant: CurrentTenant) -> Tenant:
+        require_feature(tenant, feature)
+        return tenant
+
+    check.__name__ = f"requires_{feature.name.lower()}"
+    return _depends(check)
+
+
+def _depends(check: Callable[..., object]) -> Dependency:
+    dependency: Dependency = Depends(check)
+    return dependency

@@ -1,0 +1,180 @@
+"""The ORM door: a SQLAlchemy session that belongs to one tenant and cannot be talked out of it.
+
+Row-level security is what guarantees isolation. This session makes the right thing happen by itself (criteria on
+every ORM statement, `tenant_id` filled on flush) and refuses early, with a message, what the policies would
+refuse late or, in the few cases where no SQL is sent, could not see at all: foreign objects attached by hand and
+`merge(load=False)`.
+"""
+
+from functools import lru_cache
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Connection, event, inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import (
+    InstanceState,
+    ORMExecuteState,
+    Session,
+    SessionTransaction,
+    UOWTransaction,
+    with_loader_criteria,
+)
+from sqlalchemy.orm.util import LoaderCriteriaOption
+
+from mis_tenancy.connection import Binding, Bound, TenantConnection, plain_uuid
+from mis_tenancy.errors import IsolationError, TenantUnbound
+from mis_tenancy.tables import TenantScoped
+
+_BOUND = "mis.bound"
+NEWS = "mis.news"
+ON_NEWS = "mis.on_news"
+NEWS_TOLD = "mis.news_told"
+
+
+class _BoundSession(Session):
+    """The synchronous half, on which SQLAlchemy's events are heard."""
+
+    def merge(self, instance: Any, *, load: bool = True, **options: Any) -> Any:
+        """Refuse `load=False`, which copies a foreign object's state without asking the database."""
+        _refuse_unloaded(load)
+        return super().merge(instance, load=load, **options)
+
+    def merge_all(self, instances: Any, *, load: bool = True, **options: Any) -> Any:
+        """Refuse `load=False`, as `merge` does."""
+        _refuse_unloaded(load)
+        return super().merge_all(instances, load=load, **options)
+
+
+class TenantSession(AsyncSession):
+    """An AsyncSession bound to one tenant by `bind_tenant`; unbound it raises TenantUnbound, and sends nothing."""
+
+    sync_session_class = _BoundSession
+
+
+class PlatformSession(AsyncSession):
+    """An AsyncSession of the platform, bound to no tenant: the one door that crosses tenants on purpose.
+
+    Its role's policies name the few tables it may see whole; on all others it sees no rows.
+    """
+
+    sync_session_class = _BoundSession
+
+
+def bind_tenant(session: TenantSession, tenant_id: UUID) -> None:
+    """Bind `session` for its whole life; raise IsolationError if it is bound to another tenant already."""
+    tenant = plain_uuid(tenant_id)
+    if session.info.setdefault(_BOUND, tenant) != tenant:
+        raise IsolationError(
+            "A session serves one tenant for its whole life. Open another one for another tenant."
+        )
+
+
+def bind_platform(session: PlatformSession) -> None:
+    """Mark `session` as the platform's own."""
+    session.info[_BOUND] = Binding.NOBODY
+
+
+def tenant_of(session: AsyncSession) -> UUID:
+    """Return the tenant `session` is bound to; raise TenantUnbound where there is none."""
+    bound = _bound(session.sync_session)
+    if not isinstance(bound, UUID):
+        raise TenantUnbound
+    return bound
+
+
+def _bound(session: Session) -> Bound:
+    bound: Bound | None = session.info.get(_BOUND)
+    if bound is None:
+        raise TenantUnbound
+    return bound
+
+
+@lru_cache(maxsize=4096)
+def _criteria(tenant_id: UUID) -> LoaderCriteriaOption:
+    return with_loader_criteria(TenantScoped, lambda cls: cls.tenant_id == tenant_id, include_aliases=True)
+
+
+@event.listens_for(_BoundSession, "after_begin")
+def _arm(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+    if transaction.nested or connection.in_nested_transaction():
+        return
+    driver = cast(TenantConnection, connection.connection.driver_connection)
+    driver.arm(_bound(session))
+
+
+@event.listens_for(_BoundSession, "after_commit")
+def _spread_news(session: Session) -> None:
+    """Announce revocations once they are committed, never before: a savepoint's release is no commit."""
+    if session.in_nested_transaction():
+        return
+    if session.info.pop(NEWS, False) and (announce := session.info.get(ON_NEWS)) is not None:
+        session.info[NEWS_TOLD] = True
+        announce()
+
+
+@event.listens_for(_BoundSession, "after_rollback")
+def _drop_news(session: Session) -> None:
+    # What a savepoint takes back may have been announced before it, and a needless wake-up costs nothing.
+    if not session.in_nested_transaction():
+        session.info.pop(NEWS, None)
+
+
+@event.listens_for(_BoundSession, "do_orm_execute")
+def _narrow(state: ORMExecuteState) -> None:
+    bound = _bound(state.session)
+    if not isinstance(bound, UUID):
+        return
+    if not state.is_orm_statement and not state.execution_options.get("unscoped"):
+        raise IsolationError(
+            "A tenant's session takes ORM statements, which it narrows to the tenant by itself. Select the mapped "
+            "class instead of its table or text, or pass execution_options(unscoped=True) and say why."
+        )
+    if state.is_select or state.is_update or state.is_delete:
+        state.statement = state.statement.options(_criteria(bound))
+
+
+@event.listens_for(_BoundSession, "before_flush")
+def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:
+    bound = _bound(session)
+    if not isinstance(bound, UUID):
+        return
+    for row in (*session.new, *session.dirty, *session.deleted):
+        if isinstance(row, TenantScoped):
+            if not _owners(row):
+                row.tenant_id = bound
+            _refuse_foreign(row, bound)
+
+
+@event.listens_for(_BoundSession, "before_attach")
+def _guard_attach(session: Session, row: object) -> None:
+    bound = session.info.get(_BOUND)
+    if isinstance(bound, UUID) and isinstance(row, TenantScoped):
+        _refuse_foreign(row, bound)
+
+
+def _owners(row: TenantScoped) -> set[UUID]:
+    """Return the tenants the row names: none before a new row's flush, two when someone changed its `tenant_id`.
+
+    The identity counts too, because it is what `session.get()` finds the row by without asking the database.
+    """
+    state: InstanceState[Any] = inspect(row)
+    identity = dict(
+        zip((column.key for column in state.mapper.primary_key), state.identity or (), strict=False)
+    )
+    named = (state.dict.get("tenant_id"), identity.get("tenant_id"))
+    return {owner for owner in named if owner is not None}
+
+
+def _refuse_unloaded(load: bool) -> None:
+    if not load:
+        raise IsolationError(
+            "merge(load=False) sends no SQL, so nothing would check the tenant. Load instead."
+        )
+
+
+def _refuse_foreign(row: TenantScoped, bound: UUID) -> None:
+    if _owners(row) - {bound}:
+        raise IsolationError(
+            f"A {type(row).__name__} of another tenant was about to enter this tenant's session."
+        )

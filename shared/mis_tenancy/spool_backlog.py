@@ -1,0 +1,96 @@
+"""What a drain takes records from: the living end of a process's own spool, or the spool of a dead one."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Protocol
+
+from mis_tenancy.audit_record import AuditRecord
+from mis_tenancy.errors import AuditUnavailable
+from mis_tenancy.spool import Spool
+from mis_tenancy.spool_reader import SpoolReader
+
+# A segment that only open admissions hold is let be until so many newer ones lie behind it.
+_SEGMENTS_HELD: Final = 10
+
+
+class Backlog(Protocol):
+    """Where a drain takes its records from."""
+
+    reader: SpoolReader
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the last `take` left nothing to take."""
+        ...
+
+    def take(self, limit: int) -> list[AuditRecord]:
+        """Return the next whole records, about `limit` at most."""
+        ...
+
+    def settle(self) -> None:
+        """Forget what has been taken: it is in Postgres, or set aside."""
+
+
+class OwnBacklog:
+    """The living end of this process's own spool."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.reader = SpoolReader(spool.home)
+        self._spool = spool
+
+    def start(self) -> None:
+        """Read from the first segment on; the spool has just started and has its directory now."""
+        self.reader = SpoolReader(self._spool.home)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every line written so far has been read."""
+        return self.reader.at_end
+
+    def take(self, limit: int) -> list[AuditRecord]:
+        """Return the next whole records, and keep long requests from pinning old segments."""
+        # A full disk stops neither reading nor draining, which is what will free it.
+        with suppress(AuditUnavailable):
+            self._spool.settle()
+        records = self.reader.read(limit)
+        # Only at the end, and after late outcomes: an admission must not be carried past its unread outcome.
+        if self.reader.at_end:
+            with suppress(AuditUnavailable):
+                self._carry_over()
+        self._spool.rotate_if_due()
+        return records
+
+    def settle(self) -> None:
+        """Delete the segments that are done with."""
+        self._spool.discard(self.reader.leave_behind())
+
+    def _carry_over(self) -> None:
+        behind = self.reader.behind()
+        tight = self._spool.bytes * 2 > self._spool.limit_bytes
+        pinned = behind if tight else behind[:-_SEGMENTS_HELD]
+        self._spool.carry(self.reader.merge.open_in(pinned))
+
+
+class OrphanBacklog:
+    """The spool of a process that has died, lock already held: nothing will be added to it."""
+
+    def __init__(self, home: Path) -> None:
+        self.reader = SpoolReader(home)
+        self.is_empty = False
+        self._home = home
+
+    def take(self, limit: int) -> list[AuditRecord]:
+        """Return the next whole records; at the end those that never got an outcome, as `unknown`."""
+        records = self.reader.read(limit)
+        if self.reader.at_end:
+            records += self.reader.merge.give_up()
+            self.is_empty = True
+        return records
+
+    def settle(self) -> None:
+        """Delete the segments that are done with."""
+        done = self.reader.leave_behind()
+        if self.is_empty:
+            done.append(self.reader.position[0])
+        for segment in filter(None, done):
+            (self._home / segment).unlink(missing_ok=True)

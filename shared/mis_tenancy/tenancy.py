@@ -1,0 +1,132 @@
+"""Everything the middleware is made of, wired once: what an adopting service constructs, starts and stops.
+
+tenancy = Tenancy(TenancySettings(...))
+app = FastAPI(lifespan=..., middleware=[tenancy.middleware(RoutePolicy(...))])
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.middleware import Middleware
+
+from mis_tenancy.audit import Recorder, Spool
+from mis_tenancy.database import Database
+from mis_tenancy.directory import TenantDirectory
+from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.keyring import KeyRing
+from mis_tenancy.ledger import UsageLedger
+from mis_tenancy.metrics import Metrics
+from mis_tenancy.middleware import TenantMiddleware
+from mis_tenancy.published_keys import published_keys
+from mis_tenancy.quotas import Limiter
+from mis_tenancy.redis import Redis
+from mis_tenancy.resolution import Resolver
+from mis_tenancy.revocations import RevocationFeed
+from mis_tenancy.routes import RoutePolicy
+from mis_tenancy.session import NEWS_TOLD
+from mis_tenancy.settings import TenancySettings
+from mis_tenancy.tenant import Principal
+from mis_tenancy.tokens import TokenVerifier
+
+log = structlog.get_logger(__name__)
+
+
+class Tenancy:
+    """The collaborators of one process; construct it anywhere, start it on the event loop that serves.
+
+    `opaque` verifies bearers that are not JWTs (API keys), where the service has such.
+    """
+
+    def __init__(
+        self, settings: TenancySettings, *, opaque: Callable[[str], Awaitable[Principal]] | None = None
+    ) -> None:
+        self.settings = settings
+        self.database = Database(settings.database_url, pool_size=settings.pool_size)
+        self.redis = Redis(settings.redis_url, settings.redis_timeout) if settings.redis_url else None
+        self.feed = RevocationFeed(
+            self.database, self.redis, interval=settings.feed_interval, stale_after=settings.feed_stale_after
+        )
+        self.directory = TenantDirectory(self.database)
+        self.resolver = Resolver(self.directory, settings)
+        self.keys = KeyRing(self._published_keys)
+        self.verifier = TokenVerifier(
+            self.keys,
+            issuer=settings.issuer,
+            audience=settings.audience,
+            is_revoked=self.feed.is_revoked,
+            opaque=opaque,
+        )
+        spool = Spool(settings.spool_directory, settings.spool_limit_bytes, settings.service)
+        self.recorder = Recorder(spool, self.database)
+        self.ledger = UsageLedger(self.database, self.recorder)
+        self.limiter = Limiter(self.redis, self.ledger.counted_on, settings.expected_processes)
+        self.wrapping = Wrapping(settings.master_keys)
+        self.tenant_keys = TenantKeys(self.wrapping)
+        self.metrics = Metrics(settings.service, settings.metrics_tenants)
+        self.metrics.watch(
+            local_decisions=lambda: self.limiter.local_decisions,
+            audit_pending=lambda: self.recorder.pending,
+            feed_lag=lambda: self.feed.lag,
+        )
+        self.database.on_news = self.feed.announce
+        self.feed.on_tenant.append(self.directory.invalidate)
+        self.feed.on_signing_key.append(self.keys.refresh)
+
+    def middleware(
+        self, policy: RoutePolicy, routes: Callable[[], Iterable[str]] | None = None
+    ) -> Middleware:
+        """Return the middleware to compose an application with; `routes` are those of TenantMiddleware."""
+        return Middleware(
+            TenantMiddleware,
+            resolver=self.resolver,
+            directory=self.directory,
+            feed=self.feed,
+            verifier=self.verifier,
+            limiter=self.limiter,
+            recorder=self.recorder,
+            metrics=self.metrics,
+            policy=policy,
+            settings=self.settings,
+            routes=routes,
+        )
+
+    async def start(self) -> None:
+        """Connect, check the role, load revocations and keys; raise what keeps us from serving."""
+        await self.database.start()
+        if self.redis is not None:
+            await self.redis.start()
+        await self.feed.start()
+        await self.keys.refresh()
+        await self.recorder.start()
+
+    async def stop(self) -> None:
+        """Stop in the opposite order; what the spool still holds is left to a successor."""
+        await self.recorder.stop()
+        await self.feed.stop()
+        if self.redis is not None:
+            await self.redis.stop()
+        await self.database.stop()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Start, and stop whatever happens in between."""
+        try:
+            await self.start()
+            yield
+        finally:
+            await self.stop()
+
+    async def settle(self, session: AsyncSession) -> None:
+        """After a commit with news, hear it here before the answer leaves: callers read their writes."""
+        if session.info.pop(NEWS_TOLD, False):
+            try:
+                await self.feed.poll()
+            except Exception as error:
+                # The change is committed and the feed will hear of it by itself; the answer stands.
+                log.warning("revocations.settle_failed", error=repr(error))
+
+    async def _published_keys(self) -> dict[str, Any]:
+        return await published_keys(self.database)

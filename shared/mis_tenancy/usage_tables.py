@@ -1,0 +1,115 @@
+"""The usage ledger: what each tenant's requests add up to, by hour, day, route and user.
+
+The drain adds to every table in the transaction that inserts the audit rows, so none of them lags or has to be
+recomputed when a record arrives late. Columns of counts by name (`latency`, `statuses`, …) are JSON objects: a
+whole day is one row, and rows merge by adding.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, Integer, PrimaryKeyConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mis_tenancy.tables import Base, TenantScoped
+
+Counts = dict[str, int]
+
+
+def _counts(comment: str) -> Mapped[Counts]:
+    return mapped_column(JSONB, server_default=text("'{}'"), comment=comment)
+
+
+class UsageCounts:
+    """Counts of requests: `errors` 5xx, `client_errors` 4xx, `rejected` by the limiter."""
+
+    requests: Mapped[int] = mapped_column(server_default=text("0"))
+    errors: Mapped[int] = mapped_column(server_default=text("0"))
+    client_errors: Mapped[int] = mapped_column(server_default=text("0"))
+    rejected: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class UsageTotals(UsageCounts):
+    """All that is counted of a tenant's requests of some time."""
+
+    counted: Mapped[int] = mapped_column(
+        server_default=text("0"), comment="requests that used up daily quota"
+    )
+    latency: Mapped[Counts] = _counts("by bucket of mis_tenancy.latency")
+    statuses: Mapped[Counts] = _counts("by HTTP status")
+    features: Mapped[Counts] = _counts("by feature of the plan")
+
+
+class UsageHourRow(UsageTotals, TenantScoped, Base):
+    """A tenant's requests of one UTC hour; the limiter's count is re-seeded from here."""
+
+    __tablename__ = "usage_hours"
+
+    hour: Mapped[datetime]
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "hour"),)
+
+
+class UsageDayRow(UsageTotals, TenantScoped, Base):
+    """A tenant's requests of one UTC day, by its midnight."""
+
+    __tablename__ = "usage_days"
+
+    day: Mapped[datetime]
+    hours: Mapped[Counts] = _counts("by hour of the day")
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "day"),)
+
+
+class UsageRouteDayRow(UsageCounts, TenantScoped, Base):
+    """A day's requests of one route, "METHOD /template"."""
+
+    __tablename__ = "usage_route_days"
+
+    day: Mapped[datetime]
+    route: Mapped[str]
+    latency: Mapped[Counts] = _counts("by bucket of mis_tenancy.latency")
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "day", "route"),)
+
+
+class UsageUserDayRow(UsageCounts, TenantScoped, Base):
+    """A day's requests of one user, key or operator inside the tenant; names of people stay out."""
+
+    __tablename__ = "usage_user_days"
+
+    day: Mapped[datetime]
+    actor: Mapped[UUID]
+    actor_kind: Mapped[str]
+    hours: Mapped[int] = mapped_column(
+        Integer, server_default=text("0"), comment="bit n: a request in the hour n of the day"
+    )
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "day", "actor"),)
+
+
+class UsageMemberRow(TenantScoped, Base):
+    """The last hour in which a user asked anything: who is active since then is one range of an index."""
+
+    __tablename__ = "usage_members"
+
+    user_id: Mapped[UUID]
+    last_hour: Mapped[datetime]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "user_id"),
+        Index("ix_usage_members_last_hour", "tenant_id", "last_hour"),
+    )
+
+
+class UsageLevelRow(TenantScoped, Base):
+    """What a tenant held at the end of an hour; an hour in which nothing changed has no row."""
+
+    __tablename__ = "usage_levels"
+
+    hour: Mapped[datetime]
+    users: Mapped[int]
+    storage_bytes: Mapped[int]
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "hour"),)

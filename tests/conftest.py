@@ -1,0 +1,29 @@
+"""The run's embedded servers, and one real suite (three services behind the gateway) per worker."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests import servers
+try:
+    from tests.suite import Suite, running_suite
+except ImportError:  # TEMPORARY while the services land
+    Suite = object  # type: ignore
+    running_suite = None  # type: ignore
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    servers.register(config)
+
+
+@pytest.fixture(scope="session")
+def test_servers(pytestconfig: pytest.Config) -> servers.TestServers:
+    return servers.running_servers(pytestconfig)
+
+
+@pytest.fixture(scope="session")
+async def suite(
+    test_servers: servers.TestServers, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Suite]:
+    async with running_suite(test_servers, tmp_path_factory.mktemp("suite")) as suite:
+        yield suite

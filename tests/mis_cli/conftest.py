@@ -1,0 +1,27 @@
+"""Directories for servers of these tests' own."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import remove_server_directory
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that every user may enter, unlike pytest's own; short enough for a socket."""
+    directory = Path(tempfile.mkdtemp(prefix="mis-cli-"))
+    directory.chmod(0o711)
+    yield directory
+    remove_server_directory(directory)
+
+
+@pytest.fixture
+def closed_place() -> Iterator[Path]:
+    """A directory that only its owner may enter, as root's home is."""
+    directory = Path(tempfile.mkdtemp(prefix="mis-cli-"))
+    directory.chmod(0o700)
+    yield directory
+    remove_server_directory(directory)

@@ -1,0 +1,82 @@
+"""What tests of the tenant service ask for again and again."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from tests.suite import PASSWORD, Suite, TenantHandle
+
+TENANTS = "/api/v1/tenants"
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the problem document; the answer must be that refusal."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["code"] == code, document
+    return document
+
+
+def fine(answer: httpx.Response, status: int = 200) -> Any:
+    """Return the answer's body; the answer must be a success."""
+    assert answer.status_code == status, answer.text
+    return answer.json() if answer.content else None
+
+
+def fields(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a 422 names, as fields and codes."""
+    return [(error["field"], error["code"]) for error in document["errors"]]
+
+
+def new_slug(prefix: str = "n") -> str:
+    """Return a slug that no other test uses."""
+    return f"{prefix}-{secrets.token_hex(6)}"
+
+
+async def create(suite: Suite, **body: Any) -> httpx.Response:
+    """Ask, as the operator, for a tenant of `body` over a name and a slug of its own."""
+    asked = {"name": "Test", "slug": new_slug()} | body
+    return await suite.client.post(f"{TENANTS}/create", json=asked, headers=suite.operator)
+
+
+async def patch(suite: Suite, tenant: TenantHandle, headers: dict[str, str], **body: Any) -> httpx.Response:
+    """Ask for a change of the tenant."""
+    return await suite.client.patch(f"{TENANTS}/{tenant.id}", json=body, headers=headers)
+
+
+async def act_as(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
+    """Return the headers of the operator acting inside the tenant."""
+    body = {"tenantId": str(tenant.id), "reason": "A test needs it."}
+    answer = await suite.client.post("/api/v1/auth/act-as", json=body, headers=suite.operator)
+    return {"Authorization": f"Bearer {fine(answer)['token']}"}
+
+
+async def audit_rows(suite: Suite, tenant_id: UUID, kind: str = "change") -> list[dict[str, Any]]:
+    """Return the tenant's audit rows of a kind, newest first, as its operator-made owner would see them."""
+    answer = await suite.client.get(
+        f"{TENANTS}/{tenant_id}/audit-logs", params={"kind": kind, "limit": 200}, headers=suite.operator
+    )
+    rows: list[dict[str, Any]] = fine(answer)
+    return rows
+
+
+async def eventually(
+    ask: Callable[[], Awaitable[httpx.Response]], is_so: Callable[[httpx.Response], bool]
+) -> httpx.Response:
+    """Ask until the answer is so; the promise is that it takes less than a second."""
+    async with asyncio.timeout(1.0):
+        while True:
+            answer = await ask()
+            if is_so(answer):
+                return answer
+            await asyncio.sleep(0.02)
+
+
+def an_owner(**more: Any) -> dict[str, Any]:
+    """Return an owner with a good password."""
+    return {"email": "owner@acme.example", "password": PASSWORD} | more

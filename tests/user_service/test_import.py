@@ -1,0 +1,217 @@
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.suite import Suite, TenantHandle
+from tests.user_service.requests import USERS, changes_audited, code, counted, create, listed
+
+IMPORT = f"{USERS}/import"
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+
+
+async def send(
+    suite: Suite, tenant: TenantHandle, body: str | bytes, kind: str = CSV, **headers: str
+) -> httpx.Response:
+    return await suite.client.post(
+        IMPORT, content=body, headers=tenant.auth | {"Content-Type": kind} | headers
+    )
+
+
+def problems(document: dict[str, Any]) -> dict[int, str]:
+    return {row["row"]: row["problem"]["code"] for row in document["rows"] if not row["ok"]}
+
+
+async def test_good_rows_come_in_beside_bad_ones(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    await create(suite, tenant, "there@example.com")
+    rows = [
+        "email,name,role",
+        "ada@example.com,Ada Lovelace,admin",
+        "nobody,No Address,",
+        "bob@example.com,,member",
+        'zoe@example.com,"Zoë ""Z"" Müller,\nthe second",',
+        "THERE@example.com,Taken,",
+        "Ada@Example.com,Twice,",
+        "eve@example.com,Eve,emperor",
+        "too@example.com,Many,member,cells",
+        "nul@example.com,N\x00ul,",
+        "",
+        "last@example.com,Last,viewer",
+    ]
+    answer = await send(suite, tenant, "\r\n".join(rows))
+    assert answer.status_code == 200
+    document = answer.json()
+    assert (document["total"], document["created"], document["failed"]) == (10, 3, 7)
+    assert [row["row"] for row in document["rows"]] == list(range(1, 11))
+    assert problems(document) == {
+        2: "validation_failed",
+        3: "validation_failed",
+        5: "email_taken",
+        6: "email_taken",
+        7: "validation_failed",
+        8: "row_malformed",
+        9: "validation_failed",
+    }
+    assert document["rows"][1]["problem"]["errors"][0]["field"] == "email"
+    made = {row["row"]: row["id"] for row in document["rows"] if row["ok"]}
+    zoe = await suite.client.get(f"{USERS}/{made[4]}", headers=tenant.auth)
+    assert zoe.json()["name"] == 'Zoë "Z" Müller,\nthe second'
+    assert await listed(suite, tenant, q="muller") == ["zoe@example.com"]
+    assert await listed(suite, tenant, role="viewer") == ["last@example.com"]
+    assert await counted(suite, tenant) == (5, 5)
+
+
+async def test_ndjson_carries_attributes_and_answers_line_by_line(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    lines = [
+        json.dumps(
+            {"email": "ada@example.com", "name": "Ada", "role": "viewer", "attributes": {"n": [1, "ü"]}}
+        ),
+        "{broken",
+        "[]",
+        "",
+        json.dumps({"email": "bob@example.com", "name": "Bob", "tenantId": "x"}),
+        "[" * 100_000,
+    ]
+    answer = await send(suite, tenant, "\n".join(lines), NDJSON, Accept=NDJSON)
+    assert answer.headers["content-type"] == NDJSON
+    rows = [json.loads(line) for line in answer.text.splitlines()]
+    assert [row["ok"] for row in rows] == [True, False, False, False, False]
+    assert [row["problem"]["code"] for row in rows[1:]] == [
+        "row_malformed",
+        "row_malformed",
+        "validation_failed",
+        "row_malformed",
+    ]
+    user = await suite.client.get(f"{USERS}/{rows[0]['id']}", headers=tenant.auth)
+    assert user.json()["attributes"] == {"n": [1, "ü"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "body"),
+    [
+        ("users.csv", "text/csv", "email,name\na@example.com,A\n"),
+        ("USERS.CSV", "application/vnd.ms-excel", "\ufeffEmail, Name\r\na@example.com,A\r\n"),
+        ("users.jsonl", "application/octet-stream", '{"email": "a@example.com", "name": "A"}\n'),
+    ],
+)
+async def test_the_file_may_be_a_part_of_a_form(
+    suite: Suite, name: str, content_type: str, body: str
+) -> None:
+    tenant = await suite.tenant()
+    files = {"file": (name, body.encode(), content_type)}
+    answer = await suite.client.post(IMPORT, files=files, headers=tenant.auth)
+    assert answer.json()["created"] == 1, answer.text
+
+
+async def test_an_import_takes_exactly_the_seats_there_are(suite: Suite) -> None:
+    tenant = await suite.tenant("custom", maxUsers=301)
+    lines = [f"u{number}@example.com,User {number}" for number in range(400)]
+    answer = await send(suite, tenant, "\n".join(["email,name", *lines]))
+    document = answer.json()
+    assert (document["created"], document["failed"]) == (300, 100)
+    assert problems(document) == dict.fromkeys(range(301, 401), "limit_exceeded")
+    refused = document["rows"][-1]["problem"]
+    assert (refused["limit"], refused["used"], refused["requested"]) == (301, 301, 1)
+    assert await counted(suite, tenant) == (301, 301)
+
+
+async def test_parallel_imports_and_creates_share_the_seats_exactly(suite: Suite) -> None:
+    """Catalogue 99."""
+    tenant = await suite.tenant("custom", maxUsers=50)
+
+    async def bring(part: int) -> int:
+        lines = [f"p{part}-{number}@example.com,User" for number in range(20)]
+        created: int = (await send(suite, tenant, "\n".join(["email,name", *lines]))).json()["created"]
+        return created
+
+    async def one(number: int) -> int:
+        body = {"email": f"single{number}@example.com", "name": "Ada"}
+        answer = await suite.client.post(USERS, json=body, headers=tenant.auth)
+        return int(answer.status_code == 201)
+
+    made = await asyncio.gather(*(bring(part) for part in range(4)), *(one(number) for number in range(20)))
+    assert sum(made) == 49
+    assert await counted(suite, tenant) == (50, 50)
+
+
+async def test_parallel_imports_of_the_same_file_make_each_user_once(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    lines = [f"u{number}@example.com,User" for number in range(100)]
+    files = ["\n".join(["email,name", *order]) for order in (lines, lines[::-1], lines)]
+    answers = await asyncio.gather(*(send(suite, tenant, body) for body in files))
+    assert sum(answer.json()["created"] for answer in answers) == 100
+    assert await counted(suite, tenant) == (101, 101)
+
+
+async def test_nobody_imports_a_role_above_their_own(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    admin, member = await suite.user(tenant, "admin"), await suite.user(tenant, "member")
+    body, headers = "email,name,role\na@example.com,A,owner\nb@example.com,B,admin\n", {"Content-Type": CSV}
+    answer = await suite.client.post(IMPORT, content=body, headers=admin.auth | headers)
+    assert problems(answer.json()) == {1: "permission_denied"}
+    refused = await suite.client.post(IMPORT, content=body, headers=member.auth | headers)
+    assert code(refused) == (403, "permission_denied")
+
+
+async def test_an_address_of_another_tenant_is_free_here(suite: Suite) -> None:
+    """Catalogue 41."""
+    ours, theirs = await suite.tenant(), await suite.tenant()
+    await create(suite, theirs, "ada@example.com")
+    answer = await send(suite, ours, "email,name\nada@example.com,Ada\n")
+    assert answer.json()["created"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "expected"),
+    [
+        ("email,name,password\na@example.com,A,secret\n", CSV, (422, "password_column")),
+        ("email,name,passwordHash\n", CSV, (422, "password_column")),
+        ('{"email": "a@example.com", "name": "A", "password": "secret"}', NDJSON, (422, "password_column")),
+        ("name\nAda\n", CSV, (422, "column_missing")),
+        ("", CSV, (422, "column_missing")),
+        ("email,name,tenantId\n", CSV, (422, "column_unknown")),
+        ("email,name,email\n", CSV, (422, "column_twice")),
+        (b"email,name\n\xff@example.com,A\n", CSV, (400, None)),
+        ('email,name\n"a@example.com"x,A\n', CSV, (400, None)),
+        ("email,name\n" + "a@example.com,A\n" * 10_001, CSV, (422, "too_many_rows")),
+        ("email,name\n", "application/json", (415, None)),
+        ("email,name\n", "", (415, None)),
+        ("--x--", "multipart/form-data; boundary=x", (422, "missing")),
+        ("nonsense", "multipart/form-data", (400, None)),
+    ],
+)
+async def test_a_file_that_cannot_be_taken_is_refused_whole(
+    suite: Suite, body: str | bytes, kind: str, expected: tuple[int, str | None]
+) -> None:
+    tenant = await suite.tenant()
+    answer = await send(suite, tenant, body, kind)
+    assert (answer.status_code, answer.headers["content-type"]) == (expected[0], "application/problem+json")
+    if expected[1] is not None:
+        assert answer.json()["errors"][0]["code"] == expected[1]
+    assert await counted(suite, tenant) == (1, 1)
+
+
+async def test_bad_rows_after_good_ones_of_a_refused_file_leave_nothing(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    lines = [json.dumps({"email": f"u{number}@example.com", "name": "U"}) for number in range(600)]
+    lines.append(json.dumps({"email": "x@example.com", "name": "X", "password": "secret"}))
+    assert code(await send(suite, tenant, "\n".join(lines), NDJSON)) == (422, "validation_failed")
+    assert await counted(suite, tenant) == (1, 1)
+
+
+async def test_a_file_over_the_limit_is_refused_by_its_declared_length(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    answer = await send(suite, tenant, b"x" * (32 * 2**20 + 1))
+    assert code(answer) == (413, "body_too_large")
+
+
+async def test_an_import_leaves_one_audit_row_with_its_counts(suite: Suite) -> None:
+    """Catalogue 128."""
+    tenant = await suite.tenant()
+    await send(suite, tenant, "email,name\na@example.com,A\nnobody,B\n")
+    (row,) = [row for row in await changes_audited(suite, tenant) if row.action == "users.imported"]
+    assert row.changes == {"created": {"old": None, "new": 1}, "failed": {"old": None, "new": 1}}
