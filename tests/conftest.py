@@ -5,11 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests import servers
-try:
-    from tests.suite import Suite, running_suite
-except ImportError:  # TEMPORARY while the services land
-    Suite = object  # type: ignore
-    running_suite = None  # type: ignore
+from tests.suite import Suite, running_suite
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""What tests of the database layer share: rows of two tenants in every table, and a proxy that counts round trips."""
+"""What tests of the database layer share: rows in every tenant table, and a proxy that counts round trips."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ def tenant_tables() -> list[Table]:
 
 
 def made_up(table: Table, column: Column[Any], unique: str) -> Any:
-    """Return a value that `column` takes; `unique`, hexadecimal, tells the rows of different tenants apart."""
+    """Return a value that `column` takes; `unique`, hexadecimal, tells rows apart."""
     for check in table.constraints:
         # A column with a list of values takes the first one.
         listed = re.match(rf"{column.name} in \('(\w+)'", str(getattr(check, "sqltext", "")))
@@ -62,9 +62,8 @@ def row_for(
             row[column.name] = tenant_id
         elif references:
             row[column.name] = parents[references[0].table.name][references[0].name]
-        elif column.primary_key or not column.nullable:
-            if column.server_default is None or column.primary_key:
-                row[column.name] = made_up(table, column, unique or tenant_id.hex)
+        elif column.primary_key or not (column.nullable or column.server_default is not None):
+            row[column.name] = made_up(table, column, unique or tenant_id.hex)
     return row
 
 
@@ -138,8 +137,8 @@ async def bound(url: str, tenant_id: UUID | None) -> AsyncIterator[asyncpg.Conne
 class CountingProxy:
     """A proxy in front of Postgres: counts client turns, and can fall silent as a dead network does.
 
-    A turn is a message of the client's after one of the server's: what the client sends in one go, or in several
-    writes without waiting, costs one round trip.
+    A turn is a message of the client's after one of the server's: what the client sends in one go, or in
+    several writes without waiting, costs one round trip.
     """
 
     def __init__(self, target: str) -> None:

@@ -56,7 +56,7 @@ SPEAK_SQL: Final = {
     "mis_jobs": {"jobs", "schedules"},
 }
 SQL_WORDS: Final = frozenset(
-    ["select", "insert", "update", "delete", "text", "exists", "union", "union_all", "values", "literal_column"]
+    ["select", "insert", "update", "delete", "text", "exists", "union", "union_all", "values"]
 )
 SQL_TEXT: Final = re.compile(
     r"\s*(?:select\b.*\bfrom|insert into|update \w+ set|delete from|with \w+ as)\b", re.I | re.S

@@ -13,7 +13,7 @@ import mis_models
 MIGRATION_LOCK = 7_201_611
 
 # Importing the whole package is what fills the metadata.
-METADATA = mis_models.accounts.Base.metadata
+METADATA = mis_models.accounts.UserRow.metadata
 
 
 def include_object(item: Any, name: str | None, kind: str, reflected: bool, compared_to: Any) -> bool:

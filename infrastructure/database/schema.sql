@@ -52,6 +52,7 @@ CREATE TABLE public.audit_logs (
     request_id text,
     sources jsonb,
     changes jsonb,
+    xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint NOT NULL,
     CONSTRAINT ck_audit_logs_kind CHECK ((kind = ANY (ARRAY['change'::text, 'request'::text, 'security'::text])))
 )
 PARTITION BY RANGE (id);
@@ -74,10 +75,28 @@ CREATE TABLE public.audit_logs_default (
     request_id text,
     sources jsonb,
     changes jsonb,
+    xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint CONSTRAINT audit_logs_xid_not_null NOT NULL,
     CONSTRAINT ck_audit_logs_kind CHECK ((kind = ANY (ARRAY['change'::text, 'request'::text, 'security'::text])))
 );
 
 ALTER TABLE ONLY public.audit_logs_default FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.audit_seals (
+    tenant_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    first_id uuid NOT NULL,
+    last_id uuid NOT NULL,
+    count bigint NOT NULL,
+    horizon bigint NOT NULL,
+    sealed_at timestamp with time zone NOT NULL,
+    pruned boolean DEFAULT false NOT NULL,
+    marks bytea NOT NULL,
+    link bytea NOT NULL,
+    hash bytea NOT NULL,
+    key_id text NOT NULL
+);
+
+ALTER TABLE ONLY public.audit_seals FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.idempotency_keys (
     tenant_id uuid NOT NULL,
@@ -235,7 +254,8 @@ ALTER TABLE ONLY public.revocations FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.schedules (
     name text NOT NULL,
-    last_run_at timestamp with time zone
+    last_run_at timestamp with time zone,
+    mark bigint
 );
 
 CREATE TABLE public.sessions (
@@ -293,6 +313,8 @@ CREATE TABLE public.tenant_counters (
     users bigint DEFAULT 0 NOT NULL,
     pending_invitations bigint DEFAULT 0 NOT NULL,
     storage_bytes bigint DEFAULT 0 NOT NULL,
+    files bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT ck_tenant_counters_files_not_negative CHECK ((files >= 0)),
     CONSTRAINT ck_tenant_counters_not_negative CHECK (((users >= 0) AND (pending_invitations >= 0) AND (storage_bytes >= 0)))
 );
 
@@ -316,6 +338,25 @@ CREATE TABLE public.tenant_names (
 );
 
 ALTER TABLE ONLY public.tenant_names FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.tenant_probes (
+    tenant_id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    database_passed boolean NOT NULL,
+    redis_passed boolean NOT NULL,
+    storage_passed boolean NOT NULL,
+    api_passed boolean NOT NULL,
+    verdict text NOT NULL,
+    status text NOT NULL,
+    samples integer NOT NULL,
+    errors integer NOT NULL,
+    response_us bigint,
+    details jsonb NOT NULL,
+    CONSTRAINT ck_tenant_probes_status CHECK ((status = ANY (ARRAY['healthy'::text, 'degraded'::text, 'unhealthy'::text]))),
+    CONSTRAINT ck_tenant_probes_verdict CHECK ((verdict = ANY (ARRAY['healthy'::text, 'degraded'::text, 'unhealthy'::text])))
+);
+
+ALTER TABLE ONLY public.tenant_probes FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.tenant_profiles (
     tenant_id uuid NOT NULL,
@@ -351,6 +392,32 @@ ALTER TABLE ONLY public.tenants FORCE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN public.tenants.max_storage IS 'GiB; null is unlimited';
 
+CREATE TABLE public.usage_days (
+    tenant_id uuid NOT NULL,
+    day timestamp with time zone NOT NULL,
+    requests bigint DEFAULT 0 NOT NULL,
+    errors bigint DEFAULT 0 NOT NULL,
+    client_errors bigint DEFAULT 0 NOT NULL,
+    rejected bigint DEFAULT 0 NOT NULL,
+    counted bigint DEFAULT 0 NOT NULL,
+    latency jsonb DEFAULT '{}'::jsonb NOT NULL,
+    statuses jsonb DEFAULT '{}'::jsonb NOT NULL,
+    features jsonb DEFAULT '{}'::jsonb NOT NULL,
+    hours jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_days FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_days.counted IS 'requests that used up daily quota';
+
+COMMENT ON COLUMN public.usage_days.latency IS 'by bucket of mis_tenancy.latency';
+
+COMMENT ON COLUMN public.usage_days.statuses IS 'by HTTP status';
+
+COMMENT ON COLUMN public.usage_days.features IS 'by feature of the plan';
+
+COMMENT ON COLUMN public.usage_days.hours IS 'by hour of the day';
+
 CREATE TABLE public.usage_hours (
     tenant_id uuid NOT NULL,
     hour timestamp with time zone NOT NULL,
@@ -358,12 +425,72 @@ CREATE TABLE public.usage_hours (
     errors bigint DEFAULT 0 NOT NULL,
     client_errors bigint DEFAULT 0 NOT NULL,
     rejected bigint DEFAULT 0 NOT NULL,
-    counted bigint DEFAULT 0 NOT NULL
+    counted bigint DEFAULT 0 NOT NULL,
+    latency jsonb DEFAULT '{}'::jsonb NOT NULL,
+    statuses jsonb DEFAULT '{}'::jsonb NOT NULL,
+    features jsonb DEFAULT '{}'::jsonb NOT NULL
 );
 
 ALTER TABLE ONLY public.usage_hours FORCE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN public.usage_hours.counted IS 'requests that used up daily quota';
+
+COMMENT ON COLUMN public.usage_hours.latency IS 'by bucket of mis_tenancy.latency';
+
+COMMENT ON COLUMN public.usage_hours.statuses IS 'by HTTP status';
+
+COMMENT ON COLUMN public.usage_hours.features IS 'by feature of the plan';
+
+CREATE TABLE public.usage_levels (
+    tenant_id uuid NOT NULL,
+    day timestamp with time zone NOT NULL,
+    users bigint NOT NULL,
+    storage_bytes bigint NOT NULL,
+    hours jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_levels FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_levels.hours IS '[users, storage_bytes] at the end of an hour of the day';
+
+CREATE TABLE public.usage_members (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    last_hour timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_members FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.usage_route_days (
+    tenant_id uuid NOT NULL,
+    day timestamp with time zone NOT NULL,
+    route text NOT NULL,
+    requests bigint DEFAULT 0 NOT NULL,
+    errors bigint DEFAULT 0 NOT NULL,
+    client_errors bigint DEFAULT 0 NOT NULL,
+    rejected bigint DEFAULT 0 NOT NULL,
+    latency jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_route_days FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_route_days.latency IS 'by bucket of mis_tenancy.latency';
+
+CREATE TABLE public.usage_user_days (
+    tenant_id uuid NOT NULL,
+    day timestamp with time zone NOT NULL,
+    actor uuid NOT NULL,
+    actor_kind text NOT NULL,
+    requests bigint DEFAULT 0 NOT NULL,
+    errors bigint DEFAULT 0 NOT NULL,
+    client_errors bigint DEFAULT 0 NOT NULL,
+    rejected bigint DEFAULT 0 NOT NULL,
+    hours integer DEFAULT 0 NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_user_days FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_user_days.hours IS 'bit n: a request in the hour n of the day';
 
 CREATE TABLE public.user_terms (
     tenant_id uuid NOT NULL,
@@ -404,6 +531,9 @@ ALTER TABLE ONLY public.audit_logs
 
 ALTER TABLE ONLY public.audit_logs_default
     ADD CONSTRAINT audit_logs_default_pkey PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.audit_seals
+    ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, principal_id, method, path, key);
@@ -465,14 +595,32 @@ ALTER TABLE ONLY public.tenant_data_keys
 ALTER TABLE ONLY public.tenant_names
     ADD CONSTRAINT pk_tenant_names PRIMARY KEY (name);
 
+ALTER TABLE ONLY public.tenant_probes
+    ADD CONSTRAINT pk_tenant_probes PRIMARY KEY (tenant_id, at);
+
 ALTER TABLE ONLY public.tenant_profiles
     ADD CONSTRAINT pk_tenant_profiles PRIMARY KEY (tenant_id);
 
 ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT pk_tenants PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.usage_days
+    ADD CONSTRAINT pk_usage_days PRIMARY KEY (tenant_id, day);
+
 ALTER TABLE ONLY public.usage_hours
     ADD CONSTRAINT pk_usage_hours PRIMARY KEY (tenant_id, hour);
+
+ALTER TABLE ONLY public.usage_levels
+    ADD CONSTRAINT pk_usage_levels PRIMARY KEY (tenant_id, day);
+
+ALTER TABLE ONLY public.usage_members
+    ADD CONSTRAINT pk_usage_members PRIMARY KEY (tenant_id, user_id);
+
+ALTER TABLE ONLY public.usage_route_days
+    ADD CONSTRAINT pk_usage_route_days PRIMARY KEY (tenant_id, day, route);
+
+ALTER TABLE ONLY public.usage_user_days
+    ADD CONSTRAINT pk_usage_user_days PRIMARY KEY (tenant_id, day, actor);
 
 ALTER TABLE ONLY public.user_terms
     ADD CONSTRAINT pk_user_terms PRIMARY KEY (tenant_id, term, user_id);
@@ -505,6 +653,14 @@ CREATE INDEX audit_logs_default_tenant_id_action_id_idx ON public.audit_logs_def
 CREATE INDEX ix_audit_logs_actor ON ONLY public.audit_logs USING btree (tenant_id, actor, id);
 
 CREATE INDEX audit_logs_default_tenant_id_actor_id_idx ON public.audit_logs_default USING btree (tenant_id, actor, id);
+
+CREATE INDEX ix_audit_logs_xid ON ONLY public.audit_logs USING btree (tenant_id, xid);
+
+CREATE INDEX audit_logs_default_tenant_id_xid_idx ON public.audit_logs_default USING btree (tenant_id, xid);
+
+CREATE INDEX ix_audit_logs_newest ON ONLY public.audit_logs USING brin (tenant_id, xid);
+
+CREATE INDEX audit_logs_default_tenant_id_xid_idx1 ON public.audit_logs_default USING brin (tenant_id, xid);
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
 
@@ -540,6 +696,8 @@ CREATE INDEX ix_tenants_plan ON public.tenants USING btree (plan, id);
 
 CREATE INDEX ix_tenants_status ON public.tenants USING btree (status, id);
 
+CREATE INDEX ix_usage_members_last_hour ON public.usage_members USING btree (tenant_id, last_hour);
+
 CREATE INDEX ix_user_terms_user ON public.user_terms USING btree (tenant_id, user_id);
 
 CREATE INDEX ix_users_role ON public.users USING btree (tenant_id, role, id);
@@ -554,8 +712,15 @@ ALTER INDEX public.ix_audit_logs_action ATTACH PARTITION public.audit_logs_defau
 
 ALTER INDEX public.ix_audit_logs_actor ATTACH PARTITION public.audit_logs_default_tenant_id_actor_id_idx;
 
+ALTER INDEX public.ix_audit_logs_xid ATTACH PARTITION public.audit_logs_default_tenant_id_xid_idx;
+
+ALTER INDEX public.ix_audit_logs_newest ATTACH PARTITION public.audit_logs_default_tenant_id_xid_idx1;
+
 ALTER TABLE public.audit_logs
     ADD CONSTRAINT fk_audit_logs_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.audit_seals
+    ADD CONSTRAINT fk_audit_seals_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT fk_idempotency_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -593,11 +758,29 @@ ALTER TABLE ONLY public.tenant_counters
 ALTER TABLE ONLY public.tenant_data_keys
     ADD CONSTRAINT fk_tenant_data_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.tenant_probes
+    ADD CONSTRAINT fk_tenant_probes_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.tenant_profiles
     ADD CONSTRAINT fk_tenant_profiles_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.usage_days
+    ADD CONSTRAINT fk_usage_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.usage_hours
     ADD CONSTRAINT fk_usage_hours_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.usage_levels
+    ADD CONSTRAINT fk_usage_levels_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.usage_members
+    ADD CONSTRAINT fk_usage_members_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.usage_route_days
+    ADD CONSTRAINT fk_usage_route_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.usage_user_days
+    ADD CONSTRAINT fk_usage_user_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.user_terms
     ADD CONSTRAINT fk_user_terms_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -612,6 +795,8 @@ ALTER TABLE public.audit_logs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_logs_default ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.audit_seals ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY directory_read ON public.tenants FOR SELECT TO mis_app USING (true);
 
 CREATE POLICY directory_write ON public.tenants FOR UPDATE TO mis_app USING ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -623,6 +808,8 @@ ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_logs_default TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.audit_seals TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
 
@@ -644,15 +831,31 @@ CREATE POLICY owner ON public.tenant_data_keys TO mis_owner USING (true) WITH CH
 
 CREATE POLICY owner ON public.tenant_names TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.tenant_probes TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.tenant_profiles TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.tenants TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.usage_days TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.usage_hours TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.usage_levels TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.usage_members TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.usage_route_days TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.usage_user_days TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.user_terms TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.users TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
+
+CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL)) WITH CHECK ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
 
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
 
@@ -666,9 +869,21 @@ CREATE POLICY platform ON public.tenant_counters TO mis_platform USING (true) WI
 
 CREATE POLICY platform ON public.tenant_names TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.tenant_probes TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.tenants TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.usage_days TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.usage_hours TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_levels TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_members TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_route_days TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_user_days TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY read ON public.revocations FOR SELECT TO mis_app, mis_platform USING (true);
 
@@ -688,6 +903,8 @@ ALTER TABLE public.tenant_data_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -706,9 +923,21 @@ CREATE POLICY tenant_isolation ON public.tenant_data_keys TO mis_app, mis_platfo
 
 CREATE POLICY tenant_isolation ON public.tenant_names TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.tenant_probes TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.tenant_profiles TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.usage_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.usage_hours TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.usage_levels TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.usage_members TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.usage_route_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.usage_user_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.user_terms TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -716,11 +945,23 @@ CREATE POLICY tenant_isolation ON public.users TO mis_app, mis_platform USING ((
 
 ALTER TABLE public.tenant_names ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.tenant_probes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.tenant_profiles ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.usage_days ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.usage_hours ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_levels ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_route_days ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_user_days ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.user_terms ENABLE ROW LEVEL SECURITY;
 
@@ -739,6 +980,17 @@ GRANT ALL ON FUNCTION public.ensure_audit_partitions(months integer) TO mis_plat
 
 GRANT SELECT,INSERT ON TABLE public.audit_logs TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.audit_logs TO mis_platform;
+
+GRANT SELECT ON TABLE public.audit_seals TO mis_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.audit_seals TO mis_platform;
+
+GRANT UPDATE(pruned) ON TABLE public.audit_seals TO mis_platform;
+
+GRANT UPDATE(marks) ON TABLE public.audit_seals TO mis_platform;
+
+GRANT UPDATE(hash) ON TABLE public.audit_seals TO mis_platform;
+
+GRANT UPDATE(key_id) ON TABLE public.audit_seals TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO mis_app;
 GRANT DELETE ON TABLE public.idempotency_keys TO mis_platform;
@@ -849,6 +1101,9 @@ GRANT SELECT(retired_at) ON TABLE public.tenant_data_keys TO mis_platform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_names TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_names TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE ON TABLE public.tenant_probes TO mis_app;
+GRANT SELECT,DELETE ON TABLE public.tenant_probes TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_profiles TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_profiles TO mis_platform;
 
@@ -885,8 +1140,31 @@ GRANT UPDATE(version) ON TABLE public.tenants TO mis_app;
 
 GRANT UPDATE(updated_at) ON TABLE public.tenants TO mis_app;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_days TO mis_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_days TO mis_platform;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_hours TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_hours TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_levels TO mis_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_levels TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_members TO mis_app;
+GRANT DELETE ON TABLE public.usage_members TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.usage_members TO mis_platform;
+
+GRANT SELECT(last_hour) ON TABLE public.usage_members TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_route_days TO mis_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_route_days TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_user_days TO mis_app;
+GRANT DELETE ON TABLE public.usage_user_days TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.usage_user_days TO mis_platform;
+
+GRANT SELECT(day) ON TABLE public.usage_user_days TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.user_terms TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.user_terms TO mis_platform;
@@ -914,5 +1192,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0002');
+INSERT INTO public.alembic_version (version_num) VALUES ('0005');
 SELECT public.ensure_audit_partitions(3);

@@ -1,7 +1,7 @@
 """The schema as one SQL file, generated from the migrations: `python -m mis_cli.schema` writes it anew.
 
-The file is for reading and for loading an empty database in one go, so it is the same on every machine and day:
-no versions of tools, no settings that an older Postgres lacks, no partitions of certain months.
+The file is for reading and for loading an empty database in one go, so it is the same on every machine and
+day: no versions of tools, no settings that an older Postgres lacks, no partitions of certain months.
 """
 
 import re
@@ -27,18 +27,24 @@ _TAIL: Final = """
 INSERT INTO public.alembic_version (version_num) VALUES ('{revision}');
 SELECT public.ensure_audit_partitions(3);
 """
-# Meta-commands and pg_dump's own comments differ from one version to the next; settings are the session's, and some
-# are newer than Postgres 16. What a function's body says is indented.
+# Meta-commands and pg_dump's own comments differ from one version to the next; settings are the session's,
+# and some are newer than Postgres 16. What a function's body says is indented.
 _VOLATILE: Final = re.compile(r"\\|--|SET \w+ = |SELECT pg_catalog\.set_config\(")
 
 
 def schema_sql(url: str, pg_dump: Path) -> str:
-    """Return the SQL that makes an empty database like the migrated one at `url`, read by the program `pg_dump`."""
+    """Return the SQL that makes an empty database like the one at `url`; `pg_dump` is the program."""
     options = ["--schema-only", "--no-owner", "--exclude-table=public.audit_logs_2*"]
     dump = run([pg_dump, *options, f"--dbname={url}"])
     lines = [line for line in dump.splitlines() if not _VOLATILE.match(line)]
     body = re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
-    query = [pg_dump.with_name("psql"), "--no-psqlrc", "--tuples-only", "--no-align", f"--dbname={url}"]
+    query: list[str | Path] = [
+        pg_dump.with_name("psql"),
+        "--no-psqlrc",
+        "--tuples-only",
+        "--no-align",
+        f"--dbname={url}",
+    ]
     revision = run([*query, "--command=select version_num from alembic_version"]).strip()
     return f"{_HEAD}{body}\n{_TAIL.format(revision=revision)}"
 

@@ -10,8 +10,14 @@ from mis_jobs.runner import Runner
 from mis_tenancy.database import Database
 from mis_tenancy.logging import configure_logging
 from mis_tenancy.redis import Redis
+from mis_tenancy.seals import SealKeys
+from mis_tenancy.settings import MasterKeys
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.settings import WorkerSettings
+from tenant_service.audit_seals import jobs as audit_seals
+from tenant_service.audit_seals.retention import Retention as AuditRetention
+from tenant_service.audit_seals.sealing import Sealing
+from tenant_service.usage import jobs as usage
 
 
 @asynccontextmanager
@@ -23,14 +29,26 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     if redis is not None:
         await redis.start()
     retention = Retention(platform)
-    handlers = {"audit_partitions": retention.make_partitions, "retention": retention.forget}
-    runner = Runner(platform, redis, handlers, SCHEDULES)
-    task = asyncio.create_task(runner.run(), name="worker")
+    usage_upkeep = usage.UsageUpkeep(platform)
+    seal_keys = SealKeys(MasterKeys.parse(settings.master_keys))
+    handlers = {
+        "audit_partitions": retention.make_partitions,
+        "retention": retention.forget,
+        "usage_levels": usage_upkeep.note_levels,
+        "usage_retention": usage_upkeep.forget,
+        audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
+    }
+    runner = Runner(platform, redis, handlers, [*SCHEDULES, *audit_seals.SCHEDULES, *usage.SCHEDULES])
+    tasks = [
+        asyncio.create_task(runner.run(), name="worker"),
+        asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
+    ]
     try:
         yield runner
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if redis is not None:
             await redis.stop()
         await platform.stop()

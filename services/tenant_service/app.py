@@ -7,11 +7,13 @@ from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
 from tenant_service.audit_logs.endpoints import router as audit_logs
+from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.lifecycle.endpoints import router as lifecycle
 from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
 from tenant_service.settings import from_environment
+from tenant_service.usage.endpoints import router as usage
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -22,7 +24,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         service="tenant",
         title="Tenant service",
         # A word that could be a slug must be routed before the slugs.
-        routers=(plans, resolution, lifecycle, configuration, audit_logs),
+        routers=(plans, resolution, lifecycle, configuration, audit_logs, audit_seals, usage),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
     )

@@ -4,24 +4,20 @@ Each commits before the answer leaves, and hears its own news before that, so a 
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_http.sessions import platform_of
-from mis_tenancy.fastapi import tenancy_of
+from mis_tenancy.fastapi import serve, tenancy_of
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.target import OperatorOnly, Target
 
-AnySession = TypeVar("AnySession", bound=AsyncSession)
-
 
 async def open_target(request: Request, target: Target) -> AsyncIterator[TenantSession]:
     """Yield a session of the application role, bound to the tenant of the path."""
-    async with _serving(request, tenancy_of(request).database.transaction(target.id)) as session:
+    async with serve(request, tenancy_of(request).database.transaction(target.id)) as session:
         yield session
 
 
@@ -29,19 +25,19 @@ async def open_governing(
     request: Request, operator: OperatorOnly, target: Target
 ) -> AsyncIterator[TenantSession]:
     """Yield a session of the platform role, bound to the tenant of the path."""
-    async with _serving(request, platform_of(request).transaction(target.id)) as session:
+    async with serve(request, platform_of(request).transaction(target.id)) as session:
         yield session
 
 
 async def open_founding(request: Request, operator: OperatorOnly) -> AsyncIterator[TenantSession]:
     """Yield a session of the platform role, bound to the id of a tenant that is about to be made."""
-    async with _serving(request, platform_of(request).transaction(new_id())) as session:
+    async with serve(request, platform_of(request).transaction(new_id())) as session:
         yield session
 
 
 async def open_crossing(request: Request, operator: OperatorOnly) -> AsyncIterator[PlatformSession]:
     """Yield a session of the platform role that crosses tenants."""
-    async with _serving(request, platform_of(request).platform_transaction()) as session:
+    async with serve(request, platform_of(request).platform_transaction()) as session:
         yield session
 
 
@@ -56,14 +52,3 @@ GoverningSession = Annotated[TenantSession, Depends(open_governing, scope="funct
 FoundingSession = Annotated[TenantSession, Depends(open_founding, scope="function")]
 CrossingSession = Annotated[PlatformSession, Depends(open_crossing, scope="function")]
 PublicSession = Annotated[PlatformSession, Depends(open_public, scope="function")]
-
-
-@asynccontextmanager
-async def _serving(
-    request: Request, opened: AbstractAsyncContextManager[AnySession]
-) -> AsyncIterator[AnySession]:
-    async with opened as session:
-        # Found there by what must commit together with the endpoint's work.
-        request.state.session = session
-        yield session
-    await tenancy_of(request).settle(session)

@@ -1,42 +1,26 @@
-"""The platform's session of a request, and refusals that leave a trace.
+"""The platform's database, and refusals that leave a trace.
 
-Like a tenant's session (`mis_tenancy.fastapi.Session`) it commits before the answer leaves. A refusal
-raised anywhere rolls everything back, except what went through `recorded_refusal`, which commits its own
-trace first.
+A refusal raised anywhere rolls a request's session back, with all it wrote; one that goes through
+`recorded_refusal` commits its own trace first.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_tenancy.database import Database
 from mis_tenancy.errors import ProblemError
-from mis_tenancy.fastapi import CurrentPrincipal, tenancy_of
-from mis_tenancy.session import PlatformSession
 
 AnySession = TypeVar("AnySession", bound=AsyncSession)
-
-
-async def open_platform_session(
-    request: Request, principal: CurrentPrincipal
-) -> AsyncIterator[PlatformSession]:
-    """Yield a session of the platform role, which crosses tenants; for operators' endpoints."""
-    async with platform_of(request).platform_transaction() as session:
-        request.state.session = session
-        yield session
-    await tenancy_of(request).settle(session)
 
 
 def platform_of(request: Request) -> Database:
     """Return the database as the platform role."""
     database: Database = request.app.state.platform
     return database
-
-
-CrossingSession = Annotated[PlatformSession, Depends(open_platform_session, scope="function")]
 
 
 async def recorded_refusal(

@@ -52,9 +52,13 @@ class JobRow(Base):
 
 
 class ScheduleRow(Base):
-    """When a recurring task last ran; its row lock makes one worker the runner, however many there are."""
+    """When a recurring task last ran; its row lock makes one worker the runner, however many there are.
+
+    `mark` is how far a task that goes along the log of transactions has come.
+    """
 
     __tablename__ = "schedules"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     last_run_at: Mapped[datetime | None]
+    mark: Mapped[int | None]

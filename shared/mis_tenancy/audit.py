@@ -93,12 +93,19 @@ class Recorder:
         """Write down a request before it runs; raise AuditUnavailable when it must not run."""
         self._spool.admit(record)
 
-    def finish(self, identifier: UUID, status: int | None, outcome: str, duration_us: int) -> None:
+    def finish(
+        self,
+        identifier: UUID,
+        status: int | None,
+        outcome: str,
+        duration_us: int,
+        feature: str | None = None,
+    ) -> None:
         """Write down how it ended, before its last byte leaves; raise AuditUnavailable when the disk is full.
 
         The outcome is then kept in memory until the disk takes it.
         """
-        self._spool.finish(identifier, status, outcome, duration_us)
+        self._spool.finish(identifier, status, outcome, duration_us, feature)
         self._count()
 
     def note(self, record: AuditRecord) -> None:

@@ -35,7 +35,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One typed key: `check` returns what is wrong with a value, or None; `allows` compares with the plan's."""
+    """One typed key: `check` returns what is wrong or None, `allows` compares with the plan's."""
 
     rule: Rule
     check: Callable[[Any], str | None]
@@ -84,8 +84,15 @@ def _at_most(value: Any, plan: Any) -> bool:
     return plan is None or (value is not None and value <= plan)
 
 
+# Length stands in for composition rules from here on (NIST SP 800-63B-4 §3.1.1.2: 15 without a second factor).
+_NIST_LENGTH: Final = 15
+
+
 def _policy_at_least(value: Any, plan: Any) -> bool:
-    return value.get("minLength", plan["minLength"]) >= plan["minLength"] and all(
+    length = value.get("minLength", plan["minLength"])
+    if value.get("policyMode", plan["policyMode"]) != plan["policyMode"] and length < _NIST_LENGTH:
+        return False
+    return length >= plan["minLength"] and all(
         value.get(flag, plan[flag]) or not plan[flag] for flag in _POLICY_FLAGS
     )
 
@@ -124,7 +131,7 @@ def merged(base: Any, override: Any) -> Any:
 
 
 def effective(plan: PlanName, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return every key's value in force on `plan` with a tenant's `overrides`; frozen, so it can be shared."""
+    """Return every key's value on `plan` with a tenant's `overrides`; frozen, so it can be shared."""
     layer = plan_layer(plan)
     return MappingProxyType(layer | {key: merged(layer.get(key), value) for key, value in overrides.items()})
 

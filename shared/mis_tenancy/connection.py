@@ -1,12 +1,12 @@
 """The wire: a driver connection on which no transaction begins without saying whose it is.
 
-`BEGIN` and `SET LOCAL app.tenant_id` leave in one message, so binding a tenant costs no round trip. It is `SET
-LOCAL`, never `set_config()` or a session-level SET: the former does not reach Citus workers and the latter leaks
-through a pool (docs/decisions/0001-two-doors.md).
+`BEGIN` and `SET LOCAL app.tenant_id` leave in one message, so binding a tenant costs no round trip. It is
+`SET LOCAL`, never `set_config()` or a session-level SET: the former does not reach Citus workers and the
+latter leaks through a pool (docs/decisions/0001-two-doors.md).
 
-asyncpg sends its transaction's text through the public `execute`, which is what this class overrides. Were that to
-change, BEGIN would leave without a tenant and the policies would show no rows: it fails closed, and a test that
-counts round trips would say so.
+asyncpg sends its transaction's text through the public `execute`, which is what this class overrides. Were
+that to change, BEGIN would leave without a tenant and the policies would show no rows: it fails closed, and a
+test that counts round trips would say so.
 """
 
 import re
@@ -41,8 +41,8 @@ def plain_uuid(tenant_id: UUID) -> UUID:
 class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
     """A connection that must be armed with a tenant before each transaction.
 
-    Arming is for one transaction: a second one on the same checkout cannot inherit a tenant. `tenant` is that of
-    the transaction armed or under way, which columns' defaults read.
+    Arming is for one transaction: a second one on the same checkout cannot inherit a tenant. `tenant` is that
+    of the transaction armed or under way, which columns' defaults read.
     """
 
     armed: Bound | None = Binding.SETUP
@@ -53,7 +53,7 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
         self.tenant = plain_uuid(bound) if isinstance(bound, UUID) else None
         self.armed = self.tenant or bound
 
-    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's
         """Run `query`; where it begins a transaction, bind that in the same message.
 
         Raise TenantUnbound, with nothing sent, when the connection is not armed.

@@ -1,4 +1,4 @@
-"""One role's way into the one Postgres: sessions, the statement door and system work, all bound or refused."""
+"""One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -27,12 +27,14 @@ select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
               where n.nspname = 'public' and c.relkind in ('r', 'p')
                 and pg_has_role(r.oid, c.relowner, 'member')) as owns
   from pg_roles r
- where pg_has_role(current_user, r.oid, 'member') and (r.rolname = current_user or r.rolsuper or r.rolbypassrls)
+ where pg_has_role(current_user, r.oid, 'member')
+   and (r.rolname = current_user or r.rolsuper or r.rolbypassrls)
  order by r.rolname = current_user
 """
 
 
-# `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the setting.
+# `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the
+# setting.
 _BINDS_BY_HAND = re.compile(
     r"\bset_config\s*\(|^\s*(?:(?:set|reset)\b.*\bapp\.tenant_id|reset\s+all|discard\s+all)\b", re.I | re.S
 )
@@ -59,8 +61,8 @@ class SystemTransaction:
 class Database:
     """The connections of one database role.
 
-    `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements. `on_news` is
-    called after each commit that carried revocations.
+    `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements.
+    `on_news` is called after each commit that carried revocations.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, prepared: bool = True) -> None:
@@ -111,7 +113,7 @@ class Database:
 
     @asynccontextmanager
     async def platform_transaction(self) -> AsyncIterator[PlatformSession]:
-        """Yield a session that crosses tenants on purpose, as far as the role's policies let it; then commit."""
+        """Yield a session that crosses tenants on purpose, as far as policies let its role; then commit."""
         async with self.platform_session() as session, session.begin():
             yield session
 
@@ -121,13 +123,13 @@ class Database:
         bind_platform(session)
         return session
 
-    async def fetch(self, statement: Select[Any], tenant_id: UUID) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> list[asyncpg.Record]:
         """Run a tenant's select through the statement door (see `StatementDoor.fetch`)."""
         return await _started(self._door).fetch(statement, tenant_id)
 
     @asynccontextmanager
     async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:
-        """Yield a transaction that belongs to `tenant_id`, or to nobody until it is bound; commit at the end."""
+        """Yield a transaction of `tenant_id`, or of nobody until it is bound; commit at the end."""
         async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
             yield SystemTransaction(connection)
 
@@ -136,9 +138,9 @@ class Database:
             for row in await system.fetch(_TOO_STRONG):
                 if row["superuser"] or row["bypasses"] or row["owns"]:
                     raise SettingsError(
-                        f"The database role {self.role!r} can act as {row['role']!r}, which is superuser, has "
-                        "BYPASSRLS or owns tables, so row-level security would not hold it. Connect as mis_app, "
-                        "mis_auth or mis_platform (infrastructure/database/roles.sql)."
+                        f"The database role {self.role!r} can act as {row['role']!r}, which is superuser, "
+                        "has BYPASSRLS or owns tables, so row-level security would not hold it. Connect as "
+                        "mis_app, mis_auth or mis_platform (infrastructure/database/roles.sql)."
                     )
 
 
@@ -160,7 +162,7 @@ def _engine(url: URL, pool_size: int, options: dict[str, Any], *, prepared: bool
 
 
 def _guard(engine: AsyncEngine) -> None:
-    """Let no connection leave or enter the pool inside a transaction, nor be bound by hand; no round trips."""
+    """Let no connection leave or enter the pool inside a transaction, nor be bound by hand."""
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def refuse_binding(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:

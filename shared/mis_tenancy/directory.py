@@ -1,7 +1,7 @@
-"""Which tenants there are: a bounded cache over the tenants table, dropped entry by entry by the revocation feed.
+"""Which tenants there are: a bounded cache of their table, dropped entry by entry by the revocation feed.
 
-Loading is single-flight, and an entry that was invalidated while it was being loaded is not kept: the load may
-have read the row from before the change.
+Loading is single-flight, and an entry that was invalidated while it was being loaded is not kept: the load
+may have read the row from before the change.
 """
 
 import asyncio
@@ -17,18 +17,20 @@ from mis_tenancy.database import Database
 from mis_tenancy.plans import PlanName
 from mis_tenancy.tenant import Tenant, TenantStatus
 
-_COLUMNS: Final = """t.id, t.slug, t.subdomain, t.name, t.plan, t.status, t.epoch, t.domain, t.domain_verified_at,
-       t.max_users, t.max_storage, t.status_reason, t.status_since, t.purge_at"""
+_COLUMNS: Final = """t.id, t.slug, t.subdomain, t.name, t.plan, t.status, t.epoch, t.domain,
+       t.domain_verified_at, t.max_users, t.max_storage, t.status_reason, t.status_since, t.purge_at"""
+# Only our own list of columns goes into the text.
 _BY_ID: Final = f"""
 select {_COLUMNS},
        (select json_object_agg(c.config_key, c.config_value) from tenant_configurations c
          where c.tenant_id = t.id and not c.is_encrypted and c.config_key = any($2::text[])) as overrides
   from tenants t where t.id = $1
-"""
+"""  # noqa: S608
 _ID_OF: Final = {
     "slug": "select id from tenants where slug = $1 and status <> 'purged'",
     "subdomain": "select id from tenants where subdomain = $1 and status <> 'purged'",
-    "domain": "select id from tenants where domain = $1 and domain_verified_at is not null and status <> 'purged'",
+    "domain": "select id from tenants "
+    "where domain = $1 and domain_verified_at is not null and status <> 'purged'",
 }
 
 _Name = tuple[str, str]
@@ -76,7 +78,7 @@ class TenantDirectory:
         """Forget the tenant, and every name known to be nobody's; its own names are checked when used."""
         self._tenants.pop(tenant_id, None)
         self._nobodys.clear()
-        # A load under way may have read the row before the change: let it answer its callers, but not be kept.
+        # A load under way may have read the row before the change: its callers get it, the cache does not.
         for key in [key for key in self._loading if key == tenant_id or not isinstance(key, UUID)]:
             del self._loading[key]
 

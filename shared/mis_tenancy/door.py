@@ -1,14 +1,14 @@
-"""The statement door: the same `select()`s as the ORM's, compiled once and run on the driver, for the hottest reads.
+"""The statement door: the ORM's `select()`s, compiled once and run on the driver, for the hottest reads.
 
-It returns the driver's records and never the connection, because only then can the pool go without a reset query:
-nothing a caller does here could outlive its transaction. Result processors and eager loads do not run, so a
-statement names plain columns.
+It returns the driver's records and never the connection, because only then can the pool go without a reset
+query: nothing a caller does here could outlive its transaction. Result processors and eager loads do not run,
+so a statement names plain columns.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -47,18 +47,18 @@ class StatementDoor:
         self._pool = pool
         self._plans: OrderedDict[Any, _Plan] = OrderedDict()
 
-    async def fetch(self, statement: Select[Any], tenant_id: UUID) -> list[asyncpg.Record]:
+    async def fetch(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> list[asyncpg.Record]:
         """Return the records `statement` selects for the tenant.
 
-        The criteria are added here as in a TenantSession. Raise IsolationError for a statement that selects no
-        tenant entity, because nothing would narrow it.
+        The criteria are added here as in a TenantSession. Raise IsolationError for a statement that selects
+        no tenant entity, because nothing would narrow it.
         """
         sql, arguments = self.render(statement, tenant_id)
         async with self._pool.transaction(tenant_id, readonly=True) as connection:
             records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             return records
 
-    def render(self, statement: Select[Any], tenant_id: UUID) -> tuple[str, list[Any]]:
+    def render(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> tuple[str, list[Any]]:
         """Return the SQL text and positional arguments of `statement` for the tenant."""
         cache_key = statement._generate_cache_key()
         if cache_key is None:
@@ -80,11 +80,11 @@ class StatementDoor:
         return sql, [processors[name](values[name]) if name in processors else values[name] for name in names]
 
 
-def _compile(statement: Select[Any], cache_key: Any) -> _Plan:
+def _compile(statement: Select[*tuple[Any, ...]], cache_key: Any) -> _Plan:
     guarded = statement.options(_CRITERIA)
-    # With its cache key the compiled form learns which literals to take from later statements of the same shape;
-    # without it every caller would be served the first one's values.
-    compiled = cast(SQLCompiler, guarded.compile(dialect=_DIALECT, cache_key=cache_key))
+    # With its cache key the compiled form learns which literals to take from later statements of the same
+    # shape; without it every caller would be served the first one's values.
+    compiled = guarded.compile(dialect=_DIALECT, cache_key=cache_key)
     if _TENANT not in compiled.binds:
         raise IsolationError("The statement door takes selects of tenant entities, not of tables or text.")
     processors = {

@@ -1,7 +1,7 @@
 """Secrets of a tenant: AES-256-GCM under the tenant's own versioned data keys, which a master key wraps.
 
-What a ciphertext belongs to (tenant, purpose, key version) is its additional authenticated data, so a value moved
-to another row, key or tenant does not decrypt. Nonces are 96 random bits (NIST SP 800-38D §8.2.2).
+What a ciphertext belongs to (tenant, purpose, key version) is its additional authenticated data, so a value
+moved to another row, key or tenant does not decrypt. Nonces are 96 random bits (NIST SP 800-38D §8.2.2).
 """
 
 import os

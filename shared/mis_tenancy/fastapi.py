@@ -6,21 +6,25 @@ answer leaves: a commit that fails is then a failed request, not a success that 
 """
 
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Annotated
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_tenancy.access import Permission, is_platform_operator, require_feature, require_permission
-from mis_tenancy.database import Database
 from mis_tenancy.errors import AuthenticationRequired, TenantRequired
 from mis_tenancy.middleware import admission_of
 from mis_tenancy.plans import Feature
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, Tenant
+from mis_tenancy.visit import FEATURE
 
 if TYPE_CHECKING:
     from mis_tenancy.tenancy import Tenancy
+
+AnySession = TypeVar("AnySession", bound=AsyncSession)
 
 
 def tenancy_of(request: Request) -> "Tenancy":
@@ -55,13 +59,16 @@ CurrentTenant = Annotated[Tenant, Depends(current_tenant)]
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
 
-async def serve(request: Request, database: Database, tenant: Tenant) -> AsyncIterator[TenantSession]:
-    """Yield a session of `database` bound to `tenant`; commit it, then hear the news it carried.
+@asynccontextmanager
+async def serve(
+    request: Request, opened: AbstractAsyncContextManager[AnySession]
+) -> AsyncIterator[AnySession]:
+    """Yield the session of `opened`, which commits it at the end; then hear the news it carried.
 
     The session also stands on `request.state.session`, for what must commit together with the endpoint's
     work.
     """
-    async with database.transaction(tenant.id) as session:
+    async with opened as session:
         request.state.session = session
         yield session
     await tenancy_of(request).settle(session)
@@ -69,7 +76,7 @@ async def serve(request: Request, database: Database, tenant: Tenant) -> AsyncIt
 
 async def open_session(request: Request, tenant: CurrentTenant) -> AsyncIterator[TenantSession]:
     """Yield a session bound to the request's tenant; commit before the answer, roll back on any exception."""
-    async for session in serve(request, tenancy_of(request).database, tenant):
+    async with serve(request, tenancy_of(request).database.transaction(tenant.id)) as session:
         yield session
 
 
@@ -89,11 +96,17 @@ def requires(permission: Permission) -> Dependency:
     return _depends(check)
 
 
-def requires_feature(feature: Feature) -> Dependency:
-    """Return the dependency that lets tenants with `feature` through."""
+def use_feature(request: Request, tenant: Tenant, feature: Feature) -> None:
+    """Count the request as one that used `feature`; raise FeatureNotAvailable where the tenant lacks it."""
+    require_feature(tenant, feature)
+    request.scope["state"][FEATURE] = feature.value
 
-    async def check(tenant: CurrentTenant) -> Tenant:
-        require_feature(tenant, feature)
+
+def requires_feature(feature: Feature) -> Dependency:
+    """Return the dependency that lets tenants with `feature` through, and counts its use."""
+
+    async def check(request: Request, tenant: CurrentTenant) -> Tenant:
+        use_feature(request, tenant, feature)
         return tenant
 
     check.__name__ = f"requires_{feature.name.lower()}"

@@ -1,11 +1,10 @@
-"""Latency histograms that can be added up: over processes, hours and days, and only then asked for a quantile.
+"""Latency histograms that add up over processes, hours and days before they are asked for a quantile.
 
-A histogram maps buckets to counts. Buckets are fixed and logarithmic, eight to an octave, as in HdrHistogram, so
-any two histograms merge by adding counts, and a quantile of the sum is as exact as one of a single hour: within
-1/16 of the true value. Averages or quantiles of parts could not be merged so.
+A histogram maps buckets to counts. Buckets are fixed and logarithmic, eight to an octave, as in
+HdrHistogram, so any two histograms merge by adding counts, and a quantile of the sum is as exact as one of
+a single hour: within 1/16 of the true value. Averages or quantiles of parts could not be merged so.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -34,10 +33,12 @@ def bounds_of(bucket: int) -> tuple[int, int]:
 
 def merged(maps: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the sum of maps from names to counts."""
-    total: Counter[str] = Counter()
+    total: dict[str, int] = {}
+    known = total.get
     for one in maps:
-        total.update(one)
-    return dict(total)
+        for name, count in one.items():
+            total[name] = known(name, 0) + count
+    return total
 
 
 def quantile_ms(histogram: Histogram, share: float) -> float | None:

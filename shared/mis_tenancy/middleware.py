@@ -66,7 +66,14 @@ class Recorder(Protocol):
         """Write down a request before it runs."""
         ...
 
-    def finish(self, identifier: UUID, status: int | None, outcome: str, duration_us: int) -> None:
+    def finish(
+        self,
+        identifier: UUID,
+        status: int | None,
+        outcome: str,
+        duration_us: int,
+        feature: str | None = None,
+    ) -> None:
         """Write down how it ended."""
         ...
 
@@ -236,7 +243,7 @@ class TenantMiddleware:
         findings, record = visit.findings, visit.record
         if record is not None:
             try:
-                self._recorder.finish(record.id, status, outcome, duration_us)
+                self._recorder.finish(record.id, status, outcome, duration_us, visit.feature)
             except AuditUnavailable:
                 # The admission is on the disk, and the recorder keeps the outcome until the disk takes it.
                 _log.warning("audit_outcome_delayed")

@@ -134,6 +134,11 @@ PLANS: Final[Mapping[PlanName, Plan]] = MappingProxyType(
     }
 )
 
+# How long a plan keeps its audit rows.
+AUDIT_RETENTION_DAYS: Final[Mapping[PlanName, int]] = MappingProxyType(
+    {PlanName.BASIC: 90, PlanName.PREMIUM: 180, PlanName.ENTERPRISE: 365, PlanName.CUSTOM: 2_555}
+)
+
 
 def plans_with(feature: Feature) -> list[str]:
     """Return the names of the plans that include `feature`, smallest first."""

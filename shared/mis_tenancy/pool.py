@@ -1,7 +1,7 @@
 """The driver's pool, whose transactions begin bound and on a connection that is alive.
 
-It sends no reset query when a connection comes back: nothing that runs here leaves its transaction, and one that is
-still open is rolled back by the driver itself.
+It sends no reset query when a connection comes back: nothing that runs here leaves its transaction, and one
+that is still open is rolled back by the driver itself.
 """
 
 import asyncio
@@ -25,7 +25,8 @@ _GONE: Final = (
     ConnectionError,
 )
 
-# Seconds that a rollback may take before its connection is given up: a silent network would make it wait for ever.
+# Seconds that a rollback may take before its connection is given up: a silent network would make it wait for
+# ever.
 _PATIENCE: Final = 2.0
 
 
@@ -64,7 +65,7 @@ class TenantPool:
 
     @asynccontextmanager
     async def transaction(self, bound: Bound, *, readonly: bool = False) -> AsyncIterator[TenantConnection]:
-        """Yield a connection in a transaction of `bound`; commit at the end, roll back when the block raises."""
+        """Yield a connection in a transaction of `bound`; commit at the end, roll back on an exception."""
         connection, transaction = await self._begin(bound, readonly=readonly)
         try:
             yield connection

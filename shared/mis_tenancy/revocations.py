@@ -1,11 +1,11 @@
 """The news that ends tokens and stales caches, in force in every process within a second.
 
-Each change inserts a row in its own transaction; Redis only wakes the pollers. Every process reads the table each
-`interval` seconds, and one whose last good read is older than `stale_after` asks Postgres before it trusts a cache
-or refuses to serve: the promise holds without Redis, never without Postgres.
+Each change inserts a row in its own transaction; Redis only wakes the pollers. Every process reads the table
+each `interval` seconds, and one whose last good read is older than `stale_after` asks Postgres before it
+trusts a cache or refuses to serve: the promise holds without Redis, never without Postgres.
 
-A poll asks for rows whose transaction id is at least the oldest one that was still running at the last poll. So a
-row is seen however late its transaction commits, which no overlap in clock time can promise
+A poll asks for rows whose transaction id is at least the oldest one that was still running at the last poll.
+So a row is seen however late its transaction commits, which no overlap in clock time can promise
 (docs/decisions/0002-revocations-by-transaction-id.md).
 """
 
@@ -67,8 +67,8 @@ def revoke(
 ) -> None:
     """Add the news to `session`, to commit with the change it tells of.
 
-    `epoch` is the lowest one whose tokens stay good, for a user or a tenant; a tenant's change of status, plan or
-    configuration has none and only stales caches. `subject` defaults to the tenant.
+    `epoch` is the lowest one whose tokens stay good, for a user or a tenant; a tenant's change of status,
+    plan or configuration has none and only stales caches. `subject` defaults to the tenant.
     """
     row = RevocationRow(
         id=new_id(), kind=kind.value, tenant_id=tenant_id, subject=subject or tenant_id, epoch=epoch
@@ -80,9 +80,11 @@ def revoke(
 class Wakeups(Protocol):
     """The part of the Redis client that carries wake-ups; losing one costs at most the poll interval."""
 
-    async def publish(self, channel: str, payload: str) -> None: ...
+    async def publish(self, channel: str, payload: str) -> None:
+        """Send `payload` to whoever listens on `channel` now."""
 
-    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None: ...
+    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
+        """Call `callback` with each payload that arrives on `channel` from now on."""
 
 
 class RevocationFeed:
@@ -157,7 +159,8 @@ class RevocationFeed:
         asked = self._clock()
         async with self._lock:
             if self._good_at < asked:
-                # A connection that went silent must not hold the feed up for ever: the next poll takes another.
+                # A connection that went silent must not hold the feed up for ever: the next poll takes
+                # another.
                 async with asyncio.timeout(self._stale_after * 2):
                     await self._read(_POLL, self._xmin)
 
@@ -206,7 +209,8 @@ class RevocationFeed:
         for row in fresh:
             if row["id"] not in self._seen:
                 await self._apply(row)
-        # The mark moves only when all of its news is in force: were one listener to fail, the next poll repeats it.
+        # The mark moves only when all of its news is in force: were one listener to fail, the next poll
+        # repeats it.
         self._xmin = rows[0]["xmin"]
         # Only rows at or past the new mark can come again.
         self._seen = {row["id"] for row in fresh if row["xid"] >= self._xmin}

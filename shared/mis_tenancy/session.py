@@ -1,9 +1,9 @@
 """The ORM door: a SQLAlchemy session that belongs to one tenant and cannot be talked out of it.
 
-Row-level security is what guarantees isolation. This session makes the right thing happen by itself (criteria on
-every ORM statement, `tenant_id` filled on flush) and refuses early, with a message, what the policies would
-refuse late or, in the few cases where no SQL is sent, could not see at all: foreign objects attached by hand and
-`merge(load=False)`.
+Row-level security is what guarantees isolation. This session makes the right thing happen by itself (criteria
+on every ORM statement, `tenant_id` filled on flush) and refuses early, with a message, what the policies
+would refuse late or, in the few cases where no SQL is sent, could not see at all: foreign objects attached by
+hand and `merge(load=False)`.
 """
 
 from functools import lru_cache
@@ -47,7 +47,7 @@ class _BoundSession(Session):
 
 
 class TenantSession(AsyncSession):
-    """An AsyncSession bound to one tenant by `bind_tenant`; unbound it raises TenantUnbound, and sends nothing."""
+    """An AsyncSession of the tenant it is bound to by `bind_tenant`; unbound it sends nothing and raises."""
 
     sync_session_class = _BoundSession
 
@@ -127,8 +127,8 @@ def _narrow(state: ORMExecuteState) -> None:
         return
     if not state.is_orm_statement and not state.execution_options.get("unscoped"):
         raise IsolationError(
-            "A tenant's session takes ORM statements, which it narrows to the tenant by itself. Select the mapped "
-            "class instead of its table or text, or pass execution_options(unscoped=True) and say why."
+            "A tenant's session takes ORM statements, which it narrows to the tenant by itself. Select the "
+            "mapped class instead of its table or text, or pass execution_options(unscoped=True) and say why."
         )
     if state.is_select or state.is_update or state.is_delete:
         state.statement = state.statement.options(_criteria(bound))
@@ -154,7 +154,7 @@ def _guard_attach(session: Session, row: object) -> None:
 
 
 def _owners(row: TenantScoped) -> set[UUID]:
-    """Return the tenants the row names: none before a new row's flush, two when someone changed its `tenant_id`.
+    """Return the tenants the row names: none before a new row's flush, two when its `tenant_id` was changed.
 
     The identity counts too, because it is what `session.get()` finds the row by without asking the database.
     """

@@ -102,13 +102,20 @@ class Spool:
         self._append_within_limit(note_line(record), 0)
         self.written += 1
 
-    def finish(self, identifier: UUID, status: int | None, outcome: str, duration_us: int) -> None:
+    def finish(
+        self,
+        identifier: UUID,
+        status: int | None,
+        outcome: str,
+        duration_us: int,
+        feature: str | None = None,
+    ) -> None:
         """Write how an admitted request ended.
 
         The limit does not apply, as `admit` has kept room. Raise AuditUnavailable when the disk itself is
         full; the line is then kept in memory and `settle` tries again.
         """
-        line = outcome_line(Outcome(identifier, status, outcome, duration_us))
+        line = outcome_line(Outcome(identifier, status, outcome, duration_us, feature))
         self.open = max(0, self.open - 1)
         try:
             self._append(line)

@@ -36,7 +36,13 @@ class Merge:
             if admitted is None:
                 return None
             end = line.finish
-            return replace(admitted, status=end.status, outcome=end.outcome, duration_us=end.duration_us)
+            return replace(
+                admitted,
+                status=end.status,
+                outcome=end.outcome,
+                duration_us=end.duration_us,
+                feature=end.feature,
+            )
         if line.admit is not None:
             self._forget(line.admit.id)
             self._open[line.admit.id] = line.admit, segment

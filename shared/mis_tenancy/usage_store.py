@@ -1,7 +1,7 @@
 """The ledger's half of the drain's statement: what was really inserted into the audit log is added up here.
 
-It continues a WITH list that has `incoming` (the records, with their `route`, latency `bucket` and `feature`) and
-`inserted` (the ids that were new). All records of a statement are of the tenant $1.
+It continues a WITH list that has `incoming` (the records, with their `route`, latency `bucket` and
+`feature`) and `inserted` (the ids that were new). All records of a statement are of the tenant $1.
 """
 
 from typing import Final
@@ -31,7 +31,7 @@ def _merge(*columns: str) -> str:
                     union all select * from jsonb_each_text(excluded.{column})
                 ) as both_maps (name, n) group by name
             ) as merged
-        ) end"""
+        ) end"""  # noqa: S608  # names of columns from this file
         for column in columns
     )
 
@@ -47,7 +47,6 @@ _MAPS: Final = """
        coalesce(jsonb_object_agg(name, n) filter (where kind = 'status'), '{}') as statuses,
        coalesce(jsonb_object_agg(name, n) filter (where kind = 'feature'), '{}') as features"""
 
-# S608: only names of columns from this file are put in.
 USAGE: Final = f""", fresh as materialized (
     select hour, hour / 24 as day, route, actor, actor_kind, status, bucket, feature, counted, rejected
       from incoming join inserted using (id)
@@ -55,7 +54,9 @@ USAGE: Final = f""", fresh as materialized (
 ), marks as materialized (
     select hour, mark.kind, mark.name, count(*) as n
       from fresh cross join lateral (
-           values ('latency', bucket::text), ('status', coalesce(status::text, 'unknown')), ('feature', feature)
+           values ('latency', bucket::text),
+                  ('status', coalesce(status::text, 'unknown')),
+                  ('feature', feature)
            ) as mark (kind, name)
      where mark.name is not null
      group by hour, mark.kind, mark.name
@@ -80,7 +81,8 @@ USAGE: Final = f""", fresh as materialized (
        set {_sum(*_COUNTS, "counted")}, {_merge("latency", "statuses", "features")}
 ), into_days as (
     insert into usage_days as ledger
-           (tenant_id, day, requests, errors, client_errors, rejected, counted, hours, latency, statuses, features)
+           (tenant_id, day, requests, errors, client_errors, rejected, counted, hours,
+            latency, statuses, features)
     select $1, to_timestamp(day * 86400), requests, errors, client_errors, rejected, counted,
            by_hour, latency, statuses, features
       from (select hour / 24 as day, sum(requests) as requests, sum(errors) as errors,
@@ -116,4 +118,4 @@ select $1, actor, to_timestamp(max(hour) * 3600)
   from fresh where actor_kind = 'member' and actor is not null group by actor
 on conflict (tenant_id, user_id) do update
    set last_hour = excluded.last_hour where ledger.last_hour < excluded.last_hour
-"""  # noqa: S608
+"""  # noqa: S608  # names of columns from this file

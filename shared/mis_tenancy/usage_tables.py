@@ -1,8 +1,8 @@
 """The usage ledger: what each tenant's requests add up to, by hour, day, route and user.
 
-The drain adds to every table in the transaction that inserts the audit rows, so none of them lags or has to be
-recomputed when a record arrives late. Columns of counts by name (`latency`, `statuses`, …) are JSON objects: a
-whole day is one row, and rows merge by adding.
+The drain adds to every table in the transaction that inserts the audit rows, so none of them lags or has to
+be recomputed when a record arrives late. Columns of counts by name (`latency`, `statuses`, …) are JSON
+objects: a whole day is one row, and rows merge by adding.
 """
 
 from datetime import datetime
@@ -104,12 +104,15 @@ class UsageMemberRow(TenantScoped, Base):
 
 
 class UsageLevelRow(TenantScoped, Base):
-    """What a tenant held at the end of an hour; an hour in which nothing changed has no row."""
+    """What a tenant held at the end of a UTC day; a day on which nothing changed has no row."""
 
     __tablename__ = "usage_levels"
 
-    hour: Mapped[datetime]
+    day: Mapped[datetime]
     users: Mapped[int]
     storage_bytes: Mapped[int]
+    hours: Mapped[dict[str, list[int]]] = mapped_column(
+        JSONB, server_default=text("'{}'"), comment="[users, storage_bytes] at the end of an hour of the day"
+    )
 
-    __table_args__ = (PrimaryKeyConstraint("tenant_id", "hour"),)
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "day"),)

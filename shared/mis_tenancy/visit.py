@@ -16,6 +16,8 @@ from mis_tenancy.routes import Access
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import SourceKind
 
+# Where an endpoint leaves the name of the feature it serves, in the request's state.
+FEATURE: Final = "mis.feature"
 _VARY: Final = ("Authorization", "X-Tenant-ID", "X-Tenant-Slug", "Host")
 _VARY_BYTES: Final = ", ".join(_VARY).encode("ascii")
 
@@ -28,6 +30,7 @@ class Visit:
     """
 
     __slots__ = (
+        "_state",
         "_tenant_text",
         "access",
         "address",
@@ -47,6 +50,7 @@ class Visit:
         self.findings = Findings()
         self.record: AuditRecord | None = None
         self.context: dict[str, Token[Any]] = {}
+        self._state: dict[str, Any] = scope.setdefault("state", {})
         self._tenant_text: str | None = None
         self.request_id = request_id_of(scope)
         self.address = client_address_of(scope, settings.trusted_proxies)
@@ -59,6 +63,11 @@ class Visit:
     def route(self) -> str:
         """The route's template, for labels."""
         return self.template or UNMATCHED
+
+    @property
+    def feature(self) -> str | None:
+        """The plan's feature that the request has used, if its endpoint said so."""
+        return self._state.get(FEATURE)
 
     @property
     def tenant_text(self) -> str | None:

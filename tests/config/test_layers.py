@@ -99,7 +99,7 @@ async def _roll_back(model: Model, config: Config, key: str, number: int) -> Non
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-#@example(steps=[("put", "app.one", 1), ("drop", "app.one", None), ("roll_back", "app.one", 2)])
+@example(steps=[("put", "app.one", 1), ("drop", "app.one", None), ("roll_back", "app.one", 2)])
 @given(steps=_STEPS)
 async def test_the_configuration_in_force_is_that_of_the_model(
     suite: Suite, steps: list[tuple[Any, ...]]

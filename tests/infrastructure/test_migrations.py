@@ -1,4 +1,4 @@
-"""The migration chain: both directions, one migrator at a time, in step with the models and with schema.sql."""
+"""The migration chain: both directions, one migrator at a time, in step with models and schema.sql."""
 
 import asyncio
 import subprocess

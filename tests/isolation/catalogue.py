@@ -1,4 +1,4 @@
-"""The rules that every table keeps, checked against Postgres' own catalogue rather than against what we meant.
+"""The rules that every table keeps, checked against Postgres' own catalogue and not against what we meant.
 
 Each function returns a list of violations, so that the tests can also show that a broken rule is seen.
 """
@@ -30,11 +30,12 @@ OUTSIDE: Final = {
     "alembic_version": "the migrations' own",
 }
 
-# Of those, the ones whose rows name a tenant and which the application reaches: policies hold them like the others.
+# Of those, the ones that the application reaches and whose rows name a tenant: policies hold them too.
 HELD_BY_POLICY: Final = {"tenant_names", "jobs", "outbox"}
 
 _TABLES = """
-select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced, c.relispartition as part,
+select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced,
+       c.relispartition as part,
        exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id') as has_tenant
   from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') order by 1
 """
@@ -45,7 +46,7 @@ select polname as name, polcmd::text as command, polpermissive as permissive,
   from pg_policy where polrelid = $1::text::regclass
 """
 _KEYS = """
-select i.relname as name, x.indisprimary as is_primary, x.indisunique as is_unique, x.indpred is null as whole,
+select i.relname as name, x.indisprimary as is_primary, x.indisunique as is_unique,
        array(select a.attname::text from unnest(x.indkey) with ordinality as k(num, at)
                join pg_attribute a on a.attrelid = x.indrelid and a.attnum = k.num order by k.at) as columns
   from pg_index x join pg_class i on i.oid = x.indexrelid where x.indrelid = $1::text::regclass
@@ -94,7 +95,8 @@ select c.relname as name, c.relkind::text as kind, c.relispartition as part, c.r
  where c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
    and c.relnamespace::regnamespace::text not like 'pg_toast%'
    and case when c.relkind in ('r', 'p', 'v', 'm', 'f')
-            then has_table_privilege($1::text, c.oid, 'select, insert, update, delete, truncate, references, trigger')
+            then has_table_privilege(
+                     $1::text, c.oid, 'select, insert, update, delete, truncate, references, trigger')
                  or has_any_column_privilege($1::text, c.oid, 'select, insert, update, references')
             when c.relkind = 'S' then has_sequence_privilege($1::text, c.oid, 'usage, select, update')
             else false end
@@ -173,7 +175,8 @@ async def policy_violations(connection: asyncpg.Connection) -> list[str]:
     """Return the policies that Citus would refuse or that hold nobody by name."""
     rows = await connection.fetch(
         "select polrelid::regclass::text as table, polname as name, polroles = '{0}' as for_all, "
-        "concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) as text from pg_policy"
+        "concat(pg_get_expr(polqual, polrelid), ' ', pg_get_expr(polwithcheck, polrelid)) as text "
+        "from pg_policy"
     )
     wrong = [
         f"{row['table']}.{row['name']} has a sub-select" for row in rows if "SELECT" in row["text"].upper()

@@ -15,7 +15,9 @@ from tests.isolation.catalogue import (
 )
 
 SCOPED = {
-    mapper.local_table.name for mapper in Base.registry.mappers if issubclass(mapper.class_, TenantScoped)
+    getattr(mapper.local_table, "name", "")
+    for mapper in Base.registry.mappers
+    if issubclass(mapper.class_, TenantScoped)
 }
 
 
@@ -132,9 +134,10 @@ async def test_uniques_over_all_tenants_are_a_closed_list(urls: DatabaseUrls) ->
     """Catalogue 39."""
     async with connected(urls.owner) as connection:
         found = await connection.fetch(
-            "select indexrelid::regclass::text as name from pg_index x where indisunique and not indisprimary and "
-            "indrelid = any($1::text[]::regclass[]) and not exists (select from pg_attribute a where "
-            "a.attrelid = x.indrelid and a.attname = 'tenant_id' and a.attnum = any(x.indkey))",
+            "select indexrelid::regclass::text as name from pg_index x where indisunique and "
+            "not indisprimary and indrelid = any($1::text[]::regclass[]) and not exists (select "
+            "from pg_attribute a where a.attrelid = x.indrelid and a.attname = 'tenant_id' "
+            "and a.attnum = any(x.indkey))",
             ["tenants", *(table.name for table in tenant_tables())],
         )
     # `lane` in the jobs' unique is the tenant.
@@ -167,7 +170,8 @@ async def test_no_application_role_is_strong_owns_anything_or_inherits_what_is(u
     """Catalogue 34."""
     async with connected(urls.owner) as connection:
         roles = await connection.fetch(
-            "select rolname, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as strong, "
+            "select rolname, "
+            "rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as strong, "
             "exists (select from pg_class where relowner = r.oid) as owns, "
             "array(select roleid::regrole::text from pg_auth_members where member = r.oid) as of "
             "from pg_roles r where rolname like 'mis\\_%' order by 1"

@@ -37,24 +37,33 @@ EXPLAINED: Final = (
         Explained(
             rule,
             OPEN_BY_NAME,
-            "FORCE holds the owner too, so backfills and dumps need a policy; the platform crosses tenants where it "
-            "is named, and the directory and the news are for every service. Each names its role, none is PUBLIC.",
+            "FORCE holds the owner too, so backfills and dumps need a policy; the platform crosses tenants "
+            "where it is named, and the directory and the news are for every service. Each names its role.",
         )
         for rule in ("SEC005", "SEC008", "SEC028", "SEC038")
     ),
     Explained(
         "SEC007",
         r"public\.\w+",
-        "One permissive policy per role and table; a restrictive floor would hold the owner and the platform as well.",
+        "One permissive policy per role and table; a restrictive floor would hold owner and platform too.",
+    ),
+    *(
+        Explained(
+            rule,
+            r"public\.audit_(logs|seals)\.platform",
+            "The worker seals all tenants' newest rows with one statement, bound to nobody; a session bound to "
+            "a tenant sees only that one's, which `true` would not hold it to (decision 0005).",
+        )
+        for rule in ("SEC004", "PERF001")
     ),
     Explained(
         "SEC014",
         r"public\.ensure_audit_partitions",
-        "It makes empty partitions, reads no rows, has a pinned search_path and is executable by mis_platform alone.",
+        "It makes empty partitions, reads no rows, pins its search_path, and mis_platform alone executes it.",
     ),
     Explained(
         "SEC027",
-        r"public\.(sessions|user_terms)",
+        r"public\.(sessions|user_terms|usage_members)",
         "Within a tenant, permissions decide; the policy is the tenant's.",
     ),
     Explained(
@@ -63,12 +72,12 @@ EXPLAINED: Final = (
     Explained(
         "SEC035",
         r"public\.(tenants \(uq_tenants_(slug|subdomain|domain)\)|jobs \(uq_jobs_dedupe_key\))",
-        "Names are one namespace over all tenants, and being taken is what the API says; a job's lane is its tenant.",
+        "Names are one namespace over all tenants, as the API says; a job's lane is its tenant.",
     ),
     Explained(
         "PERF001",
         r"public\.\w+\.(tenant_isolation|write|directory_write)",
-        "Citus refuses a policy with a sub-select; the setting is stable, so an index condition computes it once.",
+        "Citus refuses a policy with a sub-select; the setting is stable, so an index computes it once.",
     ),
     Explained(
         "PERF003",

@@ -53,7 +53,8 @@ create table projects (
     tenant_id uuid not null references tenants (id), id uuid not null, name text not null,
     primary key (tenant_id, id));
 create table tasks (
-    tenant_id uuid not null references tenants (id), id uuid not null, project_id uuid not null, name text not null,
+    tenant_id uuid not null references tenants (id), id uuid not null, project_id uuid not null,
+    name text not null,
     primary key (tenant_id, id), foreign key (tenant_id, project_id) references projects (tenant_id, id));
 """
 _PROTECT = """

@@ -78,7 +78,7 @@ def test_merging_is_associative_and_keeps_both_sides_as_they_were(
 
 @given(plans, overrides)
 def test_the_effective_configuration_can_be_shared(plan: PlanName, given_: dict[str, Any]) -> None:
-    before = copy.deepcopy(PLANS[plan].configuration | {})
+    before = copy.deepcopy(dict(PLANS[plan].configuration))
     values = effective(plan, given_)
     with pytest.raises(TypeError):
         values["api.rate_limit"] = 1  # type: ignore[index]  # that is the point

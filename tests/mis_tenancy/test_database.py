@@ -1,4 +1,4 @@
-"""The doors in bad weather: round trips, dying servers, cancelled callers, and what a connection may carry away."""
+"""The doors in bad weather: round trips, dying servers, cancelled callers, what a connection carries away."""
 
 import asyncio
 import contextlib
@@ -258,7 +258,7 @@ async def test_a_cancelled_caller_leaves_the_doors_good(doors: Database, teams: 
 async def test_a_transaction_left_half_open_reaches_nobody(
     doors: Database, teams: Teams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """BEGIN went through and SET LOCAL did not: were the connection kept, everything later would fail on it."""
+    """BEGIN went through and SET LOCAL did not: on that connection everything later would fail."""
     for read in READS:
         with monkeypatch.context() as patched:
             patched.setattr(connection_module, "set_local", lambda bound: "SET LOCAL nonsense")
@@ -305,7 +305,8 @@ async def test_connections_killed_behind_the_loops_back_cost_the_door_no_error(
     name = database_name(door_urls)
     # Blocks the loop on purpose, so that it cannot hear the connections end.
     test_servers.postgres.query(
-        f"select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'mis_app' and datname = '{name}'"  # noqa: S608
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity "  # noqa: S608
+        f"where usename = 'mis_app' and datname = '{name}'"
     )
     assert await read_by_door(doors, teams.a) == [teams.a.id] * 3
     async with doors.system_transaction(teams.b.id) as transaction:
@@ -320,7 +321,7 @@ async def test_connections_killed_in_their_sleep_are_noticed_by_the_session(
         for _ in range(4):
             drivers.append(await stack.enter_async_context(driver_of_session(doors)))
     await kill(door_urls, test_servers)
-    while not all(driver.is_closed() for driver in drivers):
+    while not all(driver.is_closed() for driver in drivers):  # noqa: ASYNC110  # the driver has no event for it
         await asyncio.sleep(0.01)
     for _ in range(8):
         assert await read_by_session(doors, teams.a) == [teams.a.id] * 3
@@ -334,7 +335,7 @@ async def test_a_silent_network_gives_its_caller_back_and_its_connection_up(
     async with CountingProxy(door_urls.app) as proxy:
         database = Database(proxy.url, pool_size=1)
         await database.start()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError):  # noqa: PT012  # the network falls silent in the middle
             async with asyncio.timeout(0.1), database.system_transaction(teams.a.id) as system:
                 proxy.silence()
                 await system.fetch("select 1 from projects")
@@ -531,8 +532,9 @@ async def test_under_fire_no_tenant_sees_anothers_rows(
 
         async def kill_one() -> None:
             await killer.execute(
-                "select case when random() < 0.5 then pg_terminate_backend(pid) else pg_cancel_backend(pid) end "
-                "from pg_stat_activity where usename = 'mis_app' and datname = $1 order by random() limit 1",
+                "select case when random() < 0.5 then pg_terminate_backend(pid) "
+                "else pg_cancel_backend(pid) end from pg_stat_activity "
+                "where usename = 'mis_app' and datname = $1 order by random() limit 1",
                 database_name(door_urls),
             )
 

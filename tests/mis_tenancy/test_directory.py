@@ -21,7 +21,7 @@ from tests.mis_tenancy.conftest import Teams
 
 
 class Watched:
-    """The database as the directory sees it, with its reads counted and, on demand, held up after the query."""
+    """The database as the directory sees it: its reads are counted and, if wanted, held up."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -48,6 +48,8 @@ def verifier(
 
 
 FORGED = forgeries()
+# Some tokens are wrong by a minute, so they are judged at the time they were made, however late their test runs.
+FORGED_AT = time.time()
 
 
 def test_the_attacks_are_many() -> None:
@@ -57,7 +59,7 @@ def test_the_attacks_are_many() -> None:
 @pytest.mark.parametrize("token", [token for _, token in FORGED], ids=[name for name, _ in FORGED])
 def test_a_forged_token_is_invalid(token: str) -> None:
     """Catalogue 54-66."""
-    subject = verifier()
+    subject = verifier(clock=lambda: FORGED_AT)
     with pytest.raises(TokenInvalid):
         subject.verify_jwt(token)
     with pytest.raises(TokenInvalid):

@@ -153,17 +153,26 @@ class Recorder:
     admitted: dict[UUID, AuditRecord] = field(default_factory=dict)
     finished: dict[UUID, tuple[int | None, str]] = field(default_factory=dict)
     noted: list[AuditRecord] = field(default_factory=list)
+    features: dict[UUID, str | None] = field(default_factory=dict)
     is_full: bool = False
 
     def admit(self, record: AuditRecord) -> None:
         self._write()
         self.admitted[record.id] = record
 
-    def finish(self, identifier: UUID, status: int | None, outcome: str, duration_us: int) -> None:
+    def finish(
+        self,
+        identifier: UUID,
+        status: int | None,
+        outcome: str,
+        duration_us: int,
+        feature: str | None = None,
+    ) -> None:
         assert identifier in self.admitted
         assert identifier not in self.finished
         assert duration_us >= 0
         self.finished[identifier] = (status, outcome)
+        self.features[identifier] = feature
         self._write()
 
     def note(self, record: AuditRecord) -> None:

@@ -106,8 +106,8 @@ async def test_the_list_filters_by_status_plan_and_text(suite: Suite) -> None:
     assert await found(plan="custom") == [custom["id"]]
     assert await found(status="suspended") == [basic["id"]]
     assert await found(status="active", plan="basic") == []
-    assert await found(q="%") == await found(q="no%such") == []
-    assert await found(q="_" * 30) == []
+    # What LIKE would take for a wildcard is a character like any other.
+    assert await found(q=f"{mark}%") == await found(q=f"{mark[:-1]}_") == []
 
 
 async def test_members_see_no_list(suite: Suite) -> None:

@@ -13,14 +13,14 @@ BOUND = "nullif(current_setting('app.tenant_id', true), '')::uuid"
 TO_ADD = "select, insert, update"
 EVERYTHING = "select, insert, update, delete"
 
-# Table, then the privileges of mis_app and of mis_platform. Who did what is the tenant's own: of users the platform
-# sees only what retention and purge go by.
+# Table, then the privileges of mis_app and of mis_platform. Who did what is the tenant's own: of users the
+# platform sees only what retention and purge go by.
 TABLES = {
     "usage_days": (TO_ADD, EVERYTHING),
     "usage_route_days": (TO_ADD, EVERYTHING),
     "usage_user_days": (TO_ADD, "delete, select (tenant_id, day)"),
     "usage_members": (TO_ADD, "delete, select (tenant_id, last_hour)"),
-    "usage_levels": ("select", EVERYTHING),
+    "usage_levels": (TO_ADD, EVERYTHING),
 }
 
 MAPS = {
@@ -59,7 +59,12 @@ def tables() -> None:
     create("usage_days", [moment("day"), *totals(), counts("hours", "by hour of the day")], "day")
     create(
         "usage_route_days",
-        [moment("day"), sa.Column("route", sa.Text(), nullable=False), *sums(), counts("latency", MAPS["latency"])],
+        [
+            moment("day"),
+            sa.Column("route", sa.Text(), nullable=False),
+            *sums(),
+            counts("latency", MAPS["latency"]),
+        ],
         "day",
         "route",
     )
@@ -70,7 +75,13 @@ def tables() -> None:
             sa.Column("actor", sa.Uuid(), nullable=False),
             sa.Column("actor_kind", sa.Text(), nullable=False),
             *sums(),
-            sa.Column("hours", sa.Integer(), server_default=sa.text("0"), nullable=False, comment="bit n: a request in the hour n of the day"),
+            sa.Column(
+                "hours",
+                sa.Integer(),
+                server_default=sa.text("0"),
+                nullable=False,
+                comment="bit n: a request in the hour n of the day",
+            ),
         ],
         "day",
         "actor",
@@ -78,7 +89,8 @@ def tables() -> None:
     create("usage_members", [sa.Column("user_id", sa.Uuid(), nullable=False), moment("last_hour")], "user_id")
     op.create_index("ix_usage_members_last_hour", "usage_members", ["tenant_id", "last_hour"])
     held = [sa.Column(name, sa.BigInteger(), nullable=False) for name in ("users", "storage_bytes")]
-    create("usage_levels", [moment("hour"), *held], "hour")
+    hourly = counts("hours", "[users, storage_bytes] at the end of an hour of the day")
+    create("usage_levels", [moment("day"), *held, hourly], "day")
 
 
 def create(table: str, columns: list[sa.Column], *key: str) -> None:
@@ -101,7 +113,9 @@ def number(name: str, comment: str | None = None) -> sa.Column:
 
 
 def counts(name: str, comment: str) -> sa.Column:
-    return sa.Column(name, postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False, comment=comment)
+    return sa.Column(
+        name, postgresql.JSONB(), server_default=sa.text("'{}'"), nullable=False, comment=comment
+    )
 
 
 def sums() -> list[sa.Column]:
@@ -115,4 +129,6 @@ def totals() -> list[sa.Column]:
 
 def policy(table: str, name: str, roles: str, condition: str) -> None:
     """Create a policy whose USING and WITH CHECK are the same condition."""
-    op.execute(f"create policy {name} on {table} for all to {roles} using ({condition}) with check ({condition})")
+    op.execute(
+        f"create policy {name} on {table} for all to {roles} using ({condition}) with check ({condition})"
+    )

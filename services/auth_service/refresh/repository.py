@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, func, literal, select, text, update
+from sqlalchemy import Row, TextClause, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.sessions.books import MEMBERS, OPERATORS, Book, Lifetime
@@ -190,12 +190,9 @@ async def standing(session: AsyncSession, book: Book, presented: Presented, tena
     """Return what `rotate` returns, for a session that was presented."""
     if book is OPERATORS:
         holder = select(
-            literal(presented.session_id).label("session_id"),
-            OperatorRow.id,
-            OperatorRow.status,
-            OperatorRow.epoch,
-        )
-        return (await session.execute(holder.where(OperatorRow.id == presented.holder_id))).one()
+            book.sessions.id.label("session_id"), OperatorRow.id, OperatorRow.status, OperatorRow.epoch
+        ).join(OperatorRow, OperatorRow.id == book.holder)
+        return (await session.execute(holder.where(book.sessions.id == presented.session_id))).one()
     columns = select(
         book.sessions.id.label("session_id"),
         book.sessions.restricted,

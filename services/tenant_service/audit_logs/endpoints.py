@@ -13,7 +13,7 @@ from mis_tenancy.access import Permission
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantNotFound
 from mis_tenancy.fastapi import requires
 from tenant_service.audit_logs import service
-from tenant_service.audit_logs.repository import AuditFilter
+from tenant_service.audit_logs.filters import AuditFilter
 from tenant_service.audit_logs.schemas import AuditOut
 from tenant_service.sessions import TargetSession
 from tenant_service.trail import Calling

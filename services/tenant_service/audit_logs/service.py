@@ -7,7 +7,7 @@ from mis_http.pages import Page
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import AuditRow
 from tenant_service.audit_logs import repository
-from tenant_service.audit_logs.repository import AuditFilter
+from tenant_service.audit_logs.filters import AuditFilter
 from tenant_service.trail import Caller
 
 

@@ -125,7 +125,7 @@ class Configuration:
         if past.deleted:
             if current is not None:
                 await self._drop(tenant, current)
-            return _entry(key, PlanName(tenant.plan), None)
+            return _below(key, PlanName(tenant.plan)) or Entry(key, None, None, Layer.DEFAULT)
         return await self._restore(tenant, current, past)
 
     async def _restore(

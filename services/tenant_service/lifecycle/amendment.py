@@ -69,11 +69,7 @@ class Amending:
         switched = {feature: value for feature, value in asked.items() if features[feature] is not value}
         settings = patched(profile.settings, wanted.settings)
         self._judge(row, columns, switched)
-        changes: Change = {name: {"old": getattr(row, name), "new": value} for name, value in columns.items()}
-        if switched:
-            changes["features"] = {
-                feature.value: {"old": features[feature], "new": value} for feature, value in switched.items()
-            }
+        changes = _changes(row, columns, features, switched)
         if settings != profile.settings:
             changes["settings"] = {}
         if changes:
@@ -140,3 +136,15 @@ class Amending:
     def _leave_trail(self, row: TenantRow, changes: Change) -> None:
         self._caller.record(self._session, "tenant.updated", resource=f"tenants/{row.id}", changes=changes)
         revoke(self._session, Kind.TENANT, tenant_id=row.id)
+
+
+def _changes(
+    row: TenantRow, columns: Change, features: Mapping[Feature, bool], switched: Mapping[Feature, bool]
+) -> Change:
+    """Return each field with its old and new value, as the audit log shows them."""
+    changes: Change = {name: {"old": getattr(row, name), "new": value} for name, value in columns.items()}
+    if switched:
+        changes["features"] = {
+            feature.value: {"old": features[feature], "new": value} for feature, value in switched.items()
+        }
+    return changes

@@ -28,7 +28,7 @@ from tenant_service.lifecycle.errors import (
     SubdomainTaken,
     TenantStateConflict,
 )
-from tenant_service.lifecycle.repository import TenantFilter
+from tenant_service.lifecycle.filters import TenantFilter
 from tenant_service.lifecycle.schemas import Suspension, TenantCreate, TenantListed, TenantOut, TenantPatch
 from tenant_service.lifecycle.states import States
 from tenant_service.sessions import CrossingSession, FoundingSession, GoverningSession, TargetSession

@@ -1,7 +1,6 @@
 """Every statement about tenants, their names and their settings."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -11,12 +10,12 @@ from sqlalchemy.exc import IntegrityError
 
 from mis_http.pages import Page
 from mis_models.tenants import TenantProfileRow
-from mis_tenancy.plans import PlanName
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, TenantNameRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
 from tenant_service.lifecycle.document import FEATURE_KEYS
 from tenant_service.lifecycle.errors import DomainTaken, NameTaken, SlugTaken, SubdomainTaken
+from tenant_service.lifecycle.filters import TenantFilter
 
 RESERVED_FOR: Final = timedelta(days=90)
 
@@ -25,15 +24,6 @@ _UNIQUE: Final[dict[str, type[NameTaken]]] = {
     "uq_tenants_subdomain": SubdomainTaken,
     "uq_tenants_domain": DomainTaken,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TenantFilter:
-    """Which tenants are asked for; `text` is looked for in name, slug, subdomain and domain."""
-
-    status: TenantStatus | None = None
-    plan: PlanName | None = None
-    text: str | None = None
 
 
 async def claim_names(session: TenantSession, names: Iterable[str], now: datetime) -> set[str]:

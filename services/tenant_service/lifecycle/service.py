@@ -11,7 +11,7 @@ from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import Tenant
 from tenant_service.lifecycle import repository
 from tenant_service.lifecycle.document import TenantDocument, features_of
-from tenant_service.lifecycle.repository import TenantFilter
+from tenant_service.lifecycle.filters import TenantFilter
 
 Lookup = Callable[[UUID], Awaitable[Tenant | None]]
 

@@ -1,0 +1,1 @@
+"""Seals over a tenant's audit log: made by the worker, verified on request, cut short by retention."""

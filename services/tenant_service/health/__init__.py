@@ -1,0 +1,1 @@
+"""A tenant's health: probes in its own context, and what a day of them says."""

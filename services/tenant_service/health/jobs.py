@@ -1,0 +1,44 @@
+"""Probes every active tenant about once a minute, those that waited longest first."""
+
+import asyncio
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+from mis_jobs.jobs import Job
+from mis_jobs.schedules import Schedule
+from mis_tenancy.database import Database
+from tenant_service.health import repository
+from tenant_service.health.service import Health
+
+PROBES: Final = "probes"
+SCHEDULES: Final = [Schedule(PROBES, timedelta(minutes=1))]
+
+# A little less than the schedule's minute, so that a tenant is not passed over for being a second early.
+_AGE: Final = timedelta(seconds=45)
+# Seconds that one run may take. Whom it does not reach is first in the next one.
+_RUN: Final = 50.0
+_MOST: Final = 5_000
+_AT_ONCE: Final = 4
+
+
+class ProbeRounds:
+    """The worker's rounds: `platform` knows who is due, `health` probes in each tenant's own context."""
+
+    def __init__(self, platform: Database, health: Health) -> None:
+        self._platform = platform
+        self._health = health
+
+    async def probe(self, job: Job) -> None:
+        """Probe the tenants that are due, a few at a time, for no longer than a run may take."""
+        async with self._platform.platform_transaction() as session:
+            due = iter(await repository.due_tenants(session, _AGE, _MOST))
+        end = monotonic() + _RUN
+
+        async def work_off() -> None:
+            for tenant_id in due:
+                if monotonic() > end:
+                    return
+                await self._health.probe(tenant_id)
+
+        await asyncio.gather(*(work_off() for _ in range(_AT_ONCE)))

@@ -1,0 +1,139 @@
+"""Ranges of time that usage is asked for: half-open, in UTC, whole hours or days.
+
+`30d` is thirty UTC days of which today is the last, so it reads thirty daily rows. A range of two days or
+less is shown by the hour, a longer one by the day; where a longer one begins or ends inside a day, that
+day's part is read by the hour.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal
+
+from mis_tenancy.errors import ValidationFailed
+
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+LONGEST: Final = timedelta(days=400)
+DEFAULT: Final = "30d"
+_BY_THE_HOUR: Final = 2 * DAY
+_ASKED: Final = re.compile(r"([0-9]{1,5})([hdwm])")
+_MOST_MONTHS: Final = 13
+# At the calendar's own ends a moment has no next day.
+_CALENDAR: Final = range(2000, 9000)
+
+Span = tuple[datetime, datetime]
+
+
+def hour_of(moment: datetime) -> datetime:
+    """Return the beginning of the UTC hour of `moment`."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def day_of(moment: datetime) -> datetime:
+    """Return the beginning of the UTC day of `moment`."""
+    return hour_of(moment).replace(hour=0)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """From `start` until before `end`, both on the hour in UTC; `asked` is its name, if any."""
+
+    start: datetime
+    end: datetime
+    asked: str | None = None
+
+    @property
+    def interval(self) -> Literal["hour", "day"]:
+        """What one point of a series covers."""
+        return "hour" if self.end - self.start <= _BY_THE_HOUR else "day"
+
+    @property
+    def days(self) -> Span:
+        """The part that is read by the day; empty where the range is shown by the hour."""
+        first = day_of(self.start + DAY - timedelta(microseconds=1))
+        return (self.end, self.end) if self.interval == "hour" else (first, day_of(self.end))
+
+    @property
+    def hours(self) -> list[Span]:
+        """The parts that are read by the hour: the whole range, or what lies outside whole days."""
+        first, last = self.days
+        if first == last:
+            return [(self.start, self.end)]
+        return [span for span in ((self.start, first), (last, self.end)) if span[0] < span[1]]
+
+    def points(self) -> Iterator[Span]:
+        """Yield the consecutive spans of the series; the first and the last may be parts of a day."""
+        by_hour = self.interval == "hour"
+        step = HOUR if by_hour else DAY
+        start, following = self.start, (self.start if by_hour else day_of(self.start)) + step
+        while start < self.end:
+            yield start, min(following, self.end)
+            start, following = following, following + step
+
+    def in_whole_days(self) -> "TimeRange":
+        """Return the range widened to whole UTC days."""
+        end = day_of(self.end + DAY - timedelta(microseconds=1))
+        return TimeRange(day_of(self.start), end, self.asked)
+
+
+def read_range(asked: str | None, since: datetime | None, until: datetime | None, now: datetime) -> TimeRange:
+    """Return the range of `timeRange` or of `from` and `to`; raise ValidationFailed for any other.
+
+    `from` is taken down to its hour and `to` up to the next one; `to` alone may be left out and is then now.
+    """
+    if since is None and until is None:
+        return _called(DEFAULT if asked is None else asked, now)
+    if asked is not None:
+        raise _unfit("timeRange", "stands alone: leave it out, or leave out `from` and `to`")
+    if since is None:
+        raise _unfit("from", "is needed beside `to`")
+    return _between(since, now if until is None else until)
+
+
+def _called(asked: str, now: datetime) -> TimeRange:
+    matched = _ASKED.fullmatch(asked)
+    count = int(matched[1]) if matched else 0
+    if matched is None or count == 0:
+        raise _unfit("timeRange", "is a number above 0 and h, d, w or m, such as 24h, 30d, 4w or 12m")
+    unit = matched[2]
+    end = hour_of(now) + HOUR if unit == "h" else day_of(now) + DAY
+    if unit == "m":
+        # Refused here, because a calendar goes only so far back.
+        if count > _MOST_MONTHS:
+            raise _too_long("timeRange")
+        start = _months_before(end, count)
+    else:
+        start = end - count * {"h": HOUR, "d": DAY, "w": 7 * DAY}[unit]
+    if end - start > LONGEST:
+        raise _too_long("timeRange")
+    return TimeRange(start, end, asked)
+
+
+def _between(since: datetime, until: datetime) -> TimeRange:
+    for field, moment in (("from", since), ("to", until)):
+        if moment.year not in _CALENDAR:
+            raise _unfit(field, f"is a year from {_CALENDAR.start} to {_CALENDAR.stop - 1}")
+    if since >= until:
+        raise _unfit("from", "is not before `to`")
+    if until - since > LONGEST:
+        raise _too_long("from")
+    end = hour_of(until)
+    return TimeRange(hour_of(since), end if end == until else end + HOUR)
+
+
+def _months_before(moment: datetime, count: int) -> datetime:
+    """Return the same day `count` months earlier, or the last one of a month that is too short for it."""
+    year, month = divmod(moment.year * 12 + moment.month - 1 - count, 12)
+    first = moment.replace(year=year, month=month + 1, day=1)
+    length = ((first + 31 * DAY).replace(day=1) - first).days
+    return first.replace(day=min(moment.day, length))
+
+
+def _too_long(field: str) -> ValidationFailed:
+    return _unfit(field, f"reaches over more than {LONGEST.days} days")
+
+
+def _unfit(field: str, message: str) -> ValidationFailed:
+    return ValidationFailed([{"field": field, "code": "time_range_invalid", "message": message}])

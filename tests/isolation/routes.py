@@ -1,0 +1,213 @@
+"""Every route of the suite, and what the isolation matrix needs to know of it.
+
+The matrix is generated from this table, and `test_matrix.py` fails for a route of the services that is not in
+it, for one that is no longer there, and for one that asks another permission than declared here. A new
+route is one line.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+from mis_tenancy.access import ROLE_PERMISSIONS, Permission
+from mis_tenancy.plans import Feature
+from mis_tenancy.tenant import Role
+from tests.suite import PASSWORD, TenantHandle, UserHandle
+
+AUTH: Final = "/api/v1/auth"
+TENANTS: Final = "/api/v1/tenants"
+USERS: Final = "/api/v1/users"
+ONE: Final = f"{TENANTS}/{{id}}"
+CONFIG: Final = f"{ONE}/config"
+
+NEW_PASSWORD: Final = "Another-Staple-8-Horse"
+
+
+class Who(Enum):
+    """Whom a route serves."""
+
+    STRANGER = "stranger"
+    """Everybody; `Authorization` is never read and a tenant is optional."""
+    STRANGER_OF_TENANT = "stranger_of_tenant"
+    """Everybody who names a tenant; `Authorization` is never read."""
+    PRINCIPAL = "principal"
+    """Members and operators, each about themselves."""
+    TENANT = "tenant"
+    """Members of the tenant in the path, and operators."""
+    MEMBER = "member"
+    """Members only: tenant data."""
+    OPERATOR = "operator"
+    """Operators of the platform only."""
+
+    @property
+    def is_open(self) -> bool:
+        return self in (Who.STRANGER, Who.STRANGER_OF_TENANT)
+
+
+@dataclass(slots=True)
+class Call:
+    """A request that is about to be made: by whom, in which tenant, with which parameters of the path."""
+
+    tenant: TenantHandle
+    caller: UserHandle | None
+    params: dict[str, str]
+    unique: str
+
+
+Body = Callable[[Call], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One route: whom it serves, what it asks, and a request that works.
+
+    `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or a `suspended`
+    tenant. `operator` is False where a TENANT route hands out tenant content, `reads_bearer` marks the open
+    route that looks at a bearer after all.
+    """
+
+    method: str
+    path: str
+    who: Who
+    permission: Permission | None = None
+    feature: Feature | None = None
+    status: int = 200
+    body: Body | None = None
+    content_type: str = "application/json"
+    query: dict[str, str] = field(default_factory=dict)
+    fresh: str | None = None
+    operator: bool = True
+    reads_bearer: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def is_read(self) -> bool:
+        return self.method == "GET"
+
+    @property
+    def least_role(self) -> Role:
+        """The weakest role that the route serves."""
+        return next(role for role in WEAKEST_FIRST if self.serves(role))
+
+    def serves(self, role: Role) -> bool:
+        return self.permission is None or self.permission in ROLE_PERMISSIONS[role]
+
+    @property
+    def serves_operators(self) -> bool:
+        return self.who in (Who.PRINCIPAL, Who.OPERATOR) or (self.who is Who.TENANT and self.operator)
+
+
+WEAKEST_FIRST: Final = (Role.VIEWER, Role.MEMBER, Role.ADMIN, Role.OWNER)
+P: Final = Permission
+W: Final = Who
+
+
+def _login(call: Call) -> dict[str, str]:
+    return {"email": call.tenant.owner_email, "password": PASSWORD, "tenantSlug": call.tenant.slug}
+
+
+def _refresh_token(call: Call) -> dict[str, str]:
+    assert call.caller is not None
+    return {"refreshToken": call.caller.refresh_token}
+
+
+def _passwords(call: Call) -> dict[str, str]:
+    return {"currentPassword": PASSWORD, "newPassword": NEW_PASSWORD}
+
+
+def _visit(call: Call) -> dict[str, str]:
+    return {"tenantId": str(call.tenant.id), "reason": "The matrix visits."}
+
+
+def _new_tenant(call: Call) -> dict[str, Any]:
+    return {"name": "Matrix", "slug": f"m-{call.unique}", "plan": "basic"}
+
+
+def _new_user(call: Call) -> dict[str, Any]:
+    return {"email": f"new-{call.unique}@{call.tenant.slug}.example", "name": "Nina New", "role": "viewer"}
+
+
+def _import(call: Call) -> bytes:
+    return f"email,name,role\nrow-{call.unique}@{call.tenant.slug}.example,Rita Row,viewer\n".encode()
+
+
+def _setting(call: Call) -> dict[str, Any]:
+    return {"configKey": f"app.k-{call.unique}", "configValue": {"on": True}, "isEncrypted": False}
+
+
+AUTH_ROUTES: Final = (
+    Declared("POST", f"{AUTH}/login", W.STRANGER, body=_login),
+    Declared("POST", f"{AUTH}/refresh", W.STRANGER, body=_refresh_token, fresh="user"),
+    Declared(
+        "POST",
+        f"{AUTH}/logout",
+        W.STRANGER,
+        body=_refresh_token,
+        status=204,
+        fresh="user",
+        reads_bearer=True,
+    ),
+    Declared("POST", f"{AUTH}/operator/login", W.STRANGER, body=lambda call: {"email": "", "password": ""}),
+    Declared("GET", f"{AUTH}/password-policy", W.STRANGER_OF_TENANT),
+    Declared("GET", "/.well-known/jwks.json", W.STRANGER),
+    Declared("GET", "/.well-known/oauth-authorization-server", W.STRANGER),
+    Declared("GET", "/.well-known/openid-configuration", W.STRANGER),
+    Declared("POST", f"{AUTH}/act-as", W.OPERATOR, body=_visit),
+    Declared("POST", f"{AUTH}/signing-keys/rotate", W.OPERATOR),
+    Declared("GET", f"{AUTH}/me", W.PRINCIPAL),
+    Declared("GET", f"{AUTH}/permissions", W.PRINCIPAL),
+    Declared("GET", f"{AUTH}/sessions", W.PRINCIPAL),
+    Declared("DELETE", f"{AUTH}/sessions", W.PRINCIPAL, status=204, fresh="user"),
+    Declared("DELETE", f"{AUTH}/sessions/{{session_id}}", W.PRINCIPAL, status=204, fresh="user"),
+    Declared("POST", f"{AUTH}/password/change", W.PRINCIPAL, body=_passwords, status=204, fresh="user"),
+)
+
+TENANT_ROUTES: Final = (
+    Declared("GET", "/api/v1/plans", W.STRANGER),
+    Declared("GET", "/api/v1/plans/{plan}", W.STRANGER),
+    Declared("PATCH", "/api/v1/plans/{plan}", W.OPERATOR, body=lambda call: {"monthlyPrice": 31_000}),
+    Declared("GET", f"{TENANTS}/resolve", W.STRANGER, reads_bearer=True),
+    Declared("POST", TENANTS, W.OPERATOR, status=201, body=_new_tenant),
+    Declared("POST", f"{TENANTS}/create", W.OPERATOR, status=201, body=_new_tenant),
+    Declared("GET", TENANTS, W.OPERATOR),
+    Declared("GET", ONE, W.TENANT),
+    Declared("PATCH", ONE, W.TENANT, P.TENANT_WRITE, body=lambda call: {"name": f"Matrix {call.unique}"}),
+    Declared(
+        "POST", f"{ONE}/suspend", W.OPERATOR, body=lambda call: {"reason": "The matrix."}, fresh="tenant"
+    ),
+    Declared("POST", f"{ONE}/reactivate", W.OPERATOR, fresh="suspended"),
+    Declared("GET", CONFIG, W.TENANT, P.CONFIG_READ),
+    Declared("POST", CONFIG, W.TENANT, P.CONFIG_WRITE, body=_setting),
+    Declared("GET", f"{CONFIG}/{{key}}", W.TENANT, P.CONFIG_READ),
+    Declared("DELETE", f"{CONFIG}/{{key}}", W.TENANT, P.CONFIG_WRITE, status=204),
+    Declared("GET", f"{CONFIG}/{{key}}/history", W.TENANT, P.CONFIG_READ),
+    Declared(
+        "POST", f"{CONFIG}/{{key}}/rollback", W.TENANT, P.CONFIG_WRITE, body=lambda call: {"version": 1}
+    ),
+    Declared("GET", f"{ONE}/audit-logs", W.TENANT, P.AUDIT_READ),
+    Declared("GET", f"{ONE}/audit-logs/verify", W.TENANT, P.AUDIT_READ),
+)
+
+USER_ROUTES: Final = (
+    Declared("GET", USERS, W.MEMBER, P.USERS_READ),
+    Declared("POST", USERS, W.MEMBER, P.USERS_WRITE, status=201, body=_new_user),
+    Declared("POST", f"{USERS}/import", W.MEMBER, P.USERS_WRITE, body=_import, content_type="text/csv"),
+    Declared("GET", f"{USERS}/me", W.MEMBER, P.USERS_READ),
+    Declared(
+        "PATCH", f"{USERS}/me", W.MEMBER, P.USERS_READ, body=lambda call: {"name": "Mia Me"}, fresh="user"
+    ),
+    Declared("GET", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_READ),
+    Declared(
+        "PATCH", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, body=lambda call: {"name": "Pat Patched"}
+    ),
+    Declared("DELETE", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, status=204),
+)
+
+ROUTES: Final = (*AUTH_ROUTES, *TENANT_ROUTES, *USER_ROUTES)
+
+OPEN: Final = tuple(route for route in ROUTES if route.who.is_open)
+CLOSED: Final = tuple(route for route in ROUTES if not route.who.is_open)

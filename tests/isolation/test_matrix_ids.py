@@ -1,0 +1,136 @@
+"""The isolation matrix, third face: foreign ids in paths, and foreign or forbidden members in bodies."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from mis_tenancy.tenant import Role
+from tests.isolation.routes import CLOSED, ROUTES, Declared, Who
+from tests.isolation.test_matrix import caller_of, each
+from tests.isolation.world import World, refusal
+
+NOT_FOUND = {"id": "tenant_not_found", "user_id": "user_not_found", "session_id": "session_not_found"}
+# The key of a setting is no id: each tenant may have the same.
+WITH_IDS = [
+    (route, name)
+    for route in CLOSED
+    for name in NOT_FOUND
+    if f"{{{name}}}" in route.path and route.who is not Who.OPERATOR
+]
+
+
+@pytest.mark.parametrize(
+    ("route", "name"), WITH_IDS, ids=[f"{route.name}-{name}" for route, name in WITH_IDS]
+)
+@pytest.mark.parametrize("role", [Role.OWNER, Role.ADMIN])
+async def test_anothers_id_answers_exactly_as_one_that_nobody_has(
+    world: World, route: Declared, name: str, role: Role
+) -> None:
+    """Catalogue 93."""
+    if not route.serves(role):
+        return
+    call = await world.call(route, role if route.fresh is None else None)
+    headers = world.auth(role)
+    foreign = [world.other_ids[name], str(uuid4()), "nonsense"]
+    if name == "id":
+        foreign += [world.other.slug, world.other.slug.upper(), str(world.closed.id), world.closed.slug]
+        foreign += [world.other_ids[name].replace("-", ""), f"{{{world.other_ids[name]}}}"]
+    body = None if route.body is None else route.body(call)
+    answers = [
+        await world.ask(route, headers, path=world.path(route, call.params | {name: one}), body=body)
+        for one in foreign
+    ]
+    documents = [refusal(answer, 404, NOT_FOUND[name]) for answer in answers]
+    assert all(document == documents[0] for document in documents)
+
+
+@pytest.mark.parametrize(
+    ("route", "name"), WITH_IDS, ids=[f"{route.name}-{name}" for route, name in WITH_IDS]
+)
+async def test_a_visitors_foreign_ids_answer_like_a_members(world: World, route: Declared, name: str) -> None:
+    """Catalogue 93, 97."""
+    call = await world.call(route, None if route.fresh is None else Role.VIEWER)
+    body = None if route.body is None else route.body(call)
+    answers = [
+        await world.ask(route, world.visitor, path=world.path(route, call.params | {name: one}), body=body)
+        for one in (world.other_ids[name], str(uuid4()))
+    ]
+    assert [answer.status_code for answer in answers] == [404, 404], answers[0].text
+    assert refusal(answers[0], 404, NOT_FOUND[name]) == refusal(answers[1], 404, NOT_FOUND[name])
+
+
+MIXED = [route for route in CLOSED if "{id}" in route.path and "{key}" in route.path]
+
+
+@each(MIXED)
+async def test_anothers_key_under_the_own_tenant_is_not_there(world: World, route: Declared) -> None:
+    """Catalogue 93."""
+    call = await world.call(route)
+    body = None if route.body is None else route.body(call)
+    answers = [
+        await world.ask(route, world.home.auth, path=world.path(route, {"key": key}), body=body)
+        for key in (world.other_ids["key"], f"app.k-{uuid4().hex[:10]}")
+    ]
+    codes = [(answer.status_code, answer.json()["code"]) for answer in answers]
+    assert codes[0] == codes[1]
+    assert codes[0][0] == 404, codes
+
+
+PLANTED: dict[str, Any] = {
+    "tenantId": str(uuid4()),
+    "tenant_id": str(uuid4()),
+    "role": "owner",
+    "isAdmin": True,
+    "plan": "enterprise",
+    "maxUsers": 10**6,
+    "status": "active",
+    "scope": "keys:write",
+    "epoch": 0,
+    "passwordHash": "x",
+    "createdAt": "2020-01-01T00:00:00Z",
+}
+WITH_BODIES = [
+    route for route in ROUTES if route.body is not None and route.content_type == "application/json"
+]
+
+
+@each(WITH_BODIES)
+@pytest.mark.parametrize("member", PLANTED)
+async def test_a_member_that_the_body_does_not_have_is_refused(
+    world: World, route: Declared, member: str
+) -> None:
+    """Mass assignment changes nothing: the request is refused as a whole. Catalogue 94."""
+    if member in await described_members(world, route):
+        return
+    role = None if route.who.is_open or route.who is Who.OPERATOR else Role.OWNER
+    call = await world.call(route, role if route.fresh is None else None)
+    assert route.body is not None
+    headers = world.auth(role) if role else caller_of(world, route, None, call)
+    body = base_body(route, call) | {member: PLANTED[member]}
+    answer = await world.ask(route, headers, path=world.path(route, call.params), body=body)
+    errors = refusal(answer, 422, "validation_failed")["errors"]
+    assert [(error["field"], error["code"]) for error in errors] == [(member, "extra_forbidden")]
+
+
+def base_body(route: Declared, call: Any) -> dict[str, Any]:
+    assert route.body is not None
+    if route.path.endswith("/operator/login"):
+        return {"email": "nobody@platform.example", "password": "x"}
+    body: dict[str, Any] = route.body(call)
+    return body
+
+
+async def described_members(world: World, route: Declared) -> set[str]:
+    """Return the members that the description gives the route's body."""
+    document = (await world.suite.client.get("/openapi.json")).json()
+    body = document["paths"][route.path][route.method.lower()]["requestBody"]["content"]
+    schema = body["application/json"]["schema"]
+    references = [schema, *schema.get("anyOf", [])]
+    found: set[str] = set()
+    for reference in references:
+        if "$ref" in reference:
+            component = document["components"]["schemas"][reference["$ref"].rpartition("/")[2]]
+            found |= component["properties"].keys()
+    assert found, route.name
+    return found

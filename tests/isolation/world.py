@@ -1,0 +1,188 @@
+"""The tenants between which the isolation matrix tries to pass, and how it asks."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from mis_tenancy.tenant import Role
+from tests.isolation.routes import AUTH, TENANTS, USERS, Call, Declared
+from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
+
+Headers = dict[str, str]
+
+
+@dataclass(slots=True)
+class World:
+    """`home` asks, with one user of each role; `other` must stay out of sight; `closed` is suspended.
+
+    All are on plan custom, so that no limit answers in a wall's place; `plain`, on basic, has no feature.
+    """
+
+    suite: Suite
+    home: TenantHandle
+    other: TenantHandle
+    closed: TenantHandle
+    plain: TenantHandle
+    members: dict[Role, UserHandle]
+    signed_out: UserHandle
+    visitor: Headers
+    home_ids: dict[str, str]
+    other_ids: dict[str, str]
+
+    def auth(self, role: Role) -> Headers:
+        return self.members[role].auth
+
+    def path(self, route: Declared, ids: dict[str, str] | None = None) -> str:
+        """Return the route's path, with ids of `home` unless others are given."""
+        return route.path.format_map(self.home_ids | (ids or {}))
+
+    async def ask(
+        self,
+        route: Declared,
+        headers: Headers,
+        *,
+        path: str | None = None,
+        body: Any = None,
+        query: Sequence[tuple[str, str]] = (),
+        host: str | None = None,
+        raw_headers: list[tuple[str, str]] | None = None,
+    ) -> httpx.Response:
+        """Send the route's request from an address of its own."""
+        base = PUBLIC_URL if host is None else f"http://{host}"
+        options: dict[str, Any] = {"params": [*route.query.items(), *query]}
+        if isinstance(body, bytes):
+            options["content"] = body
+            headers = headers | {"Content-Type": route.content_type}
+        elif body is not None:
+            options["json"] = body
+        sent = [*headers.items(), *(raw_headers or [])]
+        async with self.suite.client_at(fresh_address(), base) as client:
+            return await client.request(
+                route.method, path or self.path(route), headers=httpx.Headers(sent), **options
+            )
+
+    async def call(self, route: Declared, role: Role | None = None) -> Call:
+        """Prepare a request of the route that works: with things of its own, where it would use them up."""
+        unique = secrets.token_hex(5)
+        tenant, caller = self.home, None if role is None else self.members[role]
+        if route.fresh in ("tenant", "suspended"):
+            tenant = await self.suite.tenant("basic")
+        if route.fresh == "suspended":
+            await suspend(self.suite, tenant)
+        if route.fresh == "user":
+            caller = await self.suite.user(tenant, role or Role.VIEWER)
+        call = Call(tenant, caller, {}, unique)
+        for name in self.home_ids:
+            if f"{{{name}}}" in route.path:
+                call.params[name] = await self._parameter(name, call)
+        return call
+
+    async def work(self, route: Declared, call: Call, headers: Headers, **changes: Any) -> httpx.Response:
+        """Send the prepared request, with its body and the header that names its tenant to strangers."""
+        body = None if route.body is None else route.body(call)
+        if route.path.endswith("/operator/login"):
+            body = {"email": OPERATOR_EMAIL, "password": self.suite.operator_password}
+        return await self.ask(route, headers, path=self.path(route, call.params), body=body, **changes)
+
+    async def _parameter(self, name: str, call: Call) -> str:
+        if name == "id":
+            return str(call.tenant.id)
+        if name == "user_id":
+            return await add_user(self.suite, call.tenant)
+        if name == "key":
+            return await add_setting(self.suite, call.tenant)
+        if name == "session_id":
+            assert call.caller is not None
+            answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
+            return str(answer.json()[0]["id"])
+        return self.home_ids[name]
+
+
+async def make_world(suite: Suite) -> World:
+    """Make the tenants of the matrix through the API."""
+    home, other, closed = [await suite.tenant("custom") for _ in range(3)]
+    members = {role: await suite.user(home, role) for role in (Role.ADMIN, Role.MEMBER, Role.VIEWER)}
+    signed_out = await suite.user(home, Role.ADMIN)
+    await suite.client.delete(
+        f"{AUTH}/sessions/{await session_of(suite, signed_out)}", headers=signed_out.auth
+    )
+    visit = {"tenantId": str(home.id), "reason": "The matrix visits."}
+    visited = await suite.client.post(f"{AUTH}/act-as", json=visit, headers=suite.operator)
+    world = World(
+        suite=suite,
+        home=home,
+        other=other,
+        closed=closed,
+        plain=await suite.tenant("basic"),
+        members=members | {Role.OWNER: home.owner},
+        signed_out=signed_out,
+        visitor={"Authorization": f"Bearer {visited.json()['token']}"},
+        home_ids=await ids_of(suite, home),
+        other_ids=await ids_of(suite, other),
+    )
+    await suspend(suite, closed)
+    return world
+
+
+async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
+    """Return something of the tenant's for each parameter that a path may have."""
+    return {
+        "id": str(tenant.id),
+        "user_id": await add_user(suite, tenant),
+        "session_id": await session_of(suite, tenant.owner),
+        "key": await add_setting(suite, tenant),
+        "plan": "premium",
+    }
+
+
+async def add_user(suite: Suite, tenant: TenantHandle) -> str:
+    """Create a user who has no password, which is quick, and return the id."""
+    email = f"u-{uuid4().hex[:10]}@{tenant.slug}.example"
+    body = {"email": email, "name": "Ute User", "role": "viewer"}
+    answer = await suite.client.post(USERS, json=body, headers=tenant.auth)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def add_setting(suite: Suite, tenant: TenantHandle) -> str:
+    """Set a configuration key of its own and return it."""
+    key = f"app.k-{uuid4().hex[:10]}"
+    answer = await suite.client.post(
+        f"{TENANTS}/{tenant.id}/config", json={"configKey": key, "configValue": 1}, headers=tenant.auth
+    )
+    assert answer.status_code == 200, answer.text
+    return key
+
+
+async def session_of(suite: Suite, user: UserHandle) -> str:
+    """Return the id of the user's session."""
+    answer = await suite.client.get(f"{AUTH}/sessions", headers=user.auth)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()[0]["id"])
+
+
+async def suspend(suite: Suite, tenant: TenantHandle) -> None:
+    """Suspend the tenant, and wait until every service knows."""
+    answer = await suite.client.post(
+        f"{TENANTS}/{tenant.id}/suspend", json={"reason": "The matrix."}, headers=suite.operator
+    )
+    assert answer.status_code == 200, answer.text
+    for service in suite.apps:
+        await suite.tenancy(service).feed.poll()
+
+
+def refusal(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the problem without what differs between any two requests; the answer must be that refusal."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), (
+        answer.status_code,
+        answer.text,
+    )
+    document: dict[str, Any] = answer.json()
+    assert document["code"] == code, document
+    assert document.pop("requestId") == answer.headers["x-request-id"]
+    document.pop("instance")
+    return document
