@@ -658,9 +658,9 @@ CREATE INDEX ix_audit_logs_xid ON ONLY public.audit_logs USING btree (tenant_id,
 
 CREATE INDEX audit_logs_default_tenant_id_xid_idx ON public.audit_logs_default USING btree (tenant_id, xid);
 
-CREATE INDEX ix_audit_logs_newest ON ONLY public.audit_logs USING brin (tenant_id, xid);
+CREATE INDEX ix_audit_logs_newest ON ONLY public.audit_logs USING brin (tenant_id, xid) WITH (autosummarize='true', pages_per_range='32');
 
-CREATE INDEX audit_logs_default_tenant_id_xid_idx1 ON public.audit_logs_default USING brin (tenant_id, xid);
+CREATE INDEX audit_logs_default_tenant_id_xid_idx1 ON public.audit_logs_default USING brin (tenant_id, xid) WITH (autosummarize='true', pages_per_range='32');
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
 

@@ -5,6 +5,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from mis_cli.commands.audit import app as audit
+from mis_cli.commands.keys import app as keys
 from mis_cli.commands.migrate import migrate
 from mis_cli.commands.run import run
 from mis_cli.commands.worker import worker
@@ -37,3 +39,5 @@ app = typer.Typer(
 app.command()(run)
 app.command()(migrate)
 app.command()(worker)
+app.add_typer(keys, name="keys")
+app.add_typer(audit, name="audit")

@@ -59,6 +59,17 @@ class LauncherSettings(EnvironmentSettings):
     )
 
 
+class MasterKeySettings(EnvironmentSettings):
+    """The settings of `mis keys rotate-master`."""
+
+    migration_database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_owner."
+    )
+    master_keys: MasterKeysText = Field(
+        repr=False, description="Set it to the new key, then the old ones: new:base64,old:base64."
+    )
+
+
 class MigrationSettings(EnvironmentSettings):
     """The settings of `mis migrate`."""
 

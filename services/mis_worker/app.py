@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import Runner
 from mis_tenancy.database import Database
+from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.logging import configure_logging
 from mis_tenancy.redis import Redis
 from mis_tenancy.seals import SealKeys
@@ -17,6 +18,8 @@ from mis_worker.settings import WorkerSettings
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
+from tenant_service.encryption_keys import jobs as encryption_keys
+from tenant_service.encryption_keys.reencryption import Reencryption
 from tenant_service.usage import jobs as usage
 
 
@@ -24,18 +27,24 @@ from tenant_service.usage import jobs as usage
 async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     """Run the worker beside whatever the block does."""
     platform = Database(settings.platform_database_url or "", pool_size=4)
+    # What a job does inside a tenant, it does as the services do.
+    application = Database(settings.database_url, pool_size=4)
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
     await platform.start()
+    await application.start()
     if redis is not None:
         await redis.start()
     retention = Retention(platform)
     usage_upkeep = usage.UsageUpkeep(platform)
-    seal_keys = SealKeys(MasterKeys.parse(settings.master_keys))
+    master_keys = MasterKeys.parse(settings.master_keys)
+    seal_keys = SealKeys(master_keys)
+    reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
         "usage_levels": usage_upkeep.note_levels,
         "usage_retention": usage_upkeep.forget,
+        encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
     runner = Runner(platform, redis, handlers, [*SCHEDULES, *audit_seals.SCHEDULES, *usage.SCHEDULES])
@@ -51,6 +60,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         await asyncio.gather(*tasks, return_exceptions=True)
         if redis is not None:
             await redis.stop()
+        await application.stop()
         await platform.stop()
 
 

@@ -9,6 +9,7 @@ from mis_tenancy.routes import suite_policy
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
+from tenant_service.encryption_keys.endpoints import router as encryption_keys
 from tenant_service.lifecycle.endpoints import router as lifecycle
 from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
@@ -24,7 +25,16 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         service="tenant",
         title="Tenant service",
         # A word that could be a slug must be routed before the slugs.
-        routers=(plans, resolution, lifecycle, configuration, audit_logs, audit_seals, usage),
+        routers=(
+            plans,
+            resolution,
+            lifecycle,
+            configuration,
+            audit_logs,
+            audit_seals,
+            encryption_keys,
+            usage,
+        ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
     )

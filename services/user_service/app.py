@@ -11,6 +11,7 @@ from mis_http.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
 from user_service.imports.endpoints import router as imports
 from user_service.settings import from_environment
+from user_service.users.endpoints import lists
 from user_service.users.endpoints import router as users
 
 LARGEST_IMPORT: Final = 32 * MIB
@@ -22,7 +23,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings or from_environment(),
         service="user",
         title="User service",
-        routers=(imports, users),
+        routers=(lists, imports, users),
         policy=suite_policy(),
         body_limits={"/api/v1/users/import": LARGEST_IMPORT},
     )

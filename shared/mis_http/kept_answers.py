@@ -150,6 +150,17 @@ class PlatformAnswers(AnswerStore):
         key_id, sealed = msgspec.msgpack.decode(ciphertext, type=tuple[str, bytes])
         return self._wrapping.unwrap(sealed, key_id, _purpose(request))
 
+    def rewrapped(self, request: KeyOfRequest, ciphertext: bytes) -> bytes:
+        """Return an answer kept for `request` under the current master key; raise Undecryptable."""
+        key_id, sealed = msgspec.msgpack.decode(ciphertext, type=tuple[str, bytes])
+        sealed, key_id = self._wrapping.rewrap(sealed, key_id, _purpose(request))
+        return msgspec.msgpack.encode((key_id, sealed))
+
+    @staticmethod
+    def mark_of(key_id: str) -> bytes:
+        """Return how every answer under the master key `key_id` begins."""
+        return b"\x92" + msgspec.msgpack.encode(key_id)
+
 
 def _purpose(request: KeyOfRequest) -> str:
     return f"answer:{request.principal_id}:{request.method}:{request.path}:{request.key}"

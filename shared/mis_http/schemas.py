@@ -14,8 +14,7 @@ def _no_nul(text: str) -> str:
 
 
 def _z(moment: datetime) -> str:
-    text = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z"
+    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]

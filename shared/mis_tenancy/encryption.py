@@ -78,9 +78,13 @@ class Wrapping:
             raise Undecryptable(f"The master key {key_id!r} is not among MIS_MASTER_KEYS; add it back.")
         return _unseal(key, wrapped, purpose.encode())
 
+    def rewrap(self, wrapped: bytes, key_id: str, purpose: str) -> tuple[bytes, str]:
+        """Return what `wrap` would for the secret behind `wrapped`; raise Undecryptable as `unwrap` does."""
+        return self.wrap(self.unwrap(wrapped, key_id, purpose), purpose)
+
     def new_data_key(self, tenant_id: UUID, version: int, now: datetime | None = None) -> DataKeyRow:
         """Return the row of a fresh data key for the tenant."""
-        wrapped, key_id = self.wrap(os.urandom(32), _data_key_purpose(tenant_id, version))
+        wrapped, key_id = self.wrap(os.urandom(32), data_key_purpose(tenant_id, version))
         return DataKeyRow(
             tenant_id=tenant_id,
             version=version,
@@ -91,7 +95,7 @@ class Wrapping:
 
     def open_data_key(self, row: DataKeyRow) -> DataKey:
         """Return the key of `row`, unwrapped."""
-        purpose = _data_key_purpose(row.tenant_id, row.version)
+        purpose = data_key_purpose(row.tenant_id, row.version)
         return DataKey(row.tenant_id, row.version, self.unwrap(row.wrapped_key, row.master_key_id, purpose))
 
 
@@ -103,8 +107,13 @@ class TenantKeys:
         self._open: OrderedDict[UUID, dict[int, DataKey]] = OrderedDict()
 
     async def current(self, session: TenantSession) -> DataKey:
-        """Return the newest key of the session's tenant; raise Undecryptable when it has none."""
+        """Return the newest key of the session's tenant; raise Undecryptable when it has none.
+
+        The key's row is shared until the transaction ends, so that no rotation destroys a key under which
+        something is about to be committed.
+        """
         newest = select(DataKeyRow).order_by(DataKeyRow.version.desc()).limit(1)
+        newest = newest.with_for_update(read=True, key_share=True)
         return self._opened(await session.scalar(newest), session)
 
     async def of(self, session: TenantSession, version: int) -> DataKey:
@@ -137,7 +146,8 @@ class TenantKeys:
         self._open.pop(tenant_id, None)
 
 
-def _data_key_purpose(tenant_id: UUID, version: int) -> str:
+def data_key_purpose(tenant_id: UUID, version: int) -> str:
+    """Return what a wrapped data key is bound to."""
     return f"data-key:{tenant_id}:{version}"
 
 

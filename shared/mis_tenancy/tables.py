@@ -257,7 +257,13 @@ class AuditRow(TenantScoped, Base):
         one_of("kind", "change", "request", "security"),
         Index("ix_audit_logs_xid", "tenant_id", "xid"),
         # Rows lie in the order of their transactions, so this small one finds the newest of all tenants.
-        Index("ix_audit_logs_newest", "tenant_id", "xid", postgresql_using="brin"),
+        Index(
+            "ix_audit_logs_newest",
+            "tenant_id",
+            "xid",
+            postgresql_using="brin",
+            postgresql_with={"autosummarize": True, "pages_per_range": 32},
+        ),
         Index("ix_audit_logs_actor", "tenant_id", "actor", "id"),
         Index("ix_audit_logs_action", "tenant_id", "action", "id"),
         {"postgresql_partition_by": "RANGE (id)"},

@@ -45,9 +45,11 @@ async def test_anothers_id_answers_exactly_as_one_that_nobody_has(
     assert all(document == documents[0] for document in documents)
 
 
-@pytest.mark.parametrize(
-    ("route", "name"), WITH_IDS, ids=[f"{route.name}-{name}" for route, name in WITH_IDS]
-)
+# A visitor works as an admin; what only owners may do is refused before anything is looked for.
+VISITED = [(route, name) for route, name in WITH_IDS if route.serves(Role.ADMIN)]
+
+
+@pytest.mark.parametrize(("route", "name"), VISITED, ids=[f"{route.name}-{name}" for route, name in VISITED])
 async def test_a_visitors_foreign_ids_answer_like_a_members(world: World, route: Declared, name: str) -> None:
     """Catalogue 93, 97."""
     call = await world.call(route, None if route.fresh is None else Role.VIEWER)

@@ -71,6 +71,8 @@ class World:
         tenant, caller = self.home, None if role is None else self.members[role]
         if route.fresh in ("tenant", "suspended"):
             tenant = await self.suite.tenant("basic")
+            if role is not None:
+                caller = tenant.owner if role is Role.OWNER else await self.suite.user(tenant, role)
         if route.fresh == "suspended":
             await suspend(self.suite, tenant)
         if route.fresh == "user":

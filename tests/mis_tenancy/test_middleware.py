@@ -165,7 +165,9 @@ class House:
 
 
 @pytest.fixture
-def house() -> House:
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    # A logger used once keeps its processors; whoever composed a service before would keep the lines.
+    monkeypatch.setattr("mis_tenancy.middleware._log", structlog.get_logger())
     return House()
 
 

@@ -1,4 +1,4 @@
-"""What tests of audit seals share: rows, a sealer, a verifier, and the hand of someone who owns the tables."""
+"""What tests of audit seals share: rows, a sealer, a verifier, and the hand of the tables' owner."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -98,7 +98,8 @@ async def new_log(suite: Suite, servers: TestServers, batches: Iterable[int] = (
     log = Log(suite, servers, tenant_id)
     async with log.hand() as hand:
         await hand.execute(
-            "insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at) "
+            "insert into tenants "
+            "(id, name, slug, subdomain, plan, status, status_since, created_at, updated_at) "
             "values ($1, 'Log', $2, $2, 'basic', 'active', $3, $3, $3)",
             tenant_id,
             f"log-{tenant_id.hex}",

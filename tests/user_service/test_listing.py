@@ -180,3 +180,24 @@ async def test_the_schema_of_the_list_stands_in_the_description(suite: Suite) ->
     document = suite.apps["user"].openapi()
     answer = document["paths"][USERS]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer["items"]["$ref"].endswith("/UserOut")
+
+
+@pytest.mark.parametrize("limit", ["", "limit=1", "limit=7", "limit=20", "limit=200"])
+async def test_the_lane_answers_as_the_endpoint_does(suite: Suite, limit: str) -> None:
+    tenant = await filled(suite, 25)
+    lane = await suite.client.get(f"{USERS}?{limit}", headers=tenant.auth)
+    endpoint = await suite.client.get(f"{USERS}?{limit}&order=desc", headers=tenant.auth)
+    assert (lane.status_code, lane.content) == (200, endpoint.content)
+    assert lane.headers["content-type"] == endpoint.headers["content-type"]
+    following = [answer.links.get("next", {}).get("url", "") for answer in (lane, endpoint)]
+    cursors = [parse_qs(urlsplit(url).query).get("cursor") for url in following]
+    assert cursors[0] == cursors[1]
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=007", "limit=1&limit=2", "limit=x", "nonsense=1"]
+)
+async def test_what_the_lane_does_not_understand_is_the_endpoints_to_judge(suite: Suite, query: str) -> None:
+    tenant = await suite.tenant()
+    answer = await suite.client.get(f"{USERS}?{query}", headers=tenant.auth)
+    assert answer.status_code == (422 if query in ("limit=0", "limit=201", "limit=x") else 200)

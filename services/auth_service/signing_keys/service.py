@@ -114,7 +114,7 @@ class SigningKeys:
 
     async def _make(self, session: AsyncSession, state: str) -> PublicSigningKeyRow:
         key = new_signing_key()
-        wrapped = self._wrapping.wrap(key.private_pem, _purpose(key.kid))
+        wrapped = self._wrapping.wrap(key.private_pem, purpose_of(key.kid))
         row = await repository.add(session, key, wrapped, state, datetime.now(UTC))
         revoke(session, Kind.SIGNING_KEY, tenant_id=None)
         return row
@@ -135,7 +135,7 @@ class SigningKeys:
             public = await repository.public_keys(session)
         if private is None:
             raise RuntimeError("There is no current signing key; the service makes one when it starts.")
-        pem = self._wrapping.unwrap(private.wrapped_key, private.master_key_id, _purpose(private.kid))
+        pem = self._wrapping.unwrap(private.wrapped_key, private.master_key_id, purpose_of(private.kid))
         return _Known(private.kid, load_signing_key(pem), public)
 
 
@@ -147,5 +147,6 @@ async def _promote(session: AsyncSession, key: PublicSigningKeyRow, now: datetim
         await repository.destroy_private_key(session, key.kid)
 
 
-def _purpose(kid: str) -> str:
+def purpose_of(kid: str) -> str:
+    """Return what a wrapped signing key is bound to."""
     return f"signing-key:{kid}"

@@ -19,9 +19,11 @@ TASK: Final = "audit_seals"
 
 _TEXTS: Final = ", ".join(f"{column}::text" for column in SEALED_COLUMNS)
 _HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon"
-_BEGIN: Final = "insert into schedules (name, mark) values ($1, 0) on conflict do nothing"
+# Below every number that a restored log may have been moved to.
+_FIRST: Final = -(2**62)
+_BEGIN: Final = "insert into schedules (name, mark) values ($1, $2) on conflict do nothing"
 # Whoever holds the row seals; another worker passes by.
-_MARK: Final = "select coalesce(mark, 0) as mark from schedules where name = $1 for update skip locked"
+_MARK: Final = "select mark from schedules where name = $1 for update skip locked"
 _ADVANCE: Final = "update schedules set mark = $2, last_run_at = clock_timestamp() where name = $1"
 _CUT: Final = "select xid from audit_logs where xid >= $1 and xid < $2 order by xid offset $3 limit 1"
 _NEWEST: Final = f"""
@@ -77,7 +79,7 @@ class NewSeal:
 
 async def begin(system: SystemTransaction) -> int | None:
     """Return up to which transaction everything is sealed, or None while another worker seals."""
-    await system.fetch(_BEGIN, TASK)
+    await system.fetch(_BEGIN, TASK, _FIRST)
     held = await system.fetch(_MARK, TASK)
     return int(held[0]["mark"]) if held else None
 
@@ -160,7 +162,7 @@ async def rows_between(session: TenantSession, low: int | None, high: int) -> Se
 
 
 async def unsealed(session: TenantSession, low: int | None) -> tuple[int, int, UUID | None]:
-    """Return how many rows have no seal, the first transaction that has not begun, and a row that is past it."""
+    """Return how many rows have no seal, the first transaction not yet begun, and a row that is past it."""
     begun = literal_column("pg_snapshot_xmax(pg_current_snapshot())::text::bigint", BigInteger)
     # Text, because there is no smallest UUID before Postgres 18.
     past_it = func.min(cast(AuditRow.id, Text)).filter(AuditRow.xid >= begun)

@@ -1,6 +1,7 @@
 """Which users a list asks for."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from mis_tenancy.tenant import Role
 
@@ -12,3 +13,6 @@ class UserFilter:
     query: str = ""
     role: Role | None = None
     status: str | None = None
+
+
+EVERYBODY: Final = UserFilter("", None, None)
