@@ -16,20 +16,23 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from auth_service.app import create_app as create_auth_service
 from fastapi import FastAPI
-from tenant_service.app import create_app as create_tenant_service
 
+from auth_service.app import create_app as create_auth_service
 from mis_cli.gateway import Gateway, Service
 from mis_http.settings import ServiceSettings
 from mis_tenancy.database import Database
 from mis_tenancy.tenancy import Tenancy
+from tenant_service.app import create_app as create_tenant_service
 from tests.servers import TestServers
 from user_service.app import create_app as create_user_service
 
 PUBLIC_URL = "http://testserver"
 PASSWORD = "Correct-Horse-7-Battery"
 OPERATOR_EMAIL = "operator@platform.example"
+# A worker's suites share its database, and so its wrapped keys and its first operator.
+OPERATOR_PASSWORD = secrets.token_urlsafe(18) + "-Aa1"
+MASTER_KEYS = f"test:{base64.b64encode(os.urandom(32)).decode()}"
 
 _addresses = itertools.count(1)
 
@@ -157,22 +160,23 @@ class Suite:
 
 
 @asynccontextmanager
-async def running_suite(servers: TestServers, directory: Path) -> AsyncIterator[Suite]:
-    """Yield a suite of its own on this worker's database, with the operator signed in."""
+async def running_suite(servers: TestServers, directory: Path, **changes: Any) -> AsyncIterator[Suite]:
+    """Yield a suite of its own, on this worker's database unless `changes` to its settings say otherwise."""
     urls = servers.database()
-    settings = ServiceSettings.read(
-        database_url=urls.app,
-        auth_database_url=urls.auth,
-        platform_database_url=urls.platform,
-        redis_url=servers.redis_url,
-        storage_url=f"file://{directory}/storage",
-        public_url=PUBLIC_URL,
-        base_domains=("mis.local", "localhost"),
-        master_keys=f"test:{base64.b64encode(os.urandom(32)).decode()}",
-        spool_dir=directory / "spool",
-        operator_email=OPERATOR_EMAIL,
-        operator_password=secrets.token_urlsafe(18) + "-Aa1",
-    )
+    values = {
+        "database_url": urls.app,
+        "auth_database_url": urls.auth,
+        "platform_database_url": urls.platform,
+        "redis_url": servers.redis_url,
+        "storage_url": f"file://{directory}/storage",
+        "public_url": PUBLIC_URL,
+        "base_domains": ("mis.local", "localhost"),
+        "master_keys": f"test:{base64.b64encode(os.urandom(32)).decode()}",
+        "spool_dir": directory / "spool",
+        "operator_email": OPERATOR_EMAIL,
+        "operator_password": secrets.token_urlsafe(18) + "-Aa1",
+    }
+    settings = ServiceSettings.read(**(values | changes))
     apps = {
         "tenant": create_tenant_service(settings),
         "auth": create_auth_service(settings),

@@ -13,6 +13,7 @@ from mis_tenancy.logging import configure_logging
 from mis_tenancy.redis import Redis
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
+from mis_tenancy.storage import Storage
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.settings import WorkerSettings
 from tenant_service.audit_seals import jobs as audit_seals
@@ -20,6 +21,9 @@ from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.encryption_keys import jobs as encryption_keys
 from tenant_service.encryption_keys.reencryption import Reencryption
+from tenant_service.health import jobs as health
+from tenant_service.health.probes import Probes
+from tenant_service.health.service import Health
 from tenant_service.usage import jobs as usage
 
 
@@ -39,15 +43,19 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     master_keys = MasterKeys.parse(settings.master_keys)
     seal_keys = SealKeys(master_keys)
     reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
+    probes = Probes(application, redis, Storage(settings.storage_url))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
         "usage_levels": usage_upkeep.note_levels,
         "usage_retention": usage_upkeep.forget,
+        health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
-    runner = Runner(platform, redis, handlers, [*SCHEDULES, *audit_seals.SCHEDULES, *usage.SCHEDULES])
+    runner = Runner(
+        platform, redis, handlers, [*SCHEDULES, *audit_seals.SCHEDULES, *usage.SCHEDULES, *health.SCHEDULES]
+    )
     tasks = [
         asyncio.create_task(runner.run(), name="worker"),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),

@@ -6,10 +6,14 @@ from mis_accounts.passwords import Passwords
 from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
+from mis_tenancy.storage import Storage
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.encryption_keys.endpoints import router as encryption_keys
+from tenant_service.health.endpoints import router as health
+from tenant_service.health.probes import Probes
+from tenant_service.health.service import Health
 from tenant_service.lifecycle.endpoints import router as lifecycle
 from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
@@ -34,9 +38,15 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             audit_seals,
             encryption_keys,
             usage,
+            health,
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
     )
     app.state.passwords = Passwords()
+    storage = Storage(settings.storage_url)
+    tenancy = app.state.tenancy
+    app.state.storage = storage
+    app.state.readiness["storage"] = storage.check
+    app.state.health = Health(tenancy.database, Probes(tenancy.database, tenancy.redis, storage))
     return app

@@ -51,8 +51,8 @@ EXPLAINED: Final = (
         Explained(
             rule,
             r"public\.audit_(logs|seals)\.platform",
-            "The worker seals all tenants' newest rows with one statement, bound to nobody; a session bound to "
-            "a tenant sees only that one's, which `true` would not hold it to (decision 0005).",
+            "The worker seals all tenants' newest rows with one statement, bound to nobody; a session bound "
+            "to a tenant sees only that one's, which `true` would not hold it to (decision 0005).",
         )
         for rule in ("SEC004", "PERF001")
     ),

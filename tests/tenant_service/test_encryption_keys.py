@@ -20,12 +20,14 @@ from mis_models.tenants import IdempotencyRow
 from mis_tenancy.encryption import TenantKeys, Undecryptable, Wrapping, key_version
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.tables import Base, ConfigurationRow, ConfigurationVersionRow, DataKeyRow
+from mis_worker.app import working
 from tenant_service.encryption_keys.jobs import REENCRYPTION, KeyJobs
 from tenant_service.encryption_keys.reencryption import Reencryption
 from tenant_service.encryption_keys.repository import HOLDERS
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, audit_rows, fine, refused
+from tests.tenant_service.seals import Log
 
 # Bytes that are not under a tenant's data key, and why nothing is lost with an old one.
 NOT_CIPHERTEXT = {
@@ -144,6 +146,22 @@ async def test_earlier_versions_of_a_secret_can_be_rolled_back_to_after_a_rotati
     path = f"{TENANTS}/{tenant.id}/config/mail.password/rollback"
     fine(await suite.client.post(path, json={"version": 1}, headers=tenant.auth))
     assert await reveal(suite, tenant, "mail.password") == "first"
+
+
+async def test_the_worker_finishes_a_rotation_and_seals_what_was_done(
+    suite: Suite, test_servers: TestServers
+) -> None:
+    tenant = await suite.tenant("custom")
+    await put_secret(suite, tenant, "mail.password", "x")
+    fine(await rotate(suite, tenant), 202)
+    async with working(suite.settings), asyncio.timeout(60):
+        while [key["state"] for key in await keys_of(suite, tenant)] != ["current", "retired"]:  # noqa: ASYNC110  # another service's work
+            await asyncio.sleep(0.2)
+        log = Log(suite, test_servers, tenant.id)
+        while not await log.seals():  # noqa: ASYNC110  # likewise
+            await asyncio.sleep(0.2)
+    assert await versions_in_use(suite, tenant.id) == {2}
+    assert (await log.verify()).bad is None
 
 
 async def test_a_second_rotation_waits_for_the_first(suite: Suite) -> None:
