@@ -25,8 +25,8 @@ USERS_EACH: Final = 100
 ROWS: Final = 20
 
 _FILL: Final = """
-insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at)
-select gen_random_uuid(), 'Tenant ' || n, 'tenant-' || n, 'tenant-' || n, 'custom', 'active', now(), now(), now()
+insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at) select
+gen_random_uuid(), 'Tenant ' || n, 'tenant-' || n, 'tenant-' || n, 'custom', 'active', now(), now(), now()
   from generate_series(1, {tenants}) n;
 insert into users (tenant_id, id, email, email_norm, name, role, status, attributes, created_at, updated_at)
 select t.id, gen_random_uuid(), 'user' || n || '@' || t.slug || '.example',

@@ -160,10 +160,13 @@ class Suite:
 
 
 @asynccontextmanager
-async def running_suite(servers: TestServers, directory: Path, **changes: Any) -> AsyncIterator[Suite]:
-    """Yield a suite of its own, on this worker's database unless `changes` to its settings say otherwise."""
+async def running_suite(servers: TestServers, directory: Path, **overrides: Any) -> AsyncIterator[Suite]:
+    """Yield a suite of its own on this worker's database, with the operator signed in.
+
+    `overrides` replace settings.
+    """
     urls = servers.database()
-    values = {
+    given = {
         "database_url": urls.app,
         "auth_database_url": urls.auth,
         "platform_database_url": urls.platform,
@@ -171,12 +174,12 @@ async def running_suite(servers: TestServers, directory: Path, **changes: Any) -
         "storage_url": f"file://{directory}/storage",
         "public_url": PUBLIC_URL,
         "base_domains": ("mis.local", "localhost"),
-        "master_keys": f"test:{base64.b64encode(os.urandom(32)).decode()}",
+        "master_keys": MASTER_KEYS,
         "spool_dir": directory / "spool",
         "operator_email": OPERATOR_EMAIL,
-        "operator_password": secrets.token_urlsafe(18) + "-Aa1",
+        "operator_password": OPERATOR_PASSWORD,
     }
-    settings = ServiceSettings.read(**(values | changes))
+    settings = ServiceSettings.read(**(given | overrides))
     apps = {
         "tenant": create_tenant_service(settings),
         "auth": create_auth_service(settings),

@@ -19,10 +19,8 @@ async def announce(suite: RunningSuite, seeds: Sequence[Seed]) -> None:
     """Record the running suite, seed it, and print how to use it; the record first, for those who wait."""
     suite.record.write()
     provisions = suite.provisions
-    typer.echo(
-        f"\nServing at {suite.base_url} (its API: {suite.base_url}/docs; its log: {suite.record.path.parent}/mis.log). "
-        "Ctrl-C stops it.\n"
-    )
+    typer.echo(f"\nServing at {suite.base_url}; its API is described at {suite.base_url}/docs.")
+    typer.echo(f"Ctrl-C stops it. The log is {suite.record.path.parent / 'mis.log'}.\n")
     demo = [tenant for seed in seeds for tenant in await seed(suite)]
     suite.record.write(demo)
     typer.echo(f"  {'operator':<18}{provisions.operator_email}  {provisions.operator_password}")

@@ -14,6 +14,8 @@ from tenant_service.encryption_keys.endpoints import router as encryption_keys
 from tenant_service.health.endpoints import router as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
+from tenant_service.isolation.endpoints import router as isolation
+from tenant_service.isolation.service import Verification
 from tenant_service.lifecycle.endpoints import router as lifecycle
 from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
@@ -39,6 +41,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             encryption_keys,
             usage,
             health,
+            isolation,
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
@@ -49,4 +52,5 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.health = Health(tenancy.database, Probes(tenancy.database, tenancy.redis, storage))
+    app.state.verification = Verification(tenancy.database, tenancy.redis, storage)
     return app

@@ -1,1 +1,1 @@
-"""Tenancy for ASGI services: resolve, validate, limit and audit each request, then scope its SQL to one tenant."""
+"""Tenancy for ASGI services: resolve, validate, limit and audit each request, and scope its SQL."""

@@ -84,7 +84,8 @@ def _at_most(value: Any, plan: Any) -> bool:
     return plan is None or (value is not None and value <= plan)
 
 
-# Length stands in for composition rules from here on (NIST SP 800-63B-4 §3.1.1.2: 15 without a second factor).
+# Length stands in for composition rules from here on (NIST SP 800-63B-4 §3.1.1.2: 15 without a second
+# factor).
 _NIST_LENGTH: Final = 15
 
 

@@ -147,7 +147,9 @@ class TenantMismatch(TenancyError):
 
     status = 403
     code = "tenant_mismatch"
-    detail = "The token belongs to another tenant than this request names. Drop the other sources, or the token."
+    detail = (
+        "The token belongs to another tenant than this request names. Drop the other sources, or the token."
+    )
 
 
 class TenantSuspended(TenancyError):
@@ -163,7 +165,9 @@ class TenantPendingDeletion(TenancyError):
 
     status = 403
     code = "tenant_pending_deletion"
-    detail = "This tenant is about to be deleted. Until purgeAt its owner can sign in anew to restore or export."
+    detail = (
+        "This tenant is about to be deleted. Until purgeAt its owner can sign in anew to restore or export."
+    )
 
 
 class ActAsRequired(TenancyError):

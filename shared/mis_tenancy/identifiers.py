@@ -1,7 +1,7 @@
 """The one way this suite makes identifiers: UUIDs of version 7, in the application.
 
-A version 7 id sorts by the time it was made (RFC 9562), so it serves as keyset cursor and as partition key, and
-no database default, sequence or extension is needed to make one.
+A version 7 id sorts by the time it was made (RFC 9562), so it serves as keyset cursor and as partition key,
+and no database default, sequence or extension is needed to make one.
 """
 
 import os

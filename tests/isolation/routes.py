@@ -193,6 +193,8 @@ TENANT_ROUTES: Final = (
     Declared("GET", f"{ONE}/encryption-keys", W.TENANT, P.KEYS_WRITE),
     Declared("POST", f"{ONE}/encryption-keys/rotate", W.TENANT, P.KEYS_WRITE, status=202, fresh="tenant"),
     Declared("GET", f"{ONE}/usage", W.TENANT, P.USAGE_READ),
+    Declared("GET", f"{ONE}/health", W.TENANT, P.USAGE_READ),
+    Declared("POST", f"{ONE}/isolation/verify", W.TENANT, P.AUDIT_READ),
     Declared("GET", f"{ONE}/analytics", W.TENANT, P.USAGE_READ, Feature.ADVANCED_ANALYTICS),
 )
 

@@ -46,7 +46,7 @@ async def main(directory: str, url: str, seed: str, *tenants: str) -> None:
     spool = Spool(Path(directory), 2**28, "child", segment_bytes=50_000)
     recorder = Recorder(spool, database, interval=0.01, adopt_every=0.05)
     await recorder.start()
-    await serve_for_ever(recorder, [UUID(tenant) for tenant in tenants], random.Random(seed))  # noqa: S311  # a test's
+    await serve_for_ever(recorder, [UUID(tenant) for tenant in tenants], random.Random(seed))  # a test's
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ async def test_each_of_many_concurrent_commands_gets_its_own_answer(shared_serve
 
 async def test_five_thousand_cancelled_commands_mix_up_no_answer(shared_server: RedisServer) -> None:
     """Catalogue 107."""
-    choice = random.Random(107)  # noqa: S311  # picks whom to cancel, and when
+    choice = random.Random(107)  # picks whom to cancel, and when
     with shared_server.client() as client:
         client.mset({f"canary:{n}": f"value-{n}" for n in range(100)})
 

@@ -356,6 +356,18 @@ async def test_a_merge_asks_the_database_and_finds_nothing_foreign(doors: Databa
             await session.flush()
 
 
+async def test_even_an_own_object_is_not_merged_without_asking(doors: Database, teams: Teams) -> None:
+    """What it says of itself may have been made up since it was read."""
+    async with doors.session(teams.b.id) as session:
+        own = (await session.scalars(select(Project).limit(1))).one()
+    async with doors.session(teams.b.id) as session:
+        with pytest.raises(IsolationError):
+            await session.merge(own, load=False)
+        with pytest.raises(IsolationError):
+            await session.merge_all([own], load=False)
+        assert (await session.merge(own)).tenant_id == teams.b.id
+
+
 async def test_an_objects_tenant_cannot_be_changed(doors: Database, teams: Teams) -> None:
     """Catalogue 31."""
     async with doors.session(teams.a.id) as session:

@@ -46,7 +46,7 @@ async def promises_until_killed(directory: Path, url: str, seed: int, tenants: l
     )
     assert child.stdout is not None
     said = b""
-    enough = random.Random(seed).randrange(1, 300_000)  # noqa: S311  # picks when to kill
+    enough = random.Random(seed).randrange(1, 300_000)  # picks when to kill
     while len(said) < enough:
         some = await child.stdout.read(65536)
         assert some, "The child ended by itself."

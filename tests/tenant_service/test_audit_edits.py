@@ -218,7 +218,7 @@ async def test_every_edit_of_the_past_is_seen_and_named(
     assert (await log.verify()).bad is None
     async with log.hand() as hand:
         rows = await hand.fetch("select * from audit_logs where tenant_id = $1 order by id", log.tenant_id)
-        ground = Ground(log, rows, await log.seals(), random.Random(20_261_124))  # noqa: S311  # dice
+        ground = Ground(log, rows, await log.seals(), random.Random(20_261_124))  # dice
         await keep(hand, log.tenant_id)
         for number in range(times):
             edit = edits[number % len(edits)]

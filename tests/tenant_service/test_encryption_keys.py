@@ -301,7 +301,7 @@ async def test_a_re_encryption_that_is_killed_anywhere_is_finished_by_the_next(
                 )
             )
     fine(await rotate(suite, tenant), 202)
-    dice = random.Random(7)  # noqa: S311  # dice
+    dice = random.Random(7)  # dice
     left = 1500
     for _ in range(5):
         await asyncio.to_thread(kill_somewhere, suite, test_servers, tenant.id, dice.random() * 0.12)

@@ -49,4 +49,6 @@ def downgrade() -> None:
 
 def policy(name: str, roles: str, condition: str) -> None:
     """Create a policy whose USING and WITH CHECK are the same condition."""
-    op.execute(f"create policy {name} on tenant_probes to {roles} using ({condition}) with check ({condition})")
+    op.execute(
+        f"create policy {name} on tenant_probes to {roles} using ({condition}) with check ({condition})"
+    )

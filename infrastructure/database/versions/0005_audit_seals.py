@@ -14,10 +14,24 @@ UNBOUND = "nullif(current_setting('app.tenant_id', true), '') is null"
 
 def upgrade() -> None:
     # A stable default is stored once for the rows that are there, so nothing is rewritten.
-    op.add_column("audit_logs", sa.Column("xid", sa.BigInteger(), server_default=sa.text("pg_current_xact_id()::text::bigint"), nullable=False))
+    op.add_column(
+        "audit_logs",
+        sa.Column(
+            "xid",
+            sa.BigInteger(),
+            server_default=sa.text("pg_current_xact_id()::text::bigint"),
+            nullable=False,
+        ),
+    )
     op.create_index("ix_audit_logs_xid", "audit_logs", ["tenant_id", "xid"])
     # A stretch of the table is summarised once it is full, without waiting for a vacuum.
-    op.create_index("ix_audit_logs_newest", "audit_logs", ["tenant_id", "xid"], postgresql_using="brin", postgresql_with={"autosummarize": True, "pages_per_range": 32})
+    op.create_index(
+        "ix_audit_logs_newest",
+        "audit_logs",
+        ["tenant_id", "xid"],
+        postgresql_using="brin",
+        postgresql_with={"autosummarize": True, "pages_per_range": 32},
+    )
     op.add_column("schedules", sa.Column("mark", sa.BigInteger(), nullable=True))
     seals()
     # The worker seals the newest rows of all tenants with one statement. Bound to a tenant, it sees that one's alone.
@@ -58,7 +72,9 @@ def seals() -> None:
     policy("platform", "mis_platform", UNBOUND)
     op.execute("grant select on audit_seals to mis_app")
     # Retention turns the last seal it reaches into an anchor.
-    op.execute("grant select, insert, delete, update (hash, key_id, pruned, marks) on audit_seals to mis_platform")
+    op.execute(
+        "grant select, insert, delete, update (hash, key_id, pruned, marks) on audit_seals to mis_platform"
+    )
 
 
 def policy(name: str, roles: str, condition: str) -> None:

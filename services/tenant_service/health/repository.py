@@ -28,7 +28,7 @@ select t.id
   from tenants t
   left join lateral (
        select at from tenant_probes p where p.tenant_id = t.id order by at desc limit 1) newest on true
- where t.status = 'active' and (newest.at is null or newest.at < clock_timestamp() - :age)
+ where t.status = 'active' and (newest.at is null or newest.at < clock_timestamp() - cast(:age as interval))
  order by newest.at nulls first
  limit :most
 """)
