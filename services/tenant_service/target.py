@@ -27,7 +27,7 @@ async def target(
     if is_platform_operator(principal):
         return await _of_operator(tenancy_of(request), admitted, named)
     own = admitted.tenant
-    if own is None or named.lower() not in (str(own.id), own.slug):
+    if own is None or (parse_id(named) != own.id and parse_slug(named) != own.slug):
         raise TenantNotFound
     return own
 

@@ -1,6 +1,8 @@
 """Whether a process is alive, and whether it may be given traffic."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import structlog
 from fastapi import APIRouter, Request
@@ -11,6 +13,9 @@ from mis_tenancy.fastapi import tenancy_of
 log = structlog.get_logger(__name__)
 
 Check = Callable[[], Awaitable[None]]
+
+# A part that says nothing for so many seconds is failing: a probe that hangs tells its caller nothing.
+_PATIENCE: Final = 3.0
 
 router = APIRouter(tags=["health"])
 
@@ -26,7 +31,8 @@ async def readyz(request: Request) -> Response:
     """Answer 200 `ready` or `degraded` (Redis away), or 503 naming the parts that fail."""
     tenancy = tenancy_of(request)
     checks: Mapping[str, Check] = request.app.state.readiness
-    parts = {name: await _verdict(name, check) for name, check in checks.items()}
+    verdicts = await asyncio.gather(*(_verdict(name, check) for name, check in checks.items()))
+    parts = dict(zip(checks, verdicts, strict=True))
     if tenancy.redis is not None:
         parts["redis"] = "ok" if tenancy.redis.available else "degraded"
     failing = [name for name, verdict in parts.items() if verdict == "failing"]
@@ -42,7 +48,8 @@ async def metrics(request: Request) -> Response:
 
 async def _verdict(name: str, check: Check) -> str:
     try:
-        await check()
+        async with asyncio.timeout(_PATIENCE):
+            await check()
     except Exception as error:
         log.warning("readiness.failing", part=name, error=repr(error))
         return "failing"

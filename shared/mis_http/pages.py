@@ -9,7 +9,7 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 from uuid import UUID
 
 from fastapi import Depends, Query, Request, Response
@@ -68,7 +68,8 @@ def next_link(request: Request, last: UUID) -> str:
     query = [
         pair for pair in parse_qsl(request.scope["query_string"].decode("latin-1")) if pair[0] != "cursor"
     ]
-    target = f"{request.scope['path']}?{urlencode([*query, ('cursor', _sealed(last))])}"
+    # The path is decoded in the scope, and a header takes no letter beyond Latin-1.
+    target = f"{quote(request.scope['path'])}?{urlencode([*query, ('cursor', _sealed(last))])}"
     return f'<{target}>; rel="next"'
 
 

@@ -317,6 +317,7 @@ def error_response(error: ProblemError) -> ASGIApp:
             "content-type": "application/problem+json",
             "content-length": str(len(body)),
             "cache-control": "no-store",
+            "x-request-id": request_id_of(scope),
         } | {name.lower(): value for name, value in error.headers.items()}
         encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await send({"type": f"{prefix}.start", "status": error.status, "headers": encoded})

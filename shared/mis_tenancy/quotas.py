@@ -30,7 +30,7 @@ DECISION: Final = (files("mis_tenancy") / "quotas.lua").read_text(encoding="utf-
 _TENANT_LIFETIME: Final = 2 * 86_400
 # After one second without a request a burst window is whole again: a longer life would only cost memory.
 _ADDRESS_LIFETIME: Final = 2
-_LEDGER_TIMEOUT: Final = 1.0
+_LEDGER_TIMEOUT: Final = 3.0
 _UNSEEDED, _ADMITTED, _REFUSED_BY_BURST, _REFUSED_BY_DAILY = range(4)
 _REFUSED_BY: Final = {_REFUSED_BY_BURST: "burst", _REFUSED_BY_DAILY: "daily"}
 

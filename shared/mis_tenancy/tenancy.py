@@ -72,7 +72,7 @@ class Tenancy:
             feed_lag=lambda: self.feed.lag,
         )
         self.database.on_news = self.feed.announce
-        self.feed.on_tenant.append(self.directory.invalidate)
+        self.feed.on_tenant += [self.directory.invalidate, self.tenant_keys.forget]
         self.feed.on_signing_key.append(self.keys.refresh)
 
     def middleware(

@@ -1,4 +1,4 @@
-"""Suites whose servers a test may stop, cut and lie to, and what the integration tests look up behind the API."""
+"""Suites whose servers a test may stop, cut and lie to, and what their tests look up behind the API."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -95,21 +95,38 @@ async def behind(servers: TestServers, database: str | None = None) -> AsyncIter
 
 
 class ForgetfulCable(Cable):
-    """A line that goes dead in front of a commit, so that Postgres never hears of it."""
+    """A line that goes dead at the commit of one transaction, known by a text in its values.
 
-    commits_to_refuse = 0
+    It dies in front of the commit, so that Postgres never hears of it, or behind it, so that nobody hears
+    of Postgres' answer.
+    """
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.refused = 0
+        self._marker = b""
+        self._passes_commit = False
+
+    def refuse_commit_of(self, marker: str) -> None:
+        self._marker, self._passes_commit, self.refused = marker.encode(), False, 0
+
+    def lose_answer_of(self, marker: str) -> None:
+        self._marker, self._passes_commit, self.refused = marker.encode(), True, 0
 
     async def _ask(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, lost: asyncio.Event
     ) -> None:
+        is_marked = False
         while data := await source.read(65536):
             await self._flows.wait()
-            if b"COMMIT" in data and self.commits_to_refuse:
-                self.commits_to_refuse -= 1
-                break
-            if b"COMMIT" in data and self.commits_to_lose:
-                self.commits_to_lose -= 1
+            is_marked = is_marked or (self._marker != b"" and self._marker in data)
+            if b"COMMIT" in data and is_marked:
+                is_marked, self._marker, self.refused = False, b"", 1
+                if not self._passes_commit:
+                    break
                 lost.set()
+            elif b"COMMIT" in data or b"ROLLBACK" in data:
+                is_marked = False
             target.write(data)
         target.transport.abort()
 

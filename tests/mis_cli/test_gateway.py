@@ -208,3 +208,11 @@ async def _ask_for(path: str) -> None:
     scope = {"type": "http", "method": "GET", "path": f"/{path}", "headers": [], "query_string": b""}
     await Gateway([])(scope, receive, send)
     assert sent[0]["status"] in (200, 404)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/nowhere", "/metrics", "/docs"])
+async def test_what_the_gateway_answers_itself_carries_the_requests_id(path: str) -> None:
+    transport = httpx.ASGITransport(app=Gateway([]))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway.example") as client:
+        answer = await client.get(path, headers={"X-Request-ID": "abc-1"})
+    assert answer.headers["x-request-id"] == "abc-1"

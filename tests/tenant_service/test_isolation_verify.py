@@ -11,7 +11,8 @@ from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.redis import Redis, RedisUnavailable
 from mis_tenancy.storage import Storage
-from tenant_service.isolation import prefixes
+from tenant_service.isolation import prefixes, repository, rules
+from tenant_service.isolation.facts import Role
 from tests.database import connected, tenant_tables
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
@@ -163,7 +164,7 @@ async def test_an_opened_table_is_a_breach(
         ),
         ("create table w (id uuid); grant select on w to mis_app", "drop table w", "privileges"),
         (
-            "create table w (tenant_id uuid, id uuid, primary key (tenant_id, id)); grant select on w to mis_app",
+            "create table w (tenant_id uuid primary key); grant select on w to mis_app",
             "drop table w",
             "row_level_security",
         ),
@@ -190,7 +191,7 @@ async def test_rows_that_a_hole_lets_through_are_seen_and_not_only_the_hole(
         "alter table users enable row level security",
     ):
         document = await verify(own_suite, tenant)
-    assert failed(document) == ["row_level_security", "rows_of_others", "rows_of_nobody"]
+    assert failed(document) == ["row_level_security", "privileges", "rows_of_others", "rows_of_nobody"]
     details = {check["name"]: check["detail"] for check in document["checks"]}
     assert details["rows_of_others"] == "users shows rows of other tenants"
 
@@ -208,21 +209,34 @@ async def test_a_restrictive_policy_and_one_that_says_the_same_are_no_breach(
 
 
 @pytest.mark.parametrize(
-    ("change", "back"),
+    ("change", "wrong"),
     [
-        ("alter role mis_auth bypassrls", "alter role mis_auth nobypassrls"),
-        ("grant pg_read_all_data to mis_platform", "revoke pg_read_all_data from mis_platform"),
+        ("alter role mis_auth bypassrls", "mis_auth is superuser, has BYPASSRLS or may make roles"),
+        ("alter role mis_app createrole", "mis_app is superuser, has BYPASSRLS or may make roles"),
+        ("grant pg_read_all_data to mis_platform", "mis_platform can act as pg_read_all_data"),
+        ("grant mis_owner to mis_app", "mis_app can act as mis_owner"),
+        ("alter table users owner to mis_auth", "mis_auth owns tables"),
+        ("set local role mis_platform", "this service is connected as mis_platform"),
     ],
 )
 async def test_a_role_that_became_strong_is_a_breach(
-    own_suite: Suite, own_servers: OwnDatabase, tenant: TenantHandle, change: str, back: str
+    own_suite: Suite, own_servers: OwnDatabase, change: str, wrong: str
 ) -> None:
     """Catalogue 34."""
-    own_servers.postgres.query(change)
-    try:
-        assert "roles" in failed(await verify(own_suite, tenant))
-    finally:
-        own_servers.postgres.query(back)
+    # Roles are the whole server's, so this stays in a transaction that nobody else sees and that is undone.
+    name = own_servers.database().app.partition("?")[0].rpartition("/")[2]
+    server = own_servers.postgres.superuser_url.rpartition("/")[0]
+    async with connected(f"{server}/{name}") as superuser:
+        transaction = superuser.transaction()
+        await transaction.start()
+        await superuser.execute(change)
+        roles = ["mis_app", "mis_auth", "mis_platform"]
+        rows = await superuser.fetch(repository._ROLES.replace(":roles", "$1"), roles)
+        await transaction.rollback()
+    found = [
+        Role(**dict(row) | {"member_of": tuple(row["member_of"])}) for row in rows if row["name"] in roles
+    ]
+    assert wrong in rules.strong_roles(found)
 
 
 async def test_a_store_or_redis_that_mixes_tenants_is_a_breach(

@@ -29,6 +29,14 @@ async def test_a_member_reads_the_own_tenant_by_id_and_by_slug(suite: Suite) -> 
         assert answer.headers["etag"] == '"1"'
 
 
+async def test_a_slug_spelled_with_a_letter_that_only_looks_like_its_own_names_nobody(suite: Suite) -> None:
+    """The Kelvin sign is `k` in lower case, and a header that repeats it cannot be sent."""
+    tenant = await suite.tenant("custom", slug=f"k{new_slug()}")
+    for path in ("", "/config?limit=1", "/audit-logs?limit=1"):
+        lookalike = f"{TENANTS}/%E2%84%AA{tenant.slug[1:]}{path}"
+        refused(await suite.client.get(lookalike, headers=tenant.auth), 404, "tenant_not_found")
+
+
 async def test_another_tenant_is_not_found_however_it_is_named(suite: Suite) -> None:
     """Catalogue 93."""
     own, other = await suite.tenant("custom"), await suite.tenant("custom")

@@ -43,6 +43,7 @@ def nested(depth: int) -> dict[str, Any]:
         ("role", "OWNER"),
         ("role", None),
         ("password", 12345678),
+        ("password", "Half of a pair 1! \ud800"),
         ("attributes", None),
         ("attributes", []),
         ("attributes", {"a": "\x00"}),

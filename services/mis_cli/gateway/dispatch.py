@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
 from mis_tenancy.errors import MethodNotAllowed, RouteNotFound, error_response
+from mis_tenancy.requests import request_id_of
 
 
 @dataclass(slots=True)
@@ -72,6 +73,7 @@ class Gateway:
             await error_response(MethodNotAllowed(headers={"Allow": "GET, HEAD"}))(scope, receive, send)
         else:
             response = await answer(scope)
+            response.headers["x-request-id"] = request_id_of(scope)
             await response(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:

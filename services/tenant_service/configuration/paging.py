@@ -5,7 +5,7 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from fastapi import Depends, Query, Request, Response
 
@@ -42,7 +42,7 @@ def cut_keys(
         pair for pair in parse_qsl(request.scope["query_string"].decode("latin-1")) if pair[0] != "cursor"
     ]
     last = base64.urlsafe_b64encode(entries[page.limit - 1].key.encode()).rstrip(b"=").decode()
-    target = f"{request.scope['path']}?{urlencode([*query, ('cursor', last)])}"
+    target = f"{quote(request.scope['path'])}?{urlencode([*query, ('cursor', last)])}"
     response.headers["Link"] = f'<{target}>; rel="next"'
     return entries[: page.limit]
 

@@ -37,7 +37,10 @@ class UserCreate(RequestBody):
     name: Name
     role: Role = Role.MEMBER
     # Taken as it is: white space at either end is part of a password.
-    password: Annotated[str, StringConstraints(strip_whitespace=False)] | None = Field(None, repr=False)
+    # A constraint on length also refuses half of a surrogate pair, which no hash takes.
+    password: Annotated[str, StringConstraints(strip_whitespace=False, max_length=4_096)] | None = Field(
+        None, repr=False
+    )
     attributes: Attributes = Field(default_factory=dict)
 
 
