@@ -174,10 +174,10 @@ async def test_many_who_ask_at_once_share_one_probe(suite: Suite) -> None:
 
 async def test_a_caller_who_goes_away_does_not_take_the_others_answer_along(suite: Suite) -> None:
     tenant = await suite.tenant("custom")
-    impatient = asyncio.create_task(health_of(suite).report(tenant.id))
-    patient = asyncio.create_task(health_of(suite).report(tenant.id))
-    while not health_of(suite)._running:  # noqa: ASYNC110  # there is no event to wait for
-        await asyncio.sleep(0)
+    impatient = asyncio.create_task(health_of(suite)._shared(tenant.id))
+    patient = asyncio.create_task(health_of(suite)._shared(tenant.id))
+    # One turn of the loop later both wait for the one probe.
+    await asyncio.sleep(0)
     impatient.cancel()
     assert (await patient).probe.status == "healthy"
     with pytest.raises(asyncio.CancelledError):

@@ -196,6 +196,18 @@ async def test_rows_that_a_hole_lets_through_are_seen_and_not_only_the_hole(
     assert details["rows_of_others"] == "users shows rows of other tenants"
 
 
+async def test_a_hole_in_the_policies_shows_in_the_tenants_health_too(
+    own_suite: Suite, own_servers: OwnDatabase, tenant: TenantHandle
+) -> None:
+    """Catalogue 30."""
+    switch = "alter table tenant_counters {} row level security"
+    async with changed(own_servers, switch.format("disable"), switch.format("enable")):
+        path = f"{TENANTS}/{tenant.id}/health"
+        document = fine(await own_suite.client.get(path, headers=own_suite.operator))
+    assert document["checks"]["database"] is False
+    assert document["checkDetails"]["database"]["detail"].startswith("Rows of other tenants")
+
+
 async def test_a_restrictive_policy_and_one_that_says_the_same_are_no_breach(
     own_suite: Suite, own_servers: OwnDatabase, tenant: TenantHandle
 ) -> None:

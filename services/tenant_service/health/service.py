@@ -58,7 +58,7 @@ class Health:
     async def _keep(self, tenant_id: UUID, probe: Probe) -> Report:
         async with self._database.transaction(tenant_id) as session:
             before = await repository.newest_probe(session)
-            if before is not None:
+            if before is not None and before[1] <= _TELLING:
                 status = settle(before[0].status, before[0].verdict, probe.verdict)
                 probe = replace(probe, status=status)
             probe = replace(probe, at=await repository.keep(session, probe))
