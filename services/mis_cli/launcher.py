@@ -84,6 +84,8 @@ def _serve_suite(
 
 def log_to_file(stack: ExitStack, file: Path) -> None:
     """Send log lines to `file`, anew at each start: the terminal is for what the user must read."""
+    # Who asked for what, and from where, is this user's to read.
+    file.touch(mode=0o600)
     configure_logging("mis", stream=stack.enter_context(file.open("w", buffering=1, encoding="utf-8")))
     # The seeding's own requests are in the services' lines already.
     logging.getLogger("httpx").setLevel(logging.WARNING)

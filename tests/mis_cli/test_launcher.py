@@ -64,7 +64,8 @@ def test_it_serves_records_itself_and_stops_on_either_signal_keeping_its_secrets
             assert answer.json() == {"issuer": record["baseUrl"], "domains": ["mis.local", "localhost"]}
             assert "server" not in answer.headers
             assert set(record["services"]) == {"tenant", "auth", "user"}
-            assert stat.S_IMODE((place / "data" / "run.json").stat().st_mode) == 0o600
+            for private in ("run.json", "mis.log"):
+                assert stat.S_IMODE((place / "data" / private).stat().st_mode) == 0o600
             assert any(record["operator"]["password"] in line for line in printed)
             operators.append(record["operator"])
             children = psutil.Process(process.pid).children(recursive=True)
