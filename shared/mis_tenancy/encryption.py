@@ -4,6 +4,7 @@ What a ciphertext belongs to (tenant, purpose, key version) is its additional au
 moved to another row, key or tenant does not decrypt. Nonces are 96 random bits (NIST SP 800-38D §8.2.2).
 """
 
+import hmac
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -81,6 +82,10 @@ class Wrapping:
     def rewrap(self, wrapped: bytes, key_id: str, purpose: str) -> tuple[bytes, str]:
         """Return what `wrap` would for the secret behind `wrapped`; raise Undecryptable as `unwrap` does."""
         return self.wrap(self.unwrap(wrapped, key_id, purpose), purpose)
+
+    def fingerprint(self, text: bytes) -> bytes:
+        """Return an HMAC-SHA256 of `text` under the current master key, which shows equal texts only."""
+        return hmac.digest(self._keys.keys[self._keys.current_id], b"fingerprint\n" + text, "sha256")
 
     def new_data_key(self, tenant_id: UUID, version: int, now: datetime | None = None) -> DataKeyRow:
         """Return the row of a fresh data key for the tenant."""
