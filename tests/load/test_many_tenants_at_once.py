@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,8 @@ async def ask(suite: Suite, tenant: TenantHandle, chance: random.Random) -> str:
         ]
     )
     hints = chance.choice([{}, {"X-Tenant-ID": str(tenant.id)}, {"X-Tenant-Slug": tenant.slug}])
+    if chance.random() < 0.1:
+        return await hang_up(suite, path, {**tenant.auth, **hints}, chance.random() * 0.02)
     task = asyncio.ensure_future(suite.client.get(path, headers={**tenant.auth, **hints}))
     if chance.random() < 0.25:
         await asyncio.sleep(chance.random() * 0.02)
@@ -38,6 +41,42 @@ async def ask(suite: Suite, tenant: TenantHandle, chance: random.Random) -> str:
     if answer.status_code == 429:
         return "limited"
     return "right" if own in answer.text and foreign(answer.text, tenant) == 0 else "WRONG"
+
+
+async def hang_up(suite: Suite, path: str, headers: dict[str, str], after: float) -> str:
+    """Ask as a client whose connection breaks `after` seconds, told as a server tells the application."""
+    target, _, query = path.partition("?")
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": target,
+        "raw_path": target.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("10.253.0.1", 1),
+        "server": ("testserver", 80),
+    }
+    is_gone = asyncio.Event()
+    asyncio.get_running_loop().call_later(after, is_gone.set)
+    messages = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+    async def receive() -> Any:
+        for message in messages:
+            return message
+        await is_gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        await asyncio.sleep(0)
+        if is_gone.is_set():
+            raise ConnectionResetError
+
+    await suite.gateway(scope, receive, send)
+    return "hung up"
 
 
 def foreign(text: str, tenant: TenantHandle) -> int:
@@ -78,6 +117,7 @@ async def test_no_answer_is_another_tenants_while_clients_give_up(suite: Suite) 
     outcomes = await storm(suite, 1_500)
     assert "WRONG" not in outcomes
     assert outcomes["right"] > 500
+    assert min(outcomes["cancelled"], outcomes["hung up"]) > 50
     assert await bound_tenants(suite.database) == {""}
 
 
