@@ -53,7 +53,7 @@ SPEAK_SQL: Final = {
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers"},
     "mis_accounts": {"departures", "members", "seats"},
-    "mis_jobs": {"jobs", "schedules"},
+    "mis_jobs": {"jobs", "outbox", "schedules"},
 }
 SQL_WORDS: Final = frozenset(
     ["select", "insert", "update", "delete", "text", "exists", "union", "union_all", "values"]

@@ -178,6 +178,16 @@ CREATE TABLE public.operators (
     CONSTRAINT ck_operators_status CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
 );
 
+CREATE TABLE public.outbox (
+    id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    type text NOT NULL,
+    data jsonb NOT NULL,
+    occurred_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.plan_prices (
     plan text NOT NULL,
     effective_from timestamp with time zone NOT NULL,
@@ -553,6 +563,9 @@ ALTER TABLE ONLY public.operator_sessions
 ALTER TABLE ONLY public.operators
     ADD CONSTRAINT pk_operators PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.outbox
+    ADD CONSTRAINT pk_outbox PRIMARY KEY (id);
+
 ALTER TABLE ONLY public.plan_prices
     ADD CONSTRAINT pk_plan_prices PRIMARY KEY (plan, effective_from);
 
@@ -675,6 +688,8 @@ CREATE INDEX ix_login_throttles_window_start ON public.login_throttles USING btr
 CREATE INDEX ix_operator_refresh_tokens_session_id ON public.operator_refresh_tokens USING btree (session_id);
 
 CREATE INDEX ix_operator_sessions_operator_id ON public.operator_sessions USING btree (operator_id);
+
+CREATE INDEX ix_outbox_tenant_id ON public.outbox USING btree (tenant_id, id);
 
 CREATE INDEX ix_platform_audit_logs_tenant_id ON public.platform_audit_logs USING btree (tenant_id);
 
@@ -805,6 +820,8 @@ ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_logs_default TO mis_owner USING (true) WITH CHECK (true);
@@ -814,6 +831,8 @@ CREATE POLICY owner ON public.audit_seals TO mis_owner USING (true) WITH CHECK (
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.jobs TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.refresh_tokens TO mis_owner USING (true) WITH CHECK (true);
 
@@ -860,6 +879,8 @@ CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(curr
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.jobs TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.outbox TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.revocations TO mis_auth, mis_platform USING (true) WITH CHECK (true);
 
@@ -908,6 +929,8 @@ CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform US
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1017,6 +1040,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_refresh_tokens TO mis
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_sessions TO mis_auth;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operators TO mis_auth;
+
+GRANT SELECT,INSERT ON TABLE public.outbox TO mis_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.outbox TO mis_platform;
 
 GRANT SELECT ON TABLE public.plan_prices TO mis_app;
 GRANT SELECT,INSERT ON TABLE public.plan_prices TO mis_platform;
@@ -1192,5 +1218,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0005');
+INSERT INTO public.alembic_version (version_num) VALUES ('0006');
 SELECT public.ensure_audit_partitions(3);

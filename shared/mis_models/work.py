@@ -1,4 +1,4 @@
-"""Work that outlives a request: jobs and the schedules that make them."""
+"""Work that outlives a request: jobs, the schedules that make them, and events that wait to be passed on."""
 
 from datetime import datetime
 from typing import Any
@@ -62,3 +62,20 @@ class ScheduleRow(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     last_run_at: Mapped[datetime | None]
     mark: Mapped[int | None]
+
+
+class OutboxRow(Base):
+    """Something that happened to a tenant, in the transaction of its cause; gone once it has been passed on.
+
+    Outside the tenant keys for the same reason as `jobs`: whoever passes events on locks across tenants.
+    """
+
+    __tablename__ = "outbox"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    occurred_at: Mapped[datetime]
+
+    __table_args__ = (Index("ix_outbox_tenant_id", "tenant_id", "id"),)

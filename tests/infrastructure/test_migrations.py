@@ -32,7 +32,8 @@ from tests.isolation.catalogue import (
 from tests.servers import TestServers
 
 MakeDatabase = Callable[[], DatabaseUrls]
-CHAIN = [script.revision for script in reversed(list(ScriptDirectory(str(DATABASE_FILES)).walk_revisions()))]
+SCRIPTS = ScriptDirectory.from_config(Config(DATABASE_FILES / "alembic.ini"))
+CHAIN = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
 PG_DUMP = postgres_programs(None) / "pg_dump"
 
 

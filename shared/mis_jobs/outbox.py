@@ -1,0 +1,49 @@
+"""The transactional outbox: an event commits with what it tells of, so neither exists alone."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from mis_models.work import OutboxRow
+from mis_tenancy.identifiers import new_id
+from mis_tenancy.session import TenantSession, tenant_of
+
+
+class EventType(StrEnum):
+    """What tenants can be told of by webhook."""
+
+    TENANT_CREATED = "tenant.created"
+    TENANT_UPDATED = "tenant.updated"
+    TENANT_SUSPENDED = "tenant.suspended"
+    TENANT_REACTIVATED = "tenant.reactivated"
+    TENANT_DELETED = "tenant.deleted"
+    TENANT_RESTORED = "tenant.restored"
+    TENANT_MIGRATED = "tenant.migrated"
+    CONFIG_CHANGED = "config.changed"
+    USER_CREATED = "user.created"
+    USER_UPDATED = "user.updated"
+    USER_DISABLED = "user.disabled"
+    USER_DELETED = "user.deleted"
+    EXPORT_COMPLETED = "export.completed"
+    EXPORT_FAILED = "export.failed"
+    ALERT_OPENED = "alert.opened"
+    ALERT_RESOLVED = "alert.resolved"
+    INVOICE_ISSUED = "invoice.issued"
+    INVOICE_PAID = "invoice.paid"
+
+
+def publish(session: TenantSession, event: EventType, data: Mapping[str, Any]) -> None:
+    """Add an event of the session's tenant, to commit with its cause.
+
+    `data` is JSON that the tenant's administrators may see: ids rather than personal data, never a secret.
+    """
+    session.add(
+        OutboxRow(
+            id=new_id(),
+            tenant_id=tenant_of(session),
+            type=event.value,
+            data=dict(data),
+            occurred_at=datetime.now(UTC),
+        )
+    )
