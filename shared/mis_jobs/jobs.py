@@ -14,6 +14,7 @@ from mis_tenancy.identifiers import new_id
 
 CHANNEL: Final = "mis:jobs"
 PLATFORM_LANE: Final = UUID(int=0)
+MOST_ATTEMPTS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Job:
     kind: str
     payload: dict[str, Any]
     attempt: int
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now is final, so that what waits for the job must be told."""
+        return self.attempt >= MOST_ATTEMPTS
 
 
 async def enqueue(

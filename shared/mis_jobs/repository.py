@@ -12,10 +12,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mis_jobs.jobs import Job
+from mis_jobs.jobs import MOST_ATTEMPTS, Job
 
 LEASE: Final = timedelta(seconds=30)
-MOST_ATTEMPTS: Final = 8
 
 _CLAIM: Final = text("""
 with recursive lanes as (
