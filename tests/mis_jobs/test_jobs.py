@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from mis_jobs import repository
-from mis_jobs.jobs import Job, enqueue
+from mis_jobs.jobs import MOST_ATTEMPTS, Job, enqueue
 from mis_jobs.runner import Runner
 from mis_jobs.schedules import Schedule, tick
 from mis_tenancy.database import Database
@@ -107,13 +107,13 @@ async def test_a_worker_that_lost_its_lease_cannot_finish_the_job_of_its_success
 
 async def test_a_job_that_keeps_failing_is_buried_after_its_last_attempt(platform: Database) -> None:
     (job,) = await add(platform, 1)
-    for attempt in range(1, repository.MOST_ATTEMPTS + 1):
+    for attempt in range(1, MOST_ATTEMPTS + 1):
         async with platform.platform_transaction() as session:
             await session.execute(text("update jobs set run_at = now()"))
         await claim(platform, 1)
         async with platform.platform_transaction() as session:
             state = await repository.fail(session, job, "w", "no luck")
-        assert state == ("dead" if attempt == repository.MOST_ATTEMPTS else "queued")
+        assert state == ("dead" if attempt == MOST_ATTEMPTS else "queued")
 
 
 async def test_a_dedupe_key_lets_only_one_unfinished_job_stand(platform: Database) -> None:
