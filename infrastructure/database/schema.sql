@@ -36,6 +36,30 @@ CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
 
+CREATE TABLE public.alerts (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    kind text NOT NULL,
+    subject text NOT NULL,
+    threshold integer,
+    period text,
+    severity text NOT NULL,
+    message text NOT NULL,
+    status text NOT NULL,
+    opened_at timestamp with time zone NOT NULL,
+    acknowledged_at timestamp with time zone,
+    acknowledged_by uuid,
+    resolved_at timestamp with time zone,
+    is_news boolean DEFAULT true NOT NULL,
+    told_at timestamp with time zone,
+    operators_due boolean DEFAULT false NOT NULL,
+    CONSTRAINT ck_alerts_kind CHECK ((kind = ANY (ARRAY['limit'::text, 'health'::text, 'security'::text, 'billing'::text]))),
+    CONSTRAINT ck_alerts_severity CHECK ((severity = ANY (ARRAY['info'::text, 'warning'::text, 'critical'::text]))),
+    CONSTRAINT ck_alerts_status CHECK ((status = ANY (ARRAY['open'::text, 'acknowledged'::text, 'resolved'::text])))
+);
+
+ALTER TABLE ONLY public.alerts FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.audit_logs (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -542,6 +566,9 @@ ALTER TABLE ONLY public.audit_logs
 ALTER TABLE ONLY public.audit_logs_default
     ADD CONSTRAINT audit_logs_default_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT pk_alerts PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
@@ -675,6 +702,10 @@ CREATE INDEX ix_audit_logs_newest ON ONLY public.audit_logs USING brin (tenant_i
 
 CREATE INDEX audit_logs_default_tenant_id_xid_idx1 ON public.audit_logs_default USING brin (tenant_id, xid) WITH (autosummarize='true', pages_per_range='32');
 
+CREATE INDEX ix_alerts_news ON public.alerts USING btree (tenant_id, id) WHERE is_news;
+
+CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id) WHERE operators_due;
+
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
 
 CREATE INDEX ix_jobs_claim ON public.jobs USING btree (lane, run_at, id) WHERE (state = 'queued'::text);
@@ -719,6 +750,10 @@ CREATE INDEX ix_users_role ON public.users USING btree (tenant_id, role, id);
 
 CREATE INDEX ix_users_status ON public.users USING btree (tenant_id, status, id);
 
+CREATE UNIQUE INDEX uq_alerts_period ON public.alerts USING btree (tenant_id, kind, subject, threshold, period) NULLS NOT DISTINCT WHERE (period IS NOT NULL);
+
+CREATE UNIQUE INDEX uq_alerts_unresolved ON public.alerts USING btree (tenant_id, kind, subject, threshold) NULLS NOT DISTINCT WHERE (status <> 'resolved'::text);
+
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
 ALTER INDEX public.pk_audit_logs ATTACH PARTITION public.audit_logs_default_pkey;
@@ -730,6 +765,9 @@ ALTER INDEX public.ix_audit_logs_actor ATTACH PARTITION public.audit_logs_defaul
 ALTER INDEX public.ix_audit_logs_xid ATTACH PARTITION public.audit_logs_default_tenant_id_xid_idx;
 
 ALTER INDEX public.ix_audit_logs_newest ATTACH PARTITION public.audit_logs_default_tenant_id_xid_idx1;
+
+ALTER TABLE ONLY public.alerts
+    ADD CONSTRAINT fk_alerts_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE public.audit_logs
     ADD CONSTRAINT fk_audit_logs_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -806,6 +844,8 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT fk_users_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE public.alerts ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.audit_logs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_logs_default ENABLE ROW LEVEL SECURITY;
@@ -821,6 +861,8 @@ ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY owner ON public.alerts TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (true);
 
@@ -872,6 +914,8 @@ CREATE POLICY owner ON public.user_terms TO mis_owner USING (true) WITH CHECK (t
 
 CREATE POLICY owner ON public.users TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
 
 CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL)) WITH CHECK ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
@@ -921,6 +965,8 @@ ALTER TABLE public.tenant_configurations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenant_counters ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_data_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY tenant_isolation ON public.alerts TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1000,6 +1046,30 @@ GRANT USAGE ON SCHEMA public TO mis_platform;
 
 REVOKE ALL ON FUNCTION public.ensure_audit_partitions(months integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.ensure_audit_partitions(months integer) TO mis_platform;
+
+GRANT SELECT,INSERT ON TABLE public.alerts TO mis_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(status) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(status) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(acknowledged_at) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(acknowledged_at) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(acknowledged_by) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(acknowledged_by) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(resolved_at) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(resolved_at) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(is_news) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(is_news) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(told_at) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(told_at) ON TABLE public.alerts TO mis_platform;
+
+GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_app;
+GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_platform;
 
 GRANT SELECT,INSERT ON TABLE public.audit_logs TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.audit_logs TO mis_platform;
@@ -1218,5 +1288,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0006');
+INSERT INTO public.alembic_version (version_num) VALUES ('0007');
 SELECT public.ensure_audit_partitions(3);

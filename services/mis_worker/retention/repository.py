@@ -17,6 +17,7 @@ EXPIRED: Final = {
     # Kept for a week past their end, so that the use of an old refresh token can still be told from an
     # invention.
     "sessions": "delete from sessions where expires_at < now() - interval '7 days'",
+    "alerts": "delete from alerts where resolved_at < now() - interval '400 days'",
     "jobs": "delete from jobs where state = 'done' and finished_at < now() - interval '7 days'",
 }
 
