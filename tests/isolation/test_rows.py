@@ -156,11 +156,10 @@ async def test_another_tenants_keys_are_free_to_take(urls: DatabaseUrls, pair: P
     """Catalogue 39, 41: neither an insert nor `on conflict` tells what another tenant has."""
     row, theirs = row_for(table, pair.a.id, pair.a.rows), pair.b.rows[table.name]
     linked = {column.name for key in table.foreign_key_constraints for column in key.columns}
-    for constraint in table.constraints:
-        if isinstance(constraint, PrimaryKeyConstraint | UniqueConstraint):
-            row |= {
-                column.name: theirs[column.name] for column in constraint.columns if column.name not in linked
-            }
+    uniques = [key for key in table.constraints if isinstance(key, PrimaryKeyConstraint | UniqueConstraint)]
+    for key in (*uniques, *(index for index in table.indexes if index.unique)):
+        free = [column.name for column in key.columns if column.name not in linked]
+        row |= {name: theirs[name] for name in free if name in theirs}
     async with bound(urls.app, pair.a.id) as connection:
         sql = f"{insertion(table, row)} on conflict do nothing"
         assert await connection.execute(sql, *row.values()) == "INSERT 0 1"
