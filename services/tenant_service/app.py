@@ -7,6 +7,7 @@ from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.storage import Storage
+from tenant_service.alerts.endpoints import router as alerts
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
@@ -41,6 +42,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             encryption_keys,
             usage,
             health,
+            alerts,
             isolation,
         ),
         policy=suite_policy(),

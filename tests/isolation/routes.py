@@ -194,6 +194,8 @@ TENANT_ROUTES: Final = (
     Declared("POST", f"{ONE}/encryption-keys/rotate", W.TENANT, P.KEYS_WRITE, status=202, fresh="tenant"),
     Declared("GET", f"{ONE}/usage", W.TENANT, P.USAGE_READ),
     Declared("GET", f"{ONE}/health", W.TENANT, P.USAGE_READ),
+    Declared("GET", f"{ONE}/alerts", W.TENANT, P.USAGE_READ),
+    Declared("POST", f"{ONE}/alerts/{{alert_id}}/acknowledge", W.TENANT, P.TENANT_WRITE),
     Declared("POST", f"{ONE}/isolation/verify", W.TENANT, P.AUDIT_READ),
     Declared("GET", f"{ONE}/analytics", W.TENANT, P.USAGE_READ, Feature.ADVANCED_ANALYTICS),
 )

@@ -10,7 +10,12 @@ from tests.isolation.routes import CLOSED, ROUTES, Declared, Who
 from tests.isolation.test_matrix import caller_of, each
 from tests.isolation.world import World, refusal
 
-NOT_FOUND = {"id": "tenant_not_found", "user_id": "user_not_found", "session_id": "session_not_found"}
+NOT_FOUND = {
+    "id": "tenant_not_found",
+    "user_id": "user_not_found",
+    "session_id": "session_not_found",
+    "alert_id": "alert_not_found",
+}
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [
     (route, name)

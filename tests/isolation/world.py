@@ -9,6 +9,8 @@ from uuid import uuid4
 import httpx
 
 from mis_tenancy.tenant import Role
+from tenant_service.alerts.book import open_alert
+from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tests.isolation.routes import AUTH, TENANTS, USERS, Call, Declared
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 
@@ -97,6 +99,8 @@ class World:
             return await add_user(self.suite, call.tenant)
         if name == "key":
             return await add_setting(self.suite, call.tenant)
+        if name == "alert_id":
+            return await add_alert(self.suite, call.tenant)
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -138,6 +142,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
         "plan": "premium",
+        "alert_id": await add_alert(suite, tenant),
     }
 
 
@@ -158,6 +163,14 @@ async def add_setting(suite: Suite, tenant: TenantHandle) -> str:
     )
     assert answer.status_code == 200, answer.text
     return key
+
+
+async def add_alert(suite: Suite, tenant: TenantHandle) -> str:
+    """Open an alert about something of its own and return its id."""
+    subject = f"matrix-{uuid4().hex}"
+    async with suite.database.transaction(tenant.id) as session:
+        opened = await open_alert(session, Cause(AlertKind.BILLING, subject, Severity.INFO, "The matrix."))
+    return str(opened)
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from mis_http.pages import Page
 from mis_models.alerts import AlertRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from tenant_service.alerts.causes import AlertKind, AlertStatus, Cause
+from tenant_service.alerts.filters import AlertFilter
 
 
 async def open_one(session: TenantSession, cause: Cause, now: datetime) -> AlertRow | None:
@@ -60,3 +63,21 @@ async def end(
         .execution_options(synchronize_session=False, populate_existing=True)
     )
     return (await session.scalars(ended)).all()
+
+
+async def page_of(session: TenantSession, asked: AlertFilter, page: Page) -> Sequence[AlertRow]:
+    """Return the page's alerts, and one more where there is more."""
+    found = select(AlertRow)
+    if asked.status is not None:
+        found = found.where(AlertRow.status == asked.status.value)
+    if asked.kind is not None:
+        found = found.where(AlertRow.kind == asked.kind.value)
+    return (await session.scalars(page.apply(found, AlertRow.id))).all()  # type: ignore[arg-type]  # the mapped column is the column
+
+
+async def lock(session: TenantSession, alert_id: UUID) -> AlertRow | None:
+    """Return the alert, which nobody else changes until the transaction ends; None where there is none."""
+    found: AlertRow | None = await session.scalar(
+        select(AlertRow).where(AlertRow.id == alert_id).with_for_update()
+    )
+    return found
