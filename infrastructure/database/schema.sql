@@ -417,6 +417,8 @@ CREATE TABLE public.tenants (
     version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    status_before text,
+    purging_since timestamp with time zone,
     CONSTRAINT ck_tenants_lower_case CHECK (((slug = lower(slug)) AND (subdomain = lower(subdomain)))),
     CONSTRAINT ck_tenants_plan CHECK ((plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
     CONSTRAINT ck_tenants_status CHECK ((status = ANY (ARRAY['provisioning'::text, 'active'::text, 'maintenance'::text, 'suspended'::text, 'pending_deletion'::text, 'purged'::text])))
@@ -1150,6 +1152,10 @@ GRANT SELECT(id) ON TABLE public.sessions TO mis_platform;
 
 GRANT SELECT(expires_at) ON TABLE public.sessions TO mis_platform;
 
+GRANT SELECT(revoked_at),UPDATE(revoked_at) ON TABLE public.sessions TO mis_platform;
+
+GRANT UPDATE(revoked_reason) ON TABLE public.sessions TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.signing_keys TO mis_auth;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_configuration_versions TO mis_app;
@@ -1236,6 +1242,8 @@ GRANT UPDATE(version) ON TABLE public.tenants TO mis_app;
 
 GRANT UPDATE(updated_at) ON TABLE public.tenants TO mis_app;
 
+GRANT UPDATE(status_before) ON TABLE public.tenants TO mis_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_days TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_days TO mis_platform;
 
@@ -1288,5 +1296,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0007');
+INSERT INTO public.alembic_version (version_num) VALUES ('0008');
 SELECT public.ensure_audit_partitions(3);

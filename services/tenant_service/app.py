@@ -12,6 +12,7 @@ from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.encryption_keys.endpoints import router as encryption_keys
+from tenant_service.endings.endpoints import router as endings
 from tenant_service.health.endpoints import router as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
@@ -36,6 +37,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             plans,
             resolution,
             lifecycle,
+            endings,
             configuration,
             audit_logs,
             audit_seals,

@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from mis_http.sessions import platform_of
-from mis_tenancy.fastapi import serve, tenancy_of
+from mis_tenancy.access import is_platform_operator
+from mis_tenancy.fastapi import CurrentPrincipal, serve, tenancy_of
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.target import OperatorOnly, Target
@@ -26,6 +27,16 @@ async def open_governing(
 ) -> AsyncIterator[TenantSession]:
     """Yield a session of the platform role, bound to the tenant of the path."""
     async with serve(request, platform_of(request).transaction(target.id)) as session:
+        yield session
+
+
+async def open_callers(
+    request: Request, principal: CurrentPrincipal, target: Target
+) -> AsyncIterator[TenantSession]:
+    """Yield a session bound to the tenant of the path, of the platform role for operators alone."""
+    crosses = is_platform_operator(principal)
+    database = platform_of(request) if crosses else tenancy_of(request).database
+    async with serve(request, database.transaction(target.id)) as session:
         yield session
 
 
@@ -49,6 +60,7 @@ async def open_public(request: Request) -> AsyncIterator[PlatformSession]:
 
 TargetSession = Annotated[TenantSession, Depends(open_target, scope="function")]
 GoverningSession = Annotated[TenantSession, Depends(open_governing, scope="function")]
+CallersSession = Annotated[TenantSession, Depends(open_callers, scope="function")]
 FoundingSession = Annotated[TenantSession, Depends(open_founding, scope="function")]
 CrossingSession = Annotated[PlatformSession, Depends(open_crossing, scope="function")]
 PublicSession = Annotated[PlatformSession, Depends(open_public, scope="function")]

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from mis_tenancy.access import is_platform_operator
-from mis_tenancy.errors import TenantConflict, TenantMismatch, TenantNotFound
+from mis_tenancy.errors import TenantConflict, TenantMismatch, TenantNotFound, TenantPendingDeletion
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal, tenancy_of
 from mis_tenancy.slugs import parse_id, parse_slug
 from mis_tenancy.tenancy import Tenancy
@@ -25,7 +25,11 @@ async def target(
 ) -> Tenant:
     """Return the tenant the path names; raise TenantNotFound where the caller may not know of it."""
     if is_platform_operator(principal):
-        return await _of_operator(tenancy_of(request), admitted, named)
+        found = await _of_operator(tenancy_of(request), admitted, named)
+        if found.is_purging and request.method != "GET":
+            # What is written into a tenant that is being purged would be left behind.
+            raise TenantPendingDeletion(purgeAt=found.purge_at)
+        return found
     own = admitted.tenant
     if own is None or (parse_id(named) != own.id and parse_slug(named) != own.slug):
         raise TenantNotFound

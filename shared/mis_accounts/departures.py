@@ -1,4 +1,4 @@
-"""Ends what a user has open: sign-ins by revoking their sessions, access tokens by raising their epoch."""
+"""Ends what users have open: sign-ins by revoking their sessions, access tokens by raising an epoch."""
 
 from datetime import datetime
 from uuid import UUID
@@ -36,6 +36,16 @@ async def end_sessions(
     for session_id in ids:
         revoke(session, Kind.SESSION, session_id, tenant_id=tenant_of(session))
     return ids
+
+
+async def end_all_sessions(session: TenantSession, *, reason: str, now: datetime) -> None:
+    """Revoke everybody's live sessions in the tenant; who raises its epoch ends the access tokens too."""
+    await session.execute(
+        update(SessionRow)
+        .where(SessionRow.revoked_at.is_(None))
+        .values(revoked_at=now, revoked_reason=reason)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def raise_epoch(session: TenantSession, user: UserRow) -> None:

@@ -18,7 +18,8 @@ from mis_tenancy.plans import PlanName
 from mis_tenancy.tenant import Tenant, TenantStatus
 
 _COLUMNS: Final = """t.id, t.slug, t.subdomain, t.name, t.plan, t.status, t.epoch, t.domain,
-       t.domain_verified_at, t.max_users, t.max_storage, t.status_reason, t.status_since, t.purge_at"""
+       t.domain_verified_at, t.max_users, t.max_storage, t.status_reason, t.status_since, t.purge_at,
+       t.purging_since"""
 # Only our own list of columns goes into the text.
 _BY_ID: Final = f"""
 select {_COLUMNS},
@@ -164,5 +165,6 @@ def _tenant(row: Any) -> Tenant:
         status_reason=row["status_reason"],
         status_since=row["status_since"],
         purge_at=row["purge_at"],
+        is_purging=row["purging_since"] is not None,
         configuration=effective(plan, json.loads(row["overrides"] or "{}")),
     )

@@ -155,6 +155,8 @@ def _refuse_unavailable(tenant: Tenant) -> None:
 def _refuse_status(principal: Principal, tenant: Tenant) -> None:
     """Refuse who may not enter a tenant of this status; operators inside it and its ending owner may."""
     _refuse_unavailable(tenant)
+    if tenant.is_purging:
+        raise TenantPendingDeletion(purgeAt=tenant.purge_at)
     if principal.kind is PrincipalKind.OPERATOR:
         return
     if tenant.status is TenantStatus.SUSPENDED:

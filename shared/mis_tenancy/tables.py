@@ -98,7 +98,11 @@ class TenantRow(Base):
     status: Mapped[str]
     status_reason: Mapped[str | None]
     status_since: Mapped[datetime]
+    # What a restoration leads back to, while the tenant is pending deletion.
+    status_before: Mapped[str | None]
     purge_at: Mapped[datetime | None]
+    # From here on there is no way back, although rows may be left.
+    purging_since: Mapped[datetime | None]
     max_users: Mapped[int | None]
     max_storage: Mapped[int | None] = mapped_column(comment="GiB; null is unlimited")
     epoch: Mapped[int] = mapped_column(server_default=text("0"))

@@ -30,7 +30,7 @@ class Tenant:
 
     `configuration` is the effective one (default < plan < tenant) without encrypted values; `max_storage`
     is in GiB, `None` is unlimited. `epoch` is the tenant's half of a token's `ver`. `domain` is set only
-    while its DNS proof holds.
+    while its DNS proof holds. `is_purging` says of a tenant pending deletion that nobody may come back to it.
     """
 
     id: UUID
@@ -46,6 +46,7 @@ class Tenant:
     status_reason: str | None = None
     status_since: datetime | None = None
     purge_at: datetime | None = None
+    is_purging: bool = False
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -62,9 +62,9 @@ Body = Callable[[Call], Any]
 class Declared:
     """One route: whom it serves, what it asks, and a request that works.
 
-    `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or a `suspended`
-    tenant. `operator` is False where a TENANT route hands out tenant content, `reads_bearer` marks the open
-    route that looks at a bearer after all.
+    `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
+    `suspended` or `ending`. `operator` is False where a TENANT route hands out tenant content,
+    `reads_bearer` marks the open route that looks at a bearer after all.
     """
 
     method: str
@@ -180,6 +180,8 @@ TENANT_ROUTES: Final = (
         "POST", f"{ONE}/suspend", W.OPERATOR, body=lambda call: {"reason": "The matrix."}, fresh="tenant"
     ),
     Declared("POST", f"{ONE}/reactivate", W.OPERATOR, fresh="suspended"),
+    Declared("DELETE", ONE, W.TENANT, P.TENANT_DELETE, status=202, fresh="tenant"),
+    Declared("POST", f"{ONE}/restore", W.TENANT, P.TENANT_RESTORE, fresh="ending"),
     Declared("GET", CONFIG, W.TENANT, P.CONFIG_READ),
     Declared("POST", CONFIG, W.TENANT, P.CONFIG_WRITE, body=_setting),
     Declared("GET", f"{CONFIG}/{{key}}", W.TENANT, P.CONFIG_READ),

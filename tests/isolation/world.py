@@ -71,12 +71,17 @@ class World:
         """Prepare a request of the route that works: with things of its own, where it would use them up."""
         unique = secrets.token_hex(5)
         tenant, caller = self.home, None if role is None else self.members[role]
-        if route.fresh in ("tenant", "suspended"):
+        if route.fresh in ("tenant", "suspended", "ending"):
             tenant = await self.suite.tenant("basic")
             if role is not None:
                 caller = tenant.owner if role is Role.OWNER else await self.suite.user(tenant, role)
         if route.fresh == "suspended":
             await suspend(self.suite, tenant)
+        if route.fresh == "ending":
+            await end(self.suite, tenant)
+            # Whoever had signed in before signs in anew, which the owner alone may.
+            owner = tenant.owner
+            caller = await self.suite.sign_in(tenant.slug, owner.email, owner.password)
         if route.fresh == "user":
             caller = await self.suite.user(tenant, role or Role.VIEWER)
         call = Call(tenant, caller, {}, unique)
@@ -186,6 +191,14 @@ async def suspend(suite: Suite, tenant: TenantHandle) -> None:
         f"{TENANTS}/{tenant.id}/suspend", json={"reason": "The matrix."}, headers=suite.operator
     )
     assert answer.status_code == 200, answer.text
+    for service in suite.apps:
+        await suite.tenancy(service).feed.poll()
+
+
+async def end(suite: Suite, tenant: TenantHandle) -> None:
+    """Delete the tenant, and wait until every service knows."""
+    answer = await suite.client.delete(f"{TENANTS}/{tenant.id}", headers=suite.operator)
+    assert answer.status_code == 202, answer.text
     for service in suite.apps:
         await suite.tenancy(service).feed.poll()
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import select, update
 
 from mis_tenancy.tables import TenantNameRow
+from tenant_service.lifecycle.amendment import MOST_HELD_BACK
 from tests.suite import Suite
 from tests.tenant_service.requests import TENANTS, create, fine, new_slug, patch, refused
 
@@ -92,6 +93,25 @@ async def test_a_member_may_change_the_subdomain_but_not_to_anothers(suite: Suit
     refused(await patch(suite, tenant, tenant.auth, subdomain="www"), 422, "slug_reserved")
     subdomain = new_slug("sub")
     assert fine(await patch(suite, tenant, tenant.auth, subdomain=subdomain))["subdomain"] == subdomain
+
+
+async def test_a_tenant_can_hold_back_only_so_many_names(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    given_up = [tenant.slug]
+    for _ in range(MOST_HELD_BACK + 1):
+        fine(await patch(suite, tenant, tenant.auth, subdomain=(name := new_slug("s"))))
+        given_up.append(name)
+    problem = refused(
+        await patch(suite, tenant, tenant.auth, subdomain=new_slug("s")), 409, "name_limit_exceeded"
+    )
+    assert (problem["limit"], problem["used"]) == (MOST_HELD_BACK, MOST_HELD_BACK)
+    until = (await names_of(suite, tenant.id))[given_up[1]]
+    assert until is not None
+    assert datetime.fromisoformat(problem["freeAt"]) == until
+    # To take back one of its own is always possible, and an operator is not held to it.
+    fine(await patch(suite, tenant, tenant.auth, subdomain=given_up[1]))
+    fine(await patch(suite, tenant, suite.operator, subdomain=new_slug("s")))
+    fine(await patch(suite, tenant, suite.operator, subdomain=new_slug("s")))
 
 
 async def test_an_old_slug_stops_resolving_and_never_serves_its_successor_from_a_cache(suite: Suite) -> None:

@@ -1,14 +1,11 @@
 """Suspending and reactivating: once each, in force everywhere within a second, and what becomes of tokens."""
 
 import asyncio
-from datetime import UTC, datetime
 
 import httpx
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from mis_models.platform import PlatformAuditRow
-from mis_tenancy.revocations import Kind, revoke
-from mis_tenancy.tables import TenantRow
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, act_as, audit_rows, eventually, fine, new_slug, refused
 
@@ -87,31 +84,27 @@ async def test_a_suspension_needs_a_reason(suite: Suite) -> None:
     refused(await move(suite, tenant, "suspend", reason="  "), 422, "validation_failed")
 
 
-async def test_tokens_from_before_end_when_a_past_due_tenant_comes_back(suite: Suite) -> None:
+async def test_tokens_end_when_a_tenant_falls_past_due_and_when_it_comes_back(suite: Suite) -> None:
     tenant = await suite.tenant("custom")
 
     async def ask() -> httpx.Response:
         return await suite.client.get(USERS, headers=tenant.auth)
 
     fine(await move(suite, tenant, "suspend", reason="past_due"))
-    refused(await eventually(ask, lambda answer: answer.status_code == 403), 403, "tenant_suspended")
-    fine(await move(suite, tenant, "reactivate"))
     refused(await eventually(ask, lambda answer: answer.status_code == 401), 401, "token_revoked")
+    body = {"refreshToken": tenant.owner.refresh_token}
+    refused(await suite.post_anonymously("/api/v1/auth/refresh", body), 401, "token_revoked")
+    narrow = await suite.sign_in(tenant.slug, tenant.owner_email, tenant.owner_password)
+    own = f"{TENANTS}/{tenant.id}"
+    fine(await suite.client.get(own, headers=narrow.auth))
+    refused(await suite.client.get(USERS, headers=narrow.auth), 403, "permission_denied")
+    fine(await move(suite, tenant, "reactivate"))
+    gone = await eventually(
+        lambda: suite.client.get(own, headers=narrow.auth), lambda answer: answer.status_code == 401
+    )
+    refused(gone, 401, "token_revoked")
     anew = await suite.sign_in(tenant.slug, tenant.owner_email, tenant.owner_password)
     fine(await suite.client.get(USERS, headers=anew.auth))
-
-
-async def test_a_tenant_pending_deletion_comes_back_without_its_date_of_purge(suite: Suite) -> None:
-    tenant = await suite.tenant("custom")
-    async with suite.apps["tenant"].state.platform.transaction(tenant.id) as session:
-        ending = {"status": "pending_deletion", "purge_at": datetime.now(UTC)}
-        await session.execute(update(TenantRow).where(TenantRow.id == tenant.id).values(ending))
-        revoke(session, Kind.TENANT, tenant_id=tenant.id)
-    await suite.tenancy("tenant").feed.poll()
-    assert fine(await move(suite, tenant, "reactivate"))["status"] == "active"
-    async with suite.apps["tenant"].state.platform.transaction(tenant.id) as session:
-        row = (await session.scalars(select(TenantRow).where(TenantRow.id == tenant.id))).one()
-    assert (row.purge_at, row.epoch) == (None, 1)
 
 
 async def test_nobody_suspends_what_is_not_there(suite: Suite) -> None:

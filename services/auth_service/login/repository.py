@@ -16,6 +16,7 @@ _STANDING = (
     TenantRow.status_reason,
     TenantRow.status_since,
     TenantRow.purge_at,
+    TenantRow.purging_since,
     TenantRow.epoch,
 )
 
@@ -90,5 +91,6 @@ async def as_it_stands(session: AsyncSession, tenant: Tenant) -> Tenant:
         status_reason=row.status_reason,
         status_since=row.status_since,
         purge_at=row.purge_at,
+        is_purging=row.purging_since is not None,
         epoch=row.epoch,
     )

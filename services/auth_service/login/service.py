@@ -81,6 +81,9 @@ class Login:
             raise TenantRequired
         await self._authority.tenancy.feed.confirm()
         tenant = await self._authority.tenancy.resolver.resolve_any(sources)
+        if tenant is not None and tenant.is_purging:
+            # Its accounts are going; a failed sign-in that were written down there would be left behind.
+            tenant = None
         return tenant, f"?{sources[0].value}" if tenant is None else str(tenant.id)
 
     async def _enter(

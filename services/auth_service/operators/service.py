@@ -57,7 +57,7 @@ class Operators:
     async def visit(self, by: Principal, tenant_id: UUID, reason: str) -> tuple[Tenant, AccessToken]:
         """Return the tenant, and the token with which the operator acts in it; raise TenantNotFound."""
         tenant = await self._authority.tenancy.directory.by_id(tenant_id)
-        if tenant is None or tenant.status is TenantStatus.PURGED:
+        if tenant is None or tenant.status is TenantStatus.PURGED or tenant.is_purging:
             raise TenantNotFound
         if by.session_id is None:
             raise AuthenticationRequired

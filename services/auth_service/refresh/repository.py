@@ -63,7 +63,7 @@ _ROTATE_MEMBERS: Final = _ROTATE.format(
     tenant_column="tenant_id,",
     tenant_value="cast(:tenant_id as uuid),",
     standing="u.id, u.role, u.status, u.epoch, n.status as tenant_status, n.status_reason, n.status_since, "
-    "n.purge_at, n.epoch as tenant_epoch",
+    "n.purge_at, n.purging_since, n.epoch as tenant_epoch",
     holders="users u on u.tenant_id = :tenant_id and u.id = family.holder_id "
     "join tenants n on n.id = :tenant_id",
 )
@@ -204,6 +204,7 @@ async def standing(session: AsyncSession, book: Book, presented: Presented, tena
         TenantRow.status_reason,
         TenantRow.status_since,
         TenantRow.purge_at,
+        TenantRow.purging_since,
         TenantRow.epoch.label("tenant_epoch"),
     )
     member = columns.join(UserRow, UserRow.id == book.holder).join(TenantRow, TenantRow.id == tenant_id)

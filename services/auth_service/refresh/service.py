@@ -154,6 +154,7 @@ def _as_it_stands(cached: Tenant, row: repository.AnyRow) -> Tenant:
         status_reason=row.status_reason,
         status_since=row.status_since,
         purge_at=row.purge_at,
+        is_purging=row.purging_since is not None,
         epoch=row.tenant_epoch,
     )
 

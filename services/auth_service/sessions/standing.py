@@ -17,7 +17,7 @@ def is_restricted_in(tenant: Tenant, role: Role) -> bool:
             return True
         raise TenantSuspended(reason=tenant.status_reason, since=tenant.status_since)
     if tenant.status is TenantStatus.PENDING_DELETION:
-        if role is Role.OWNER:
+        if role is Role.OWNER and not tenant.is_purging:
             return True
         raise TenantPendingDeletion(purgeAt=tenant.purge_at)
     raise TenantUnavailable(retry_after=5)

@@ -17,7 +17,7 @@ from tenant_service.configuration import repository as configuration
 from tenant_service.errors import operators_only
 from tenant_service.lifecycle import repository
 from tenant_service.lifecycle.document import TenantDocument, features_of
-from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken
+from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken, TooManyNames
 from tenant_service.lifecycle.rules import (
     LIMITS,
     is_within,
@@ -31,6 +31,8 @@ from tenant_service.lifecycle.rules import (
 from tenant_service.trail import Caller
 
 _NAMES: Final = ("slug", "subdomain")
+# Names that a tenant has given up are nobody's for 90 days; without a cap one tenant could use up many.
+MOST_HELD_BACK: Final = 10
 _ONLY_LOWER: Final = "Members may only lower limits and switch features off. Ask an operator of the platform."
 
 Change = dict[str, Any]
@@ -113,7 +115,13 @@ class Amending:
             raise SlugTaken
         if after["subdomain"] not in held:
             raise SubdomainTaken
-        await repository.release_names(self._session, before - set(after.values()), now)
+        await self._release(before - set(after.values()), now)
+
+    async def _release(self, names: set[str], now: datetime) -> None:
+        held_back = await repository.names_held_back(self._session, now)
+        if names and not self._caller.is_operator and len(held_back) + len(names) > MOST_HELD_BACK:
+            raise TooManyNames(limit=MOST_HELD_BACK, used=len(held_back), freeAt=held_back[0])
+        await repository.release_names(self._session, names, now)
 
     async def _switch(
         self,

@@ -27,6 +27,7 @@ from tenant_service.lifecycle.errors import (
     SlugTaken,
     SubdomainTaken,
     TenantStateConflict,
+    TooManyNames,
 )
 from tenant_service.lifecycle.filters import TenantFilter
 from tenant_service.lifecycle.schemas import Suspension, TenantCreate, TenantListed, TenantOut, TenantPatch
@@ -116,7 +117,7 @@ async def get_tenant(session: TargetSession, response: Response) -> TenantOut:
 @router.patch(
     "/{id}",
     dependencies=[requires(Permission.TENANT_WRITE)],
-    responses=problems(*_ONE, *_RULES, *_TAKEN, PreconditionFailed),
+    responses=problems(*_ONE, *_RULES, *_TAKEN, TooManyNames, PreconditionFailed),
 )
 async def change_tenant(
     body: TenantPatch,

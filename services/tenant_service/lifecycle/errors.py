@@ -6,6 +6,7 @@ ProblemError
 │   └── LimitExceedsPlan · FeatureNotInPlan
 ├── NameTaken 409
 │   └── SlugTaken · SubdomainTaken · DomainTaken
+├── TooManyNames 409
 └── TenantStateConflict 409
 """
 
@@ -69,6 +70,17 @@ class DomainTaken(NameTaken):
     code = "domain_taken"
     detail = (
         "Another tenant claims this domain. Choose another one, or prove to the platform that it is yours."
+    )
+
+
+class TooManyNames(ProblemError):
+    """The tenant has given up so many names lately that it may not give up another one."""
+
+    status = 409
+    code = "name_limit_exceeded"
+    detail = (
+        "A name that is given up stays reserved for 90 days, and this tenant has given up `limit` of them. "
+        "Take one of them again, wait until `freeAt`, or ask an operator of the platform."
     )
 
 

@@ -61,6 +61,13 @@ async def release_names(session: TenantSession, names: Iterable[str], now: datet
     )
 
 
+async def names_held_back(session: TenantSession, now: datetime) -> Sequence[datetime]:
+    """Return until when each name that the session's tenant has given up stays reserved, soonest first."""
+    until = TenantNameRow.reserved_until
+    held = select(until).where(TenantNameRow.tenant_id == tenant_of(session), until >= now).order_by(until)
+    return [moment for moment in await session.scalars(held) if moment is not None]
+
+
 async def flush_tenant(session: TenantSession) -> None:
     """Send what is pending of the tenant's row; raise the NameTaken that a unique name calls for."""
     try:

@@ -31,6 +31,15 @@ async def read(session: TenantSession) -> TenantDocument:
     return TenantDocument(row, profile.settings, features_of(PlanName(row.plan), overrides))
 
 
+async def shown(session: TenantSession, row: TenantRow, tenant: Tenant) -> TenantDocument:
+    """Return the tenant of `row`, which has just changed; its features are those of `tenant`.
+
+    The platform's role reads no tenant's configuration, so they come from the directory.
+    """
+    profile = await repository.profile(session)
+    return TenantDocument(row, profile.settings, {feature: tenant.has(feature) for feature in Feature})
+
+
 async def list_tenants(
     session: PlatformSession, asked: TenantFilter, page: Page, lookup: Lookup
 ) -> Sequence[Listed]:
