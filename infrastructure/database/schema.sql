@@ -154,6 +154,7 @@ CREATE TABLE public.jobs (
     last_error text,
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
+    is_due boolean DEFAULT true NOT NULL,
     CONSTRAINT ck_jobs_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'dead'::text])))
 );
 
@@ -710,11 +711,17 @@ CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
 
-CREATE INDEX ix_jobs_claim ON public.jobs USING btree (lane, run_at, id) WHERE (state = 'queued'::text);
+CREATE INDEX ix_jobs_claim ON public.jobs USING btree (lane, run_at, id) WHERE ((state = 'queued'::text) AND is_due);
+
+CREATE INDEX ix_jobs_dead ON public.jobs USING btree (id) WHERE (state = 'dead'::text);
+
+CREATE INDEX ix_jobs_later ON public.jobs USING btree (run_at) WHERE ((state = 'queued'::text) AND (NOT is_due));
 
 CREATE INDEX ix_jobs_lease ON public.jobs USING btree (leased_until) WHERE (state = 'running'::text);
 
-CREATE INDEX ix_jobs_running ON public.jobs USING btree (lane) WHERE (state = 'running'::text);
+CREATE INDEX ix_jobs_running ON public.jobs USING btree (leased_by, lane) WHERE (state = 'running'::text);
+
+CREATE INDEX ix_jobs_tenant_id ON public.jobs USING btree (tenant_id, id);
 
 CREATE INDEX ix_login_throttles_window_start ON public.login_throttles USING btree (window_start);
 
@@ -1296,5 +1303,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0008');
+INSERT INTO public.alembic_version (version_num) VALUES ('0009');
 SELECT public.ensure_audit_partitions(3);

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from mis_http.settings import ServiceSettings
-from mis_jobs.runner import Runner
+from mis_jobs.runner import SLOTS, Runner
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.logging import configure_logging
@@ -30,10 +30,13 @@ from tenant_service.usage import jobs as usage
 @asynccontextmanager
 async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     """Run the worker beside whatever the block does."""
-    platform = Database(settings.platform_database_url or "", pool_size=4)
+    # A job may hold a connection for as long as it runs, and the runner's own statements cannot wait for one.
+    platform = Database(settings.platform_database_url or "", pool_size=SLOTS + 4)
     # What a job does inside a tenant, it does as the services do.
-    application = Database(settings.database_url, pool_size=4)
+    application = Database(settings.database_url, pool_size=SLOTS)
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
+    if redis is not None:
+        platform.on_wake = application.on_wake = redis.wake
     await platform.start()
     await application.start()
     if redis is not None:

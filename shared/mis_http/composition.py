@@ -45,7 +45,8 @@ def compose(
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(tenancy.running())
             for database in databases.values():
-                database.on_news = tenancy.feed.announce
+                database.on_news = tenancy.database.on_news
+                database.on_wake = tenancy.database.on_wake
                 stack.push_async_callback(database.stop)
                 await database.start()
             for start in on_start:

@@ -10,11 +10,20 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_models.work import JobRow
+from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.session import wake_after_commit
 
 CHANNEL: Final = "mis:jobs"
 PLATFORM_LANE: Final = UUID(int=0)
 MOST_ATTEMPTS: Final = 8
+
+
+class PermanentFailure(Exception):
+    """A job cannot succeed however often it is tried; raised by a handler, it buries the job at once.
+
+    Operators read the message: what happened and what to do, without anything of the tenant's.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,11 @@ class Job:
     kind: str
     payload: dict[str, Any]
     attempt: int
+
+    @property
+    def lane(self) -> UUID:
+        """What the job takes turns with others in: its tenant, or the platform."""
+        return self.tenant_id or PLATFORM_LANE
 
     @property
     def is_last_attempt(self) -> bool:
@@ -42,7 +56,7 @@ async def enqueue(
     run_at: datetime | None = None,
     dedupe_key: str | None = None,
 ) -> UUID | None:
-    """Add a job to the session's transaction and return its id.
+    """Add a job to the session's transaction and return its id; the commit wakes the workers.
 
     With a `dedupe_key`, a job of the same kind and key that is still queued or running stands in for this
     one, and None is returned.
@@ -56,9 +70,25 @@ async def enqueue(
         "state": "queued",
         "dedupe_key": dedupe_key,
         "run_at": run_at or func.now(),
+        "is_due": run_at is None,
         "created_at": func.now(),
     }
     added: UUID | None = await session.scalar(
         insert(JobRow).values(row).on_conflict_do_nothing().returning(JobRow.id)
     )
+    if added is not None and run_at is None:
+        wake_after_commit(session, CHANNEL)
     return added
+
+
+def described(error: BaseException) -> str:
+    """Return what operators may read of a failure.
+
+    An error of ours says what happened. A library's may quote a row or a password, so only its name is told.
+    """
+    if isinstance(error, ProblemError):
+        return f"{error.code}: {error.detail}"
+    if isinstance(error, PermanentFailure):
+        return str(error)
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.session import TenantSession, tenant_of, wake_after_commit
+
+# Woken by each commit that adds an event; `mis_jobs.waking.Wakeup` listens.
+CHANNEL: Final = "mis:outbox"
 
 
 class EventType(StrEnum):
@@ -47,3 +50,4 @@ def publish(session: TenantSession, event: EventType, data: Mapping[str, Any]) -
             occurred_at=datetime.now(UTC),
         )
     )
+    wake_after_commit(session, CHANNEL)

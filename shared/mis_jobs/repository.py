@@ -1,10 +1,15 @@
 """The statements that hand out jobs, and take them back.
 
-A claim takes turns between lanes (tenants, and the platform): a job's turn is how many of its lane run
-already or stand before it, so one tenant's hundred thousand jobs put another's first job behind only one of
-them. The lanes that have work are found by hopping through the index, not by reading their jobs.
+A claim goes round the lanes (tenants, and the platform) that have due jobs, from the one that was served
+last, and takes a job of each: so one tenant's hundred thousand jobs put another's first job behind only one
+of them, and with a thousand busy tenants every lane has its turn. It hops from lane to lane through an index,
+so its cost grows with the jobs it takes, neither with those that wait nor with the lanes.
+
+Jobs that are to run later, or again, are kept apart until they are due: a claim would have to hop past them.
 """
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -16,33 +21,52 @@ from mis_jobs.jobs import MOST_ATTEMPTS, Job
 
 LEASE: Final = timedelta(seconds=30)
 
+_MAKE_DUE: Final = text("""
+update jobs set is_due = true
+ where id in (select id from jobs where state = 'queued' and not is_due and run_at <= clock_timestamp()
+               order by run_at limit 1000 for update skip locked)
+""")
+
+# `fits` counts the lanes on the way that may be given a job. Every branch reads one entry of ix_jobs_claim.
 _CLAIM: Final = text("""
-with recursive lanes as (
-    (select lane from jobs where state = 'queued' order by lane limit 1)
+with recursive running as materialized (
+    select lane, count(*) as n from jobs where state = 'running' and leased_by = :worker group by lane
+), lanes (lane, hop, has_turned, fits, left_over) as (
+    select cast(:after as uuid), 0, false, 0, cast(0 as bigint)
     union all
-    select (select j.lane from jobs j where j.state = 'queued' and j.lane > l.lane order by j.lane limit 1)
-      from lanes l where l.lane is not null
-), running as (
-    select lane, count(*) as n from jobs where state = 'running' group by lane
-), due as (
-    select j.id, j.run_at,
-           coalesce(r.n, 0) + row_number() over (partition by l.lane order by j.run_at, j.id) as turn
+    select next.lane, l.hop + 1, l.has_turned or next.turns, l.fits + case when room.n > 0 then 1 else 0 end,
+           room.n
       from lanes l
-      left join running r on r.lane = l.lane
+     cross join lateral (
+           (select lane, false as turns from jobs
+             where state = 'queued' and is_due and lane > l.lane order by lane limit 1)
+           union all
+           (select lane, true from jobs where state = 'queued' and is_due order by lane limit 1)
+           limit 1) next
+     cross join lateral (
+           select cast(:per_lane as int)
+                  - coalesce((select n from running r where r.lane = next.lane), 0) as n) room
+     where l.fits < :slots
+       and not (l.has_turned and next.turns)
+       and not ((l.has_turned or next.turns) and next.lane > :after)
+), share as (
+    select cast(ceil(:slots / greatest(max(fits), 1.0)) as int) as n from lanes
+), due as (
+    select j.id, l.hop, row_number() over (partition by l.lane order by j.run_at, j.id) as turn
+      from lanes l
      cross join lateral (
            select id, run_at from jobs
-            where state = 'queued' and lane = l.lane and run_at <= clock_timestamp()
-            order by run_at, id limit greatest(:per_lane - coalesce(r.n, 0), 0)) j
-     where l.lane is not null
+            where state = 'queued' and is_due and lane = l.lane
+            order by run_at, id limit least(l.left_over, (select n from share))
+              for update skip locked) j
+     where l.hop > 0 and l.left_over > 0
 ), chosen as (
-    select id from jobs
-     where id in (select id from due order by turn, run_at limit :slots) and state = 'queued'
-       for update skip locked
+    select id, hop from due order by turn, hop limit :slots
 )
 update jobs set state = 'running', attempts = attempts + 1, leased_by = :worker,
        leased_until = clock_timestamp() + :lease
   from chosen where jobs.id = chosen.id
-returning jobs.id, jobs.tenant_id, jobs.kind, jobs.payload, jobs.attempts
+returning jobs.id, jobs.tenant_id, jobs.kind, jobs.payload, jobs.attempts, jobs.lane, chosen.hop
 """)
 
 _RECLAIM: Final = text("""
@@ -56,31 +80,75 @@ returning id
 
 _PROLONG: Final = text("""
 update jobs set leased_until = clock_timestamp() + :lease
- where id = :id and state = 'running' and leased_by = :worker
+ where id = any(:ids) and state = 'running' and leased_by = :worker
 returning id
 """)
 
+# The attempt's number tells this run of the job from one that the same worker began after it lost the lease.
 _FINISH: Final = text("""
 update jobs set state = 'done', finished_at = clock_timestamp(), leased_by = null, leased_until = null
- where id = :id and state = 'running' and leased_by = :worker
+ where id = :id and state = 'running' and leased_by = :worker and attempts = :attempt
 returning id
 """)
 
 _FAIL: Final = text("""
-update jobs set state = case when attempts >= :most then 'dead' else 'queued' end,
+update jobs set state = case when attempts >= :most then 'dead' else 'queued' end, is_due = false,
        run_at = clock_timestamp() + least(interval '1 second' * power(2, attempts - 1), interval '15
-       minutes'), last_error = :error, leased_by = null, leased_until = null, finished_at = case when
-       attempts >= :most then clock_timestamp() end
- where id = :id and state = 'running' and leased_by = :worker
+       minutes') * (0.5 + random()), last_error = :error, leased_by = null, leased_until = null,
+       finished_at = case when attempts >= :most then clock_timestamp() end
+ where id = :id and state = 'running' and leased_by = :worker and attempts = :attempt
 returning state
 """)
 
+# A run that was broken off on purpose is no attempt.
+_RETURN: Final = text("""
+update jobs set state = 'queued', is_due = true, attempts = attempts - 1, leased_by = null,
+       leased_until = null
+ where id = any(:ids) and state = 'running' and leased_by = :worker
+returning id
+""")
 
-async def claim(session: AsyncSession, worker: str, slots: int, per_lane: int) -> list[Job]:
-    """Lease up to `slots` due jobs to `worker`, at most `per_lane` running at a time for one lane."""
-    parameters = {"worker": worker, "slots": slots, "per_lane": per_lane, "lease": LEASE}
-    rows = await session.execute(_CLAIM, parameters)
-    return [Job(row.id, row.tenant_id, row.kind, row.payload, row.attempts) for row in rows]
+_STANDING: Final = text("""
+select due.n as due, due.oldest, later.n as later, running.n as running, dead.n as dead
+  from (select count(*) as n, coalesce(extract(epoch from clock_timestamp() - min(run_at)), 0) as oldest
+          from jobs where state = 'queued' and is_due) due,
+       (select count(*) as n from jobs where state = 'queued' and not is_due) later,
+       (select count(*) as n from jobs where state = 'running') running,
+       (select count(*) as n from jobs where state = 'dead') dead
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The jobs of a claim, and the lane that the next one goes on from."""
+
+    jobs: list[Job]
+    after: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many jobs there are, and for how many seconds the oldest due one has waited."""
+
+    due: int
+    later: int
+    running: int
+    dead: int
+    oldest: float
+
+
+async def claim(
+    session: AsyncSession, worker: str, slots: int, per_lane: int, after: UUID, lease: timedelta = LEASE
+) -> Claim:
+    """Lease up to `slots` due jobs to `worker`, going round the lanes past `after`.
+
+    Of one lane the worker holds at most `per_lane` jobs at a time.
+    """
+    await session.execute(_MAKE_DUE)
+    parameters = {"worker": worker, "slots": slots, "per_lane": per_lane, "after": after, "lease": lease}
+    rows = sorted(await session.execute(_CLAIM, parameters), key=lambda row: row.hop)
+    jobs = [Job(row.id, row.tenant_id, row.kind, row.payload, row.attempts) for row in rows]
+    return Claim(jobs, rows[-1].lane if rows else after)
 
 
 async def reclaim(session: AsyncSession) -> int:
@@ -88,19 +156,45 @@ async def reclaim(session: AsyncSession) -> int:
     return len((await session.execute(_RECLAIM, {"most": MOST_ATTEMPTS})).all())
 
 
-async def prolong(session: AsyncSession, job_id: UUID, worker: str) -> bool:
-    """Push the lease out; return whether the job is still this worker's."""
-    row = await session.execute(_PROLONG, {"id": job_id, "worker": worker, "lease": LEASE})
+async def prolong(
+    session: AsyncSession, jobs: Collection[UUID], worker: str, lease: timedelta = LEASE
+) -> set[UUID]:
+    """Push the leases of `jobs` out; return those that are still this worker's."""
+    rows = await session.execute(_PROLONG, {"ids": list(jobs), "worker": worker, "lease": lease})
+    return set(rows.scalars())
+
+
+async def finish(session: AsyncSession, job: Job, worker: str) -> bool:
+    """Mark the job done; return whether it was still this worker's."""
+    row = await session.execute(_FINISH, {"id": job.id, "worker": worker, "attempt": job.attempt})
     return row.first() is not None
 
 
-async def finish(session: AsyncSession, job_id: UUID, worker: str) -> bool:
-    """Mark the job done; return whether it was still this worker's."""
-    return (await session.execute(_FINISH, {"id": job_id, "worker": worker})).first() is not None
+async def fail(
+    session: AsyncSession, job: Job, worker: str, error: str, *, for_good: bool = False
+) -> str | None:
+    """Queue the job again after about 1 s, 2 s, 4 s …, or bury it after the last attempt or `for_good`.
 
-
-async def fail(session: AsyncSession, job_id: UUID, worker: str, error: str) -> str | None:
-    """Queue the job again after 1 s, 2 s, 4 s … or bury it after the last attempt; return its new state."""
-    parameters = {"id": job_id, "worker": worker, "error": error[:2000], "most": MOST_ATTEMPTS}
+    Return its new state, None where it is another worker's by now. The waits are spread by half, so that
+    jobs which failed together do not come back together.
+    """
+    parameters = {
+        "id": job.id,
+        "worker": worker,
+        "attempt": job.attempt,
+        "error": error[:2000],
+        "most": 0 if for_good else MOST_ATTEMPTS,
+    }
     row = (await session.execute(_FAIL, parameters)).first()
     return None if row is None else str(row.state)
+
+
+async def give_back(session: AsyncSession, jobs: Collection[UUID], worker: str) -> None:
+    """Queue jobs again that the worker leaves unfinished, for a successor to take at once."""
+    await session.execute(_RETURN, {"ids": list(jobs), "worker": worker})
+
+
+async def standing(session: AsyncSession) -> Standing:
+    """Return how the queue stands over all tenants."""
+    row = (await session.execute(_STANDING)).one()
+    return Standing(row.due, row.later, row.running, row.dead, float(row.oldest))

@@ -1,32 +1,41 @@
-"""Runs jobs: claims fairly, keeps their leases, retries what fails, and wakes at once when work arrives."""
+"""Runs jobs: claims them fairly, wakes at once when work arrives, and gives back what it cannot finish."""
 
 import asyncio
-import contextlib
-import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from time import monotonic
 from typing import Final
+from uuid import uuid4
 
 import structlog
 
 from mis_jobs import repository
 from mis_jobs.jobs import CHANNEL, Job
-from mis_jobs.schedules import TICK_SECONDS, Schedule, tick
+from mis_jobs.metrics import JobMetrics
+from mis_jobs.runs import Handler, Runs
+from mis_jobs.schedules import Schedule, tick
+from mis_jobs.waking import Wakeup
 from mis_tenancy.database import Database
 from mis_tenancy.redis import Redis
 
 log = structlog.get_logger(__name__)
 
-Handler = Callable[[Job], Awaitable[None]]
-
+SLOTS: Final = 16
+# Four tenants with endless jobs must come together before a fifth one has to wait for a job's end.
+_PER_LANE: Final = 4
 _POLL_SECONDS: Final = 0.5
-_HEARTBEAT_SECONDS: Final = repository.LEASE.total_seconds() / 3
+_TICK_SECONDS: Final = 2.0
+_EXPIRY_SECONDS: Final = 1.0
+_COUNT_SECONDS: Final = 15.0
+# Most jobs end within moments; the others are made to be resumed.
+_PATIENCE_SECONDS: Final = 3.0
 
 
 class Runner:
     """One worker process's share of the work.
 
     `handlers` maps a job's kind to what runs it; a handler that raises fails the attempt. `slots` jobs run
-    at a time, and one slot stays free of any single tenant. `database` is that of the platform role.
+    at a time, `per_lane` of one tenant. `database` is that of the platform role.
     """
 
     def __init__(
@@ -34,94 +43,86 @@ class Runner:
         database: Database,
         redis: Redis | None,
         handlers: Mapping[str, Handler],
-        schedules: list[Schedule],
+        schedules: Sequence[Schedule],
         *,
-        slots: int = 4,
+        slots: int = SLOTS,
+        per_lane: int = _PER_LANE,
+        lease: timedelta = repository.LEASE,
     ) -> None:
-        self.worker = f"worker-{secrets.token_hex(6)}"
+        self.worker = f"worker-{uuid4().hex}"
+        self.metrics = JobMetrics()
         self._database = database
-        self._redis = redis
-        self._handlers = handlers
         self._schedules = schedules
         self._slots = slots
-        self._running: dict[asyncio.Task[None], Job] = {}
-        self._wake = asyncio.Event()
+        self._per_lane = per_lane
+        self._lease = lease
+        self._wakeup = Wakeup(redis, CHANNEL, _POLL_SECONDS)
+        self._runs = Runs(
+            database, self.worker, handlers, self.metrics, lease=lease, on_free=self._wakeup.wake
+        )
+        # Workers start at different places of the round, so that they do not meet at one lane.
+        self._after = uuid4()
 
     async def run(self) -> None:
-        """Work until cancelled; then let the jobs under way go back to the queue for a successor."""
-        if self._redis is not None:
-            await self._redis.subscribe(CHANNEL, lambda _: self._wake.set())
-        clock = asyncio.create_task(self._keep_schedules())
+        """Work until cancelled; then let what is nearly done end, and give the rest back at once."""
+        await self._wakeup.start()
+        keepers = [
+            asyncio.create_task(self._every(seconds, upkeep), name=upkeep.__name__)
+            for seconds, upkeep in (
+                (self._lease.total_seconds() / 3, self._runs.prolong),
+                (_EXPIRY_SECONDS, self._runs.expire),
+                (_TICK_SECONDS, self._keep_schedules),
+                (_COUNT_SECONDS, self.count),
+            )
+        ]
         try:
             while True:
                 await self._claim()
-                await self._pause()
+                await self._wakeup.wait()
         finally:
-            clock.cancel()
-            for task in self._running:
-                task.cancel()
-            await asyncio.gather(clock, *self._running, return_exceptions=True)
+            await self._runs.end(_PATIENCE_SECONDS)
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
 
     async def _claim(self) -> None:
-        free = self._slots - len(self._running)
-        if free <= 0:
-            return
+        """Fill the free slots, as far as there is work for them."""
+        while (free := self._slots - len(self._runs)) > 0:
+            asked = monotonic()
+            jobs = await self._claimed(free)
+            for job in jobs:
+                self._runs.begin(job, asked)
+            if not jobs:
+                return
+
+    async def _claimed(self, free: int) -> list[Job]:
         try:
             async with self._database.platform_transaction() as session:
-                jobs = await repository.claim(session, self.worker, free, max(1, self._slots - 1))
+                claim = await repository.claim(
+                    session, self.worker, free, self._per_lane, self._after, self._lease
+                )
         except Exception as error:
             log.warning("jobs.claim_failed", error=repr(error))
-            return
-        for job in jobs:
-            task = asyncio.create_task(self._work(job), name=f"job {job.kind}")
-            self._running[task] = job
-            task.add_done_callback(self._finished)
+            return []
+        self._after = claim.after
+        return claim.jobs
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        self._wake.set()
-
-    async def _pause(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLL_SECONDS):
-                await self._wake.wait()
-        self._wake.clear()
-
-    async def _work(self, job: Job) -> None:
-        heartbeat = asyncio.create_task(self._keep_lease(job, asyncio.current_task()))
-        try:
-            handler = self._handlers.get(job.kind)
-            if handler is None:
-                raise LookupError(f"No handler runs jobs of kind {job.kind!r}.")
-            await handler(job)
-        except Exception as error:
-            log.warning("job.failed", kind=job.kind, job=str(job.id), attempt=job.attempt, error=repr(error))
-            async with self._database.platform_transaction() as session:
-                await repository.fail(session, job.id, self.worker, repr(error))
-        else:
-            async with self._database.platform_transaction() as session:
-                await repository.finish(session, job.id, self.worker)
-        finally:
-            heartbeat.cancel()
-
-    async def _keep_lease(self, job: Job, task: asyncio.Task[None] | None) -> None:
-        """Prolong the lease while the job runs; stop the job when another worker has it by now."""
-        while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
-            with contextlib.suppress(OSError):
-                async with self._database.platform_transaction() as session:
-                    held = await repository.prolong(session, job.id, self.worker)
-                if not held and task is not None:
-                    task.cancel()
-                    return
-
-    async def _keep_schedules(self) -> None:
+    async def _every(self, seconds: float, upkeep: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                async with self._database.platform_transaction() as session:
-                    await repository.reclaim(session)
-                    if await tick(session, self._schedules):
-                        self._wake.set()
+                await upkeep()
             except Exception as error:
-                log.warning("jobs.tick_failed", error=repr(error))
-            await asyncio.sleep(TICK_SECONDS)
+                log.warning("jobs.upkeep_failed", upkeep=upkeep.__name__, error=repr(error))
+            await asyncio.sleep(seconds)
+
+    async def _keep_schedules(self) -> None:
+        async with self._database.platform_transaction() as session:
+            freed = await repository.reclaim(session)
+            started = await tick(session, self._schedules)
+        if freed or started:
+            self._wakeup.wake()
+
+    async def count(self) -> None:
+        """Show in the metrics how the queue stands now."""
+        async with self._database.platform_transaction() as session:
+            self.metrics.stands(await repository.standing(session))

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, Integer, text
+from sqlalchemy import Boolean, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mis_tenancy.tables import Base, one_of
@@ -15,7 +15,8 @@ class JobRow(Base):
 
     `lane` is the tenant's id, or the nil UUID for the platform: what a fair claim takes turns over. The
     table stays on the coordinator under Citus and outside the tenant keys, because a fair claim locks
-    across tenants; its policy still shows a tenant only its own rows.
+    across tenants; its policy still shows a tenant only its own rows. `is_due` is false while a queued job
+    waits for its `run_at`, so that a claim need not pass it.
     """
 
     __tablename__ = "jobs"
@@ -28,6 +29,7 @@ class JobRow(Base):
     state: Mapped[str]
     dedupe_key: Mapped[str | None]
     run_at: Mapped[datetime]
+    is_due: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     attempts: Mapped[int] = mapped_column(Integer, server_default=text("0"))
     leased_until: Mapped[datetime | None]
     leased_by: Mapped[str | None]
@@ -37,9 +39,12 @@ class JobRow(Base):
 
     __table_args__ = (
         one_of("state", "queued", "running", "done", "dead"),
-        Index("ix_jobs_claim", "lane", "run_at", "id", postgresql_where=text("state = 'queued'")),
-        Index("ix_jobs_running", "lane", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_claim", "lane", "run_at", "id", postgresql_where=text("state = 'queued' and is_due")),
+        Index("ix_jobs_later", "run_at", postgresql_where=text("state = 'queued' and not is_due")),
+        Index("ix_jobs_running", "leased_by", "lane", postgresql_where=text("state = 'running'")),
         Index("ix_jobs_lease", "leased_until", postgresql_where=text("state = 'running'")),
+        Index("ix_jobs_dead", "id", postgresql_where=text("state = 'dead'")),
+        Index("ix_jobs_tenant_id", "tenant_id", "id"),
         Index(
             "uq_jobs_dedupe_key",
             "lane",

@@ -16,7 +16,7 @@ from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.door import StatementDoor
 from mis_tenancy.errors import IsolationError
 from mis_tenancy.pool import TenantPool
-from mis_tenancy.session import ON_NEWS, PlatformSession, TenantSession, bind_platform, bind_tenant
+from mis_tenancy.session import ON_NEWS, ON_WAKE, PlatformSession, TenantSession, bind_platform, bind_tenant
 from mis_tenancy.settings import SettingsError
 
 Part = TypeVar("Part")
@@ -62,7 +62,8 @@ class Database:
     """The connections of one database role.
 
     `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements.
-    `on_news` is called after each commit that carried revocations.
+    `on_news` is called after each commit that carried revocations, `on_wake` with each channel that a commit
+    wakes.
     """
 
     def __init__(self, url: str, *, pool_size: int = 8, prepared: bool = True) -> None:
@@ -77,6 +78,7 @@ class Database:
         self._pool: TenantPool | None = None
         self._door: StatementDoor | None = None
         self.on_news: Callable[[], None] | None = None
+        self.on_wake: Callable[[str], None] | None = None
 
     @property
     def role(self) -> str:
@@ -101,7 +103,7 @@ class Database:
 
     def session(self, tenant_id: UUID) -> TenantSession:
         """Return a session bound to the tenant; it connects with its first statement."""
-        session = TenantSession(self.engine, expire_on_commit=False, info={ON_NEWS: self.on_news})
+        session = TenantSession(self.engine, expire_on_commit=False, info=self._listeners())
         bind_tenant(session, tenant_id)
         return session
 
@@ -119,7 +121,7 @@ class Database:
 
     def platform_session(self) -> PlatformSession:
         """Return a session bound to no tenant."""
-        session = PlatformSession(self.engine, expire_on_commit=False, info={ON_NEWS: self.on_news})
+        session = PlatformSession(self.engine, expire_on_commit=False, info=self._listeners())
         bind_platform(session)
         return session
 
@@ -132,6 +134,9 @@ class Database:
         """Yield a transaction of `tenant_id`, or of nobody until it is bound; commit at the end."""
         async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
             yield SystemTransaction(connection)
+
+    def _listeners(self) -> dict[str, Any]:
+        return {ON_NEWS: self.on_news, ON_WAKE: self.on_wake}
 
     async def _refuse_strong_role(self) -> None:
         async with self.system_transaction() as system:

@@ -111,6 +111,11 @@ class Redis:
         """Publish to a channel; raise what `command` raises."""
         await self.submit("PUBLISH", channel, payload)
 
+    def wake(self, channel: str) -> None:
+        """Publish an empty message to a channel and wait for nothing; while Redis is away it is lost."""
+        with suppress(RedisUnavailable):
+            self.submit("PUBLISH", channel, b"").add_done_callback(_forget)
+
     async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Call `callback` with each message of a channel from now on, as far as Redis is there.
 
@@ -237,6 +242,10 @@ class _Subscriber:
 
 def _subscribe(wire: Wire, channel: bytes) -> None:
     # The connection's loss, and nothing else, makes this fail; the link then subscribes anew.
-    wire.submit("SUBSCRIBE", channel).add_done_callback(
-        lambda answer: answer.cancelled() or answer.exception()
-    )
+    wire.submit("SUBSCRIBE", channel).add_done_callback(_forget)
+
+
+def _forget(answer: asyncio.Future[Any]) -> None:
+    """Take note of a failure that changes nothing, so that the loop does not report it as overlooked."""
+    if not answer.cancelled():
+        answer.exception()

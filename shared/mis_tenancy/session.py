@@ -30,6 +30,8 @@ _BOUND = "mis.bound"
 NEWS = "mis.news"
 ON_NEWS = "mis.on_news"
 NEWS_TOLD = "mis.news_told"
+_WAKES = "mis.wakes"
+ON_WAKE = "mis.on_wake"
 
 
 class _BoundSession(Session):
@@ -83,6 +85,14 @@ def tenant_of(session: AsyncSession) -> UUID:
     return bound
 
 
+def wake_after_commit(session: AsyncSession, channel: str) -> None:
+    """Wake whoever listens on `channel` once what the session holds is committed, and not before.
+
+    A wake-up carries nothing and may get lost: listeners look by themselves now and then.
+    """
+    session.info.setdefault(_WAKES, set()).add(channel)
+
+
 def _bound(session: Session) -> Bound:
     bound: Bound | None = session.info.get(_BOUND)
     if bound is None:
@@ -113,11 +123,23 @@ def _spread_news(session: Session) -> None:
         announce()
 
 
+@event.listens_for(_BoundSession, "after_commit")
+def _wake_listeners(session: Session) -> None:
+    """Wake those who wait for what is committed now, without waiting for them."""
+    if session.in_nested_transaction():
+        return
+    channels = session.info.pop(_WAKES, ())
+    if (wake := session.info.get(ON_WAKE)) is not None:
+        for channel in channels:
+            wake(channel)
+
+
 @event.listens_for(_BoundSession, "after_rollback")
 def _drop_news(session: Session) -> None:
     # What a savepoint takes back may have been announced before it, and a needless wake-up costs nothing.
     if not session.in_nested_transaction():
         session.info.pop(NEWS, None)
+        session.info.pop(_WAKES, None)
 
 
 @event.listens_for(_BoundSession, "do_orm_execute")

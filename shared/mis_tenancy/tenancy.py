@@ -72,6 +72,7 @@ class Tenancy:
             feed_lag=lambda: self.feed.lag,
         )
         self.database.on_news = self.feed.announce
+        self.database.on_wake = None if self.redis is None else self.redis.wake
         self.feed.on_tenant += [self.directory.invalidate, self.tenant_keys.forget]
         self.feed.on_signing_key.append(self.keys.refresh)
 

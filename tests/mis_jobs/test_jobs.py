@@ -1,48 +1,17 @@
 """Jobs on real Postgres: enqueued with their cause, claimed fairly, leased, retried, surviving a crash."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from mis_jobs import repository
-from mis_jobs.jobs import MOST_ATTEMPTS, Job, enqueue
-from mis_jobs.runner import Runner
+from mis_jobs.jobs import MOST_ATTEMPTS, enqueue
 from mis_jobs.schedules import Schedule, tick
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
-from tests.servers import TestServers
-
-
-@pytest.fixture
-async def platform(test_servers: TestServers) -> AsyncIterator[Database]:
-    database = Database(test_servers.database("jobs").platform)
-    await database.start()
-    async with database.platform_transaction() as session:
-        await session.execute(text("delete from jobs"))
-    yield database
-    await database.stop()
-
-
-async def add(
-    database: Database, count: int, *, tenant: UUID | None = None, kind: str = "note"
-) -> list[UUID]:
-    async with database.platform_transaction() as session:
-        ids = [await enqueue(session, kind, {"number": n}, tenant_id=tenant) for n in range(count)]
-    return [job for job in ids if job is not None]
-
-
-async def claim(database: Database, slots: int, per_lane: int = 100, worker: str = "w") -> list[Job]:
-    async with database.platform_transaction() as session:
-        return await repository.claim(session, worker, slots, per_lane)
-
-
-async def state_of(database: Database, job: UUID) -> str:
-    async with database.platform_transaction() as session:
-        return str(await session.scalar(text("select state from jobs where id = :id"), {"id": job}))
+from tests.mis_jobs.job_queue import add, claim, job_of, let_leases_run_out
 
 
 async def test_a_job_enqueued_in_a_transaction_that_rolls_back_does_not_exist(platform: Database) -> None:
@@ -94,15 +63,26 @@ async def test_a_job_whose_worker_died_is_claimed_again_after_its_lease(platform
 async def test_a_worker_that_lost_its_lease_cannot_finish_the_job_of_its_successor(
     platform: Database,
 ) -> None:
-    (job,) = await add(platform, 1)
-    await claim(platform, 1, worker="first")
+    await add(platform, 1)
+    (lost,) = await claim(platform, 1, worker="first")
+    await let_leases_run_out(platform)
+    (taken,) = await claim(platform, 1, worker="second")
     async with platform.platform_transaction() as session:
-        await session.execute(text("update jobs set leased_until = now() - interval '1 second'"))
-        await repository.reclaim(session)
-    await claim(platform, 1, worker="second")
+        assert not await repository.finish(session, lost, "first")
+        assert await repository.finish(session, taken, "second")
+
+
+async def test_a_run_that_lost_its_lease_cannot_end_the_next_run_of_the_same_worker(
+    platform: Database,
+) -> None:
+    await add(platform, 1)
+    (lost,) = await claim(platform, 1)
+    await let_leases_run_out(platform)
+    (again,) = await claim(platform, 1)
     async with platform.platform_transaction() as session:
-        assert not await repository.finish(session, job, "first")
-        assert await repository.finish(session, job, "second")
+        assert not await repository.finish(session, lost, "w")
+        assert await repository.fail(session, lost, "w", "no luck") is None
+        assert await repository.finish(session, again, "w")
 
 
 async def test_a_job_that_keeps_failing_is_buried_after_its_last_attempt(platform: Database) -> None:
@@ -110,9 +90,10 @@ async def test_a_job_that_keeps_failing_is_buried_after_its_last_attempt(platfor
     for attempt in range(1, MOST_ATTEMPTS + 1):
         async with platform.platform_transaction() as session:
             await session.execute(text("update jobs set run_at = now()"))
-        await claim(platform, 1)
+        (claimed,) = await claim(platform, 1)
+        assert (claimed.id, claimed.is_last_attempt) == (job, attempt == MOST_ATTEMPTS)
         async with platform.platform_transaction() as session:
-            state = await repository.fail(session, job, "w", "no luck")
+            state = await repository.fail(session, claimed, "w", "no luck")
         assert state == ("dead" if attempt == MOST_ATTEMPTS else "queued")
 
 
@@ -138,25 +119,24 @@ async def test_a_schedule_is_due_once_per_interval_however_many_workers_tick(pla
     assert await one_tick(now + timedelta(minutes=59)) == []
 
 
-async def test_a_runner_works_off_what_is_there_retries_failures_and_stops_cleanly(
-    platform: Database,
-) -> None:
-    tried: list[int] = []
-    done = asyncio.Event()
+async def test_a_job_for_later_is_not_claimed_before_its_time(platform: Database) -> None:
+    async with platform.platform_transaction() as session:
+        now = datetime.now(UTC)
+        later = await enqueue(session, "note", {}, tenant_id=None, run_at=now + timedelta(hours=1))
+        due = await enqueue(session, "note", {}, tenant_id=None, run_at=now - timedelta(seconds=1))
+    assert [job.id for job in await claim(platform, 10)] == [due]
+    async with platform.platform_transaction() as session:
+        await session.execute(text("update jobs set run_at = now()"))
+    assert [job.id for job in await claim(platform, 10)] == [later]
 
-    async def note(job: Job) -> None:
-        tried.append(job.attempt)
-        if job.attempt == 1:
-            raise LookupError("the first time always fails")
-        done.set()
 
-    (job,) = await add(platform, 1)
-    runner = Runner(platform, None, {"note": note}, [])
-    task = asyncio.create_task(runner.run())
-    async with asyncio.timeout(20):
-        await done.wait()
-        while await state_of(platform, job) != "done":  # noqa: ASYNC110  # the database sets no event
-            await asyncio.sleep(0.05)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    assert tried == [1, 2]
+async def test_jobs_that_fail_together_do_not_come_back_together(platform: Database) -> None:
+    jobs = await add(platform, 20)
+    claimed = await claim(platform, 20)
+    async with platform.platform_transaction() as session:
+        for job in claimed:
+            assert await repository.fail(session, job, "w", "no luck") == "queued"
+    rows = [await job_of(platform, job) for job in jobs]
+    waits = sorted(row["run_at"] for row in rows)
+    assert waits[-1] - waits[0] > timedelta(milliseconds=100)
+    assert not any(row["is_due"] for row in rows)

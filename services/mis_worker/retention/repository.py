@@ -18,7 +18,11 @@ EXPIRED: Final = {
     # invention.
     "sessions": "delete from sessions where expires_at < now() - interval '7 days'",
     "alerts": "delete from alerts where resolved_at < now() - interval '400 days'",
-    "jobs": "delete from jobs where state = 'done' and finished_at < now() - interval '7 days'",
+    # What was given up stays for a quarter of a year, in which an operator may still try it again.
+    "jobs": (
+        "delete from jobs where (state = 'done' and finished_at < now() - interval '7 days') "
+        "or (state = 'dead' and finished_at < now() - interval '90 days')"
+    ),
 }
 
 
