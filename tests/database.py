@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -138,7 +138,7 @@ class CountingProxy:
     """A proxy in front of Postgres: counts client turns, and can fall silent as a dead network does.
 
     A turn is a message of the client's after one of the server's: what the client sends in one go, or in
-    several writes without waiting, costs one round trip.
+    several writes without waiting, costs one round trip. `watch` sees each message before it is passed on.
     """
 
     def __init__(self, target: str) -> None:
@@ -149,6 +149,7 @@ class CountingProxy:
         self._links: set[asyncio.Task[None]] = set()
         self.turns = 0
         self.sent: list[bytes] = []
+        self.watch: Callable[[bytes], None] = lambda data: None
 
     @property
     def url(self) -> str:
@@ -203,6 +204,7 @@ class CountingProxy:
                 if up:
                     self.sent.append(data)
                 waiting = up
+                self.watch(data)
                 sink.write(data)
                 await sink.drain()
 

@@ -42,6 +42,7 @@ SPEAK_SQL: Final = {
         "directory",
         "door",
         "encryption",
+        "insertion",
         "ledger",
         "published_keys",
         "revocations",

@@ -62,6 +62,16 @@ async def add_member(
     return user
 
 
+def add_first_member(session: TenantSession, columns: Mapping[str, Any]) -> None:
+    """Add the first user of a tenant that is being made, whose counters its maker adds; nothing is sent yet.
+
+    `columns` are those of `member_columns`.
+    """
+    session.add(UserRow(**columns))
+    for term in search_terms(columns["email"], columns["name"]):
+        session.add(UserTermRow(term=term, user_id=columns["id"]))
+
+
 def member_columns(
     email: Email,
     name: str,

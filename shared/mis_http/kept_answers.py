@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import class_mapper
 
 from mis_models.tenants import IdempotencyRow, PlatformIdempotencyRow
 from mis_tenancy.encryption import TenantKeys, Wrapping
@@ -50,16 +51,20 @@ class AnswerStore(ABC):
     table: type[IdempotencyRow] | type[PlatformIdempotencyRow]
 
     async def lease(self, session: AsyncSession, request: KeyOfRequest, now: datetime) -> Row | None:
-        """Take the key and return None, or return the row that holds it."""
-        await self._forget_old(session, request, now)
-        fresh = request.columns() | {
+        """Take the key and return None, or return the row that holds it; one kept long enough is free."""
+        fresh = {
             "fingerprint": request.fingerprint,
             "state": "running",
             "leased_until": now + LEASE,
             "created_at": now,
         }
-        taken = insert(self.table).values(fresh).on_conflict_do_nothing().returning(self.table.key)
-        if await session.scalar(taken) is not None:
+        take = insert(self.table).values(request.columns() | fresh)
+        take = take.on_conflict_do_update(
+            index_elements=class_mapper(self.table).primary_key,
+            set_=fresh | {"answer_status": None, "answer": None},
+            where=self.table.created_at < now - KEPT_FOR,
+        )
+        if await session.scalar(take.returning(self.table.key)) is not None:
             return None
         held: Row | None = await session.scalar(select(self.table).where(*self._same(request)))
         return held
@@ -102,11 +107,6 @@ class AnswerStore(ABC):
     @abstractmethod
     async def open(self, session: Any, request: KeyOfRequest, ciphertext: bytes) -> bytes:
         """Decrypt an answer kept for `request`."""
-
-    async def _forget_old(self, session: AsyncSession, request: KeyOfRequest, now: datetime) -> None:
-        await session.execute(
-            delete(self.table).where(*self._same(request), self.table.created_at < now - KEPT_FOR)
-        )
 
     async def _touched(self, session: AsyncSession, statement: Any) -> bool:
         return await session.scalar(statement.returning(self.table.key)) is not None

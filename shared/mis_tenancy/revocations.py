@@ -12,7 +12,7 @@ So a row is seen however late its transaction commits, which no overlap in clock
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -74,7 +74,7 @@ def revoke(
         id=new_id(), kind=kind.value, tenant_id=tenant_id, subject=subject or tenant_id, epoch=epoch
     )
     session.add(row)
-    session.info[NEWS] = True
+    session.info.setdefault(NEWS, []).append(row)
 
 
 class Wakeups(Protocol):
@@ -163,6 +163,12 @@ class RevocationFeed:
                 # another.
                 async with asyncio.timeout(self._stale_after * 2):
                     await self._read(_POLL, self._xmin)
+
+    async def hear(self, news: Iterable[RevocationRow]) -> None:
+        """Put news of this process's own in force at once; it must be committed. The others read theirs."""
+        for row in news:
+            await self._apply({"kind": row.kind, "subject": row.subject, "epoch": row.epoch})
+            self._seen.add(row.id)
 
     def announce(self) -> None:
         """Wake every process, this one first; called after a commit that carried news."""

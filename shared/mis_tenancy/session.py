@@ -6,6 +6,7 @@ would refuse late or, in the few cases where no SQL is sent, could not see at al
 hand and `merge(load=False)`.
 """
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, cast
 from uuid import UUID
@@ -118,8 +119,10 @@ def _spread_news(session: Session) -> None:
     """Announce revocations once they are committed, never before: a savepoint's release is no commit."""
     if session.in_nested_transaction():
         return
-    if session.info.pop(NEWS, False) and (announce := session.info.get(ON_NEWS)) is not None:
-        session.info[NEWS_TOLD] = True
+    news = session.info.pop(NEWS, ())
+    if news and (announce := session.info.get(ON_NEWS)) is not None:
+        # What a savepoint took back is news no more, and its row no longer the session's.
+        session.info[NEWS_TOLD] = [row for row in news if row in session]
         announce()
 
 
@@ -158,10 +161,15 @@ def _narrow(state: ORMExecuteState) -> None:
 
 @event.listens_for(_BoundSession, "before_flush")
 def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:
+    hold_to_tenant(session, (*session.new, *session.dirty, *session.deleted))
+
+
+def hold_to_tenant(session: Session, rows: Iterable[object]) -> None:
+    """Give the tenant to those of `rows` that have none yet; raise IsolationError for another's."""
     bound = _bound(session)
     if not isinstance(bound, UUID):
         return
-    for row in (*session.new, *session.dirty, *session.deleted):
+    for row in rows:
         if isinstance(row, TenantScoped):
             if not _owners(row):
                 row.tenant_id = bound

@@ -122,9 +122,9 @@ class Tenancy:
 
     async def settle(self, session: AsyncSession) -> None:
         """After a commit with news, hear it here before the answer leaves: callers read their writes."""
-        if session.info.pop(NEWS_TOLD, False):
+        if news := session.info.pop(NEWS_TOLD, ()):
             try:
-                await self.feed.poll()
+                await self.feed.hear(news)
             except Exception as error:
                 # The change is committed and the feed will hear of it by itself; the answer stands.
                 log.warning("revocations.settle_failed", error=repr(error))

@@ -1,6 +1,7 @@
 """Every statement about tenants, their names and their settings."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from mis_http.pages import Page
 from mis_models.tenants import TenantProfileRow
+from mis_tenancy.insertion import insert_together
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, TenantNameRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
@@ -68,10 +70,22 @@ async def names_held_back(session: TenantSession, now: datetime) -> Sequence[dat
     return [moment for moment in await session.scalars(held) if moment is not None]
 
 
+async def insert_tenant(session: TenantSession) -> None:
+    """Insert a new tenant with all that was added for it; raise the NameTaken of a name that is not free."""
+    with _taken():
+        await insert_together(session)
+
+
 async def flush_tenant(session: TenantSession) -> None:
     """Send what is pending of the tenant's row; raise the NameTaken that a unique name calls for."""
-    try:
+    with _taken():
         await session.flush()
+
+
+@contextmanager
+def _taken() -> Iterator[None]:
+    try:
+        yield
     except IntegrityError as error:
         for constraint, refusal in _UNIQUE.items():
             if constraint in str(error.orig):
