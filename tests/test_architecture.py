@@ -11,6 +11,8 @@ import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MIDDLE: Final = {"mis_http", "mis_accounts", "mis_jobs"}
+# A mail is a job, so its room stands on that of the jobs (docs/decisions/0006-mail-is-a-job.md).
+MAIL: Final = {"mis_mail"}
 BELOW: Final = {"mis_models", "mis_tenancy"}
 SERVICES: Final = {"tenant_service", "auth_service", "user_service"}
 
@@ -19,9 +21,10 @@ ARROWS: Final[dict[str, set[str]]] = {
     "mis_tenancy": set(),
     "mis_models": {"mis_tenancy"},
     **dict.fromkeys(MIDDLE, BELOW),
-    **dict.fromkeys(SERVICES, MIDDLE | BELOW),
-    "mis_worker": SERVICES | MIDDLE | BELOW,
-    "mis_cli": SERVICES | MIDDLE | BELOW | {"mis_worker"},
+    "mis_mail": {"mis_jobs"} | BELOW,
+    **dict.fromkeys(SERVICES, MIDDLE | MAIL | BELOW),
+    "mis_worker": SERVICES | MIDDLE | MAIL | BELOW,
+    "mis_cli": SERVICES | MIDDLE | MAIL | BELOW | {"mis_worker"},
 }
 
 # Within a feature: which of its modules each module may not import.

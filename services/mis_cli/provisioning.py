@@ -110,6 +110,7 @@ def _decided(settings: LauncherSettings, data: Path, base_url: str) -> dict[str,
     return {
         "storage_url": storage_url,
         "spool_dir": spool,
+        "mail_dir": settings.mail_dir or data / "mail",
         "public_url": settings.public_url or base_url,
         # Browsers resolve every name below `localhost` to this machine, so subdomains work without DNS.
         "base_domains": settings.base_domains or ("mis.local", "localhost"),

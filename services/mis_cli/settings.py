@@ -42,6 +42,9 @@ class LauncherSettings(EnvironmentSettings):
     spool_dir: Path | None = Field(
         None, description="Set it to a directory on a disk that outlives the process."
     )
+    mail_dir: Path | None = Field(
+        None, description="Set it to a directory that keeps mails as files, where MIS_SMTP_URL is not set."
+    )
     public_url: PublicUrl | None = Field(
         None, description="Set it to the URL under which clients reach the suite."
     )

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import SLOTS, Runner
+from mis_mail.choice import transport_for
+from mis_mail.delivery import Delivery
+from mis_mail.queue import MAIL, MailQueue
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.logging import configure_logging
@@ -46,12 +49,19 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     master_keys = MasterKeys.parse(settings.master_keys)
     seal_keys = SealKeys(master_keys)
     reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
+    mail = Delivery(
+        platform,
+        MailQueue(Wrapping(master_keys)),
+        transport_for(settings.smtp_url, settings.mail_dir),
+        sender=settings.mail_sender,
+    )
     probes = Probes(application, redis, Storage(settings.storage_url))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
         "usage_levels": usage_upkeep.note_levels,
         "usage_retention": usage_upkeep.forget,
+        MAIL: mail.deliver,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,

@@ -6,6 +6,8 @@ without the value: a wrong password must not end up in a log.
 """
 
 import os
+from email.errors import MessageError
+from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
@@ -106,11 +108,22 @@ def _master_keys(value: str) -> str:
     return value
 
 
+def _mail_address(value: str) -> str:
+    try:
+        found = Address(addr_spec=value)
+    except (ValueError, IndexError, MessageError):
+        raise ValueError("is not an e-mail address") from None
+    if not (found.username and found.domain):
+        raise ValueError("is not an e-mail address")
+    return value
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, _url_of("postgresql", "postgres")]
 RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
 StorageUrl = Annotated[str, _url_of("file", "s3", "gs", "az")]
 SmtpUrl = Annotated[str, _url_of("smtp", "smtps")]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 PublicUrl = Annotated[str, _url_of("http", "https"), AfterValidator(lambda value: value.rstrip("/"))]
 MasterKeysText = Annotated[str, AfterValidator(_master_keys)]
 
@@ -150,6 +163,12 @@ class ServiceSettings(EnvironmentSettings):
     smtp_url: SmtpUrl | None = Field(
         None, repr=False, description="Set it to smtp://user:password@host:port."
     )
+    mail_dir: Path | None = Field(
+        None, description="Set it to a directory that keeps mails as files, where MIS_SMTP_URL is not set."
+    )
+    mail_from: MailAddress | None = Field(
+        None, description="Set it to the address that mails come from, no-reply@ the first base domain."
+    )
     spool_dir: Path = Field(description="Set it to a directory on a disk that outlives the process.")
     expected_processes: int = Field(
         1, ge=1, description="Set it to the number of processes that serve together."
@@ -161,6 +180,11 @@ class ServiceSettings(EnvironmentSettings):
     operator_password: str | None = Field(
         None, repr=False, description="Set it to the first operator's password."
     )
+
+    @property
+    def mail_sender(self) -> str:
+        """The address that mails come from."""
+        return self.mail_from or f"no-reply@{self.base_domains[0]}"
 
     def tenancy(self, service: str) -> TenancySettings:
         """Return the middleware's settings for the named service."""

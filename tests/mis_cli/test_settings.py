@@ -109,3 +109,15 @@ def test_only_some_of_the_four_database_urls_are_refused_before_anything_starts(
 def test_migrating_needs_the_owners_url() -> None:
     with pytest.raises(SettingsError, match=r"MIS_MIGRATION_DATABASE_URL: is not set.*mis_owner"):
         MigrationSettings.read()
+
+
+def test_mails_come_from_the_first_base_domain_unless_an_address_is_set(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("MIS_BASE_DOMAINS", "example.com, example.org")
+    assert ServiceSettings.read().mail_sender == "no-reply@example.com"
+    environment.setenv("MIS_MAIL_FROM", "hello@example.org")
+    assert ServiceSettings.read().mail_sender == "hello@example.org"
+    environment.setenv("MIS_MAIL_FROM", "nobody")
+    with pytest.raises(SettingsError, match="MIS_MAIL_FROM: is not an e-mail address"):
+        ServiceSettings.read()
