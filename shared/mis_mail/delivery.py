@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from mis_jobs.jobs import Job, enqueue
+from mis_jobs.jobs import Job, PermanentFailure, enqueue
 from mis_mail import repository
 from mis_mail.mail import Mail
 from mis_mail.messages import UnfitAddress, message_of
@@ -39,7 +39,7 @@ class Delivery:
         self._sender = sender
 
     async def deliver(self, job: Job) -> None:
-        """Send the mail of the job; raise MailUndelivered for a further attempt."""
+        """Send the mail of the job; raise MailUndelivered for a further attempt, PermanentFailure for none."""
         if "sealed" not in job.payload:
             # Sent by a worker that died before it could say so.
             return
@@ -48,25 +48,22 @@ class Delivery:
             await self._close(job, "expired")
             return
         try:
-            outcome = await self._send(job, mail)
+            await self._send(job, mail)
         except MailUndelivered:
             if not job.is_last_attempt or not await self._put_off(job):
                 raise
-            return
-        await self._close(job, outcome)
-
-    async def _send(self, job: Job, mail: Mail) -> str:
-        if self._transport is None:
-            return "dropped"
-        try:
-            mail_id = UUID(job.payload["mail"])
-            await self._transport.send(
-                message_of(mail, sender=self._sender, mail_id=mail_id, now=datetime.now(UTC))
-            )
         except (MailRefused, UnfitAddress) as error:
-            _log.error("mail.refused", mail=job.payload["mail"], reason=str(error))
-            return "refused"
-        return "sent"
+            await self._close(job, "refused")
+            raise PermanentFailure(str(error)) from error
+
+    async def _send(self, job: Job, mail: Mail) -> None:
+        if self._transport is None:
+            await self._close(job, "dropped")
+            return
+        mail_id = UUID(job.payload["mail"])
+        message = message_of(mail, sender=self._sender, mail_id=mail_id, now=datetime.now(UTC))
+        await self._transport.send(message)
+        await self._close(job, "sent")
 
     async def _close(self, job: Job, outcome: str) -> None:
         if outcome != "sent":
