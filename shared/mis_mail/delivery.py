@@ -39,7 +39,7 @@ class Delivery:
         self._sender = sender
 
     async def deliver(self, job: Job) -> None:
-        """Send the mail of the job; raise MailUndelivered for a further attempt, PermanentFailure for none."""
+        """Send the mail of the job; raise MailUndelivered to try again, PermanentFailure never to."""
         if "sealed" not in job.payload:
             # Sent by a worker that died before it could say so.
             return
