@@ -20,6 +20,7 @@ from typing import Final
 
 import pytest
 
+from mis_worker.app import working
 from tests.integration.wire import served
 from tests.suite import Suite, TenantHandle
 
@@ -82,7 +83,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 async def reader(suite: Suite) -> AsyncIterator[Reader]:
-    async with served(suite) as port:
+    async with served(suite) as port, working(suite.settings):
         yield Reader(f"http://127.0.0.1:{port}", await suite.tenant("custom"))
 
 

@@ -122,6 +122,31 @@ CREATE TABLE public.audit_seals (
 
 ALTER TABLE ONLY public.audit_seals FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.exports (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    job_id uuid NOT NULL,
+    status text NOT NULL,
+    format text NOT NULL,
+    data_types jsonb NOT NULL,
+    requested_by uuid NOT NULL,
+    attempt integer DEFAULT 0 NOT NULL,
+    progress integer DEFAULT 0 NOT NULL,
+    counts jsonb,
+    size bigint,
+    sha256 text,
+    error jsonb,
+    created_at timestamp with time zone NOT NULL,
+    completed_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    CONSTRAINT ck_exports_format CHECK ((format = ANY (ARRAY['json'::text, 'ndjson'::text, 'csv'::text]))),
+    CONSTRAINT ck_exports_status CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'failed'::text, 'cancelled'::text, 'expired'::text])))
+);
+
+ALTER TABLE ONLY public.exports FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.exports.progress IS 'percent';
+
 CREATE TABLE public.idempotency_keys (
     tenant_id uuid NOT NULL,
     principal_id uuid NOT NULL,
@@ -575,6 +600,9 @@ ALTER TABLE ONLY public.alerts
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
+ALTER TABLE ONLY public.exports
+    ADD CONSTRAINT pk_exports PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, principal_id, method, path, key);
 
@@ -709,6 +737,8 @@ CREATE INDEX ix_alerts_news ON public.alerts USING btree (tenant_id, id) WHERE i
 
 CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id) WHERE operators_due;
 
+CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
+
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
 
 CREATE INDEX ix_jobs_claim ON public.jobs USING btree (lane, run_at, id) WHERE ((state = 'queued'::text) AND is_due);
@@ -763,6 +793,8 @@ CREATE UNIQUE INDEX uq_alerts_period ON public.alerts USING btree (tenant_id, ki
 
 CREATE UNIQUE INDEX uq_alerts_unresolved ON public.alerts USING btree (tenant_id, kind, subject, threshold) NULLS NOT DISTINCT WHERE (status <> 'resolved'::text);
 
+CREATE UNIQUE INDEX uq_exports_unfinished ON public.exports USING btree (tenant_id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
 ALTER INDEX public.pk_audit_logs ATTACH PARTITION public.audit_logs_default_pkey;
@@ -783,6 +815,9 @@ ALTER TABLE public.audit_logs
 
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT fk_audit_seals_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.exports
+    ADD CONSTRAINT fk_exports_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT fk_idempotency_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -865,6 +900,8 @@ CREATE POLICY directory_read ON public.tenants FOR SELECT TO mis_app USING (true
 
 CREATE POLICY directory_write ON public.tenants FOR UPDATE TO mis_app USING ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+ALTER TABLE public.exports ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
@@ -878,6 +915,8 @@ CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (t
 CREATE POLICY owner ON public.audit_logs_default TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_seals TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
 
@@ -928,6 +967,8 @@ CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK 
 CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
 
 CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL)) WITH CHECK ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
+
+CREATE POLICY platform ON public.exports TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
 
@@ -980,6 +1021,8 @@ CREATE POLICY tenant_isolation ON public.alerts TO mis_app, mis_platform USING (
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1093,6 +1136,19 @@ GRANT UPDATE(marks) ON TABLE public.audit_seals TO mis_platform;
 GRANT UPDATE(hash) ON TABLE public.audit_seals TO mis_platform;
 
 GRANT UPDATE(key_id) ON TABLE public.audit_seals TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.exports TO mis_app;
+GRANT DELETE ON TABLE public.exports TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.exports TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.exports TO mis_platform;
+
+GRANT SELECT(job_id) ON TABLE public.exports TO mis_platform;
+
+GRANT SELECT(status) ON TABLE public.exports TO mis_platform;
+
+GRANT SELECT(expires_at) ON TABLE public.exports TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.idempotency_keys TO mis_app;
 GRANT DELETE ON TABLE public.idempotency_keys TO mis_platform;
@@ -1303,5 +1359,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0009');
+INSERT INTO public.alembic_version (version_num) VALUES ('0010');
 SELECT public.ensure_audit_partitions(3);

@@ -24,6 +24,8 @@ from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.encryption_keys import jobs as encryption_keys
 from tenant_service.encryption_keys.reencryption import Reencryption
+from tenant_service.exports import jobs as exports
+from tenant_service.exports.running import Exporter
 from tenant_service.health import jobs as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
@@ -37,11 +39,14 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     platform = Database(settings.platform_database_url or "", pool_size=SLOTS + 4)
     # What a job does inside a tenant, it does as the services do.
     application = Database(settings.database_url, pool_size=SLOTS)
+    # An export holds a connection for as long as it takes.
+    snapshots = Database(settings.database_url, pool_size=SLOTS)
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
     if redis is not None:
         platform.on_wake = application.on_wake = redis.wake
     await platform.start()
     await application.start()
+    await snapshots.start()
     if redis is not None:
         await redis.start()
     retention = Retention(platform)
@@ -55,7 +60,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         transport_for(settings.smtp_url, settings.mail_dir),
         sender=settings.mail_sender,
     )
-    probes = Probes(application, redis, Storage(settings.storage_url))
+    storage = Storage(settings.storage_url)
+    probes = Probes(application, redis, storage)
+    export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
@@ -64,11 +71,19 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         MAIL: mail.deliver,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
+        exports.RUN: export_jobs.run,
+        exports.DISCARD: export_jobs.discard,
+        exports.UPKEEP: export_jobs.keep_up,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
-    runner = Runner(
-        platform, redis, handlers, [*SCHEDULES, *audit_seals.SCHEDULES, *usage.SCHEDULES, *health.SCHEDULES]
-    )
+    schedules = [
+        *SCHEDULES,
+        *audit_seals.SCHEDULES,
+        *exports.SCHEDULES,
+        *usage.SCHEDULES,
+        *health.SCHEDULES,
+    ]
+    runner = Runner(platform, redis, handlers, schedules)
     tasks = [
         asyncio.create_task(runner.run(), name="worker"),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
@@ -81,6 +96,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         await asyncio.gather(*tasks, return_exceptions=True)
         if redis is not None:
             await redis.stop()
+        await snapshots.stop()
         await application.stop()
         await platform.stop()
 

@@ -5,6 +5,7 @@ from fastapi import FastAPI
 from mis_accounts.passwords import Passwords
 from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
+from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.storage import Storage
 from tenant_service.alerts.endpoints import router as alerts
@@ -13,6 +14,8 @@ from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.encryption_keys.endpoints import router as encryption_keys
 from tenant_service.endings.endpoints import router as endings
+from tenant_service.exports.endpoints import router as exports
+from tenant_service.exports.fetching import Fetching
 from tenant_service.health.endpoints import router as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
@@ -46,6 +49,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             health,
             alerts,
             isolation,
+            exports,
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
@@ -56,5 +60,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.health = Health(tenancy.database, Probes(tenancy.database, tenancy.redis, storage))
+    app.state.links = LinkSigner(tenancy.settings.master_keys)
+    app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)
     app.state.verification = Verification(tenancy.database, tenancy.redis, storage)
     return app

@@ -13,12 +13,13 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def _z(moment: datetime) -> str:
+def moment_text(moment: datetime) -> str:
+    """Return the moment as the wire spells it (RFC 3339, UTC, ending in Z)."""
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 Text = Annotated[str, AfterValidator(_no_nul)]
-Moment = Annotated[datetime, PlainSerializer(_z, return_type=str, when_used="json")]
+Moment = Annotated[datetime, PlainSerializer(moment_text, return_type=str, when_used="json")]
 
 
 class RequestBody(BaseModel):

@@ -114,6 +114,17 @@ class Database:
             yield session
 
     @asynccontextmanager
+    async def snapshot(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
+        """Yield a session bound to the tenant that sees one moment for as long as it lasts, and cannot write.
+
+        The moment is that of its first statement.
+        """
+        one_moment = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        async with self.transaction(tenant_id) as session:
+            await session.connection(execution_options=one_moment)
+            yield session
+
+    @asynccontextmanager
     async def platform_transaction(self) -> AsyncIterator[PlatformSession]:
         """Yield a session that crosses tenants on purpose, as far as policies let its role; then commit."""
         async with self.platform_session() as session, session.begin():

@@ -226,15 +226,19 @@ class TenantStorage:
                     key = one["path"].removeprefix(f"{self.prefix}/")
                     yield StoredObject(key, one["size"], one["last_modified"], one["e_tag"])
 
-    async def empty(self) -> int:
-        """Delete all the tenant's objects, and what killed uploads left; return how many were whole."""
+    async def empty(self, prefix: str = "") -> int:
+        """Delete all objects under `prefix`, or all the tenant's, and what killed uploads left there.
+
+        Return how many objects were whole.
+        """
+        below = self.path(prefix) if prefix else self.prefix
         count = 0
-        async for stored in self.list():
+        async for stored in self.list(prefix):
             count += 1
             if self._local is None:
                 await self.delete(stored.key)
         if self._local is not None:
-            await asyncio.to_thread(self._local.remove, self.prefix)
+            await asyncio.to_thread(self._local.remove, below)
         return count
 
     async def probe(self) -> None:

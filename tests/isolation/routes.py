@@ -20,6 +20,7 @@ TENANTS: Final = "/api/v1/tenants"
 USERS: Final = "/api/v1/users"
 ONE: Final = f"{TENANTS}/{{id}}"
 CONFIG: Final = f"{ONE}/config"
+EXPORT: Final = f"{ONE}/exports/{{export_id}}"
 
 NEW_PASSWORD: Final = "Another-Staple-8-Horse"
 
@@ -64,7 +65,8 @@ class Declared:
 
     `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
     `suspended` or `ending`. `operator` is False where a TENANT route hands out tenant content,
-    `reads_bearer` marks the open route that looks at a bearer after all.
+    `reads_bearer` marks the open route that looks at a bearer after all, `signed` the one whose link is the
+    proof.
     """
 
     method: str
@@ -79,6 +81,7 @@ class Declared:
     fresh: str | None = None
     operator: bool = True
     reads_bearer: bool = False
+    signed: bool = False
 
     @property
     def name(self) -> str:
@@ -137,6 +140,10 @@ def _import(call: Call) -> bytes:
 
 def _setting(call: Call) -> dict[str, Any]:
     return {"configKey": f"app.k-{call.unique}", "configValue": {"on": True}, "isEncrypted": False}
+
+
+def _export(call: Call) -> dict[str, Any]:
+    return {"dataTypes": ["users"], "format": "ndjson"}
 
 
 AUTH_ROUTES: Final = (
@@ -200,6 +207,12 @@ TENANT_ROUTES: Final = (
     Declared("POST", f"{ONE}/alerts/{{alert_id}}/acknowledge", W.TENANT, P.TENANT_WRITE),
     Declared("POST", f"{ONE}/isolation/verify", W.TENANT, P.AUDIT_READ),
     Declared("GET", f"{ONE}/analytics", W.TENANT, P.USAGE_READ, Feature.ADVANCED_ANALYTICS),
+    Declared("POST", f"{ONE}/export", W.TENANT, P.EXPORTS_WRITE, body=_export, status=202, fresh="tenant"),
+    Declared("GET", f"{ONE}/exports", W.TENANT, P.EXPORTS_WRITE),
+    Declared("GET", EXPORT, W.TENANT, P.EXPORTS_WRITE),
+    Declared("DELETE", EXPORT, W.TENANT, P.EXPORTS_WRITE, status=204),
+    Declared("GET", f"{EXPORT}/download", W.TENANT, P.EXPORTS_WRITE, status=302, operator=False),
+    Declared("GET", f"{EXPORT}/file", W.STRANGER, signed=True),
 )
 
 USER_ROUTES: Final = (

@@ -15,6 +15,7 @@ NOT_FOUND = {
     "user_id": "user_not_found",
     "session_id": "session_not_found",
     "alert_id": "alert_not_found",
+    "export_id": "export_not_found",
 }
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [
@@ -107,8 +108,9 @@ async def test_members_that_the_body_does_not_have_are_refused(world: World, rou
     """Mass assignment changes nothing: the request is refused as a whole. Catalogue 94."""
     known = await described_members(world, route)
     role = None if route.who.is_open or route.who is Who.OPERATOR else Role.OWNER
-    call = await world.call(route, role if route.fresh is None else None)
-    headers = world.auth(role) if role else caller_of(world, route, None, call)
+    call = await world.call(route, None if route.fresh == "user" else role)
+    signed_in = None if role is None else call.caller or world.members[role]
+    headers = signed_in.auth if signed_in else caller_of(world, route, None, call)
     planted = sorted(PLANTED.keys() - known)
     assert planted
     for member in planted:

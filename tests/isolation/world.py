@@ -3,16 +3,20 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID, uuid4
 
 import httpx
 
+from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tests.isolation.routes import AUTH, TENANTS, USERS, Call, Declared
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
+from tests.tenant_service.exports import finished
 
 Headers = dict[str, str]
 
@@ -55,7 +59,8 @@ class World:
     ) -> httpx.Response:
         """Send the route's request from an address of its own."""
         base = PUBLIC_URL if host is None else f"http://{host}"
-        options: dict[str, Any] = {"params": [*route.query.items(), *query]}
+        path = path or self.path(route)
+        options: dict[str, Any] = {"params": [*route.query.items(), *self._proof(route, path), *query]}
         if isinstance(body, bytes):
             options["content"] = body
             headers = headers | {"Content-Type": route.content_type}
@@ -63,9 +68,7 @@ class World:
             options["json"] = body
         sent = [*headers.items(), *(raw_headers or [])]
         async with self.suite.client_at(fresh_address(), base) as client:
-            return await client.request(
-                route.method, path or self.path(route), headers=httpx.Headers(sent), **options
-            )
+            return await client.request(route.method, path, headers=httpx.Headers(sent), **options)
 
     async def call(self, route: Declared, role: Role | None = None) -> Call:
         """Prepare a request of the route that works: with things of its own, where it would use them up."""
@@ -97,6 +100,15 @@ class World:
             body = {"email": OPERATOR_EMAIL, "password": self.suite.operator_password}
         return await self.ask(route, headers, path=self.path(route, call.params), body=body, **changes)
 
+    def _proof(self, route: Declared, path: str) -> list[tuple[str, str]]:
+        """Return the query of a good link to the path, where the route asks for one."""
+        if not route.signed:
+            return []
+        links: LinkSigner = self.suite.apps["tenant"].state.links
+        tenant_id = UUID(path.split("/")[4])
+        now, minute = datetime.now(UTC), timedelta(minutes=1)
+        return parse_qsl(urlsplit(links.link(route.method, path, tenant_id, now=now, lifetime=minute)).query)
+
     async def _parameter(self, name: str, call: Call) -> str:
         if name == "id":
             return str(call.tenant.id)
@@ -106,6 +118,8 @@ class World:
             return await add_setting(self.suite, call.tenant)
         if name == "alert_id":
             return await add_alert(self.suite, call.tenant)
+        if name == "export_id":
+            return await add_export(self.suite, call.tenant)
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -146,6 +160,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "user_id": await add_user(suite, tenant),
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
+        "export_id": await add_export(suite, tenant),
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
     }
@@ -176,6 +191,11 @@ async def add_alert(suite: Suite, tenant: TenantHandle) -> str:
     async with suite.database.transaction(tenant.id) as session:
         opened = await open_alert(session, Cause(AlertKind.BILLING, subject, Severity.INFO, "The matrix."))
     return str(opened)
+
+
+async def add_export(suite: Suite, tenant: TenantHandle) -> str:
+    """Make an export with its file and return the id."""
+    return str((await finished(suite, tenant, "users"))["exportId"])
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

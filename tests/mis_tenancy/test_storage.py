@@ -56,6 +56,12 @@ def replace_by_file(root: Path) -> None:
     root.write_text("a file where the directory was")
 
 
+def leave_a_draft(directory: Path) -> None:
+    """Leave what a killed upload leaves, where the store has directories."""
+    if directory.exists():
+        (directory / "big#1").write_bytes(b"half")
+
+
 async def content(storage: TenantStorage, stored: StoredObject, *bounds: int) -> bytes:
     return b"".join([piece async for piece in storage.read(stored, *bounds)])
 
@@ -258,6 +264,20 @@ async def test_emptying_takes_what_a_killed_upload_left(root: Path) -> None:
     assert await own.empty() == 1
     assert await own.empty() == 0
     assert not (root / own.prefix).exists()
+
+
+async def test_emptying_a_prefix_takes_all_below_it_and_nothing_beside_it(
+    own: TenantStorage, root: Path
+) -> None:
+    for key in ("exports/1/a", "exports/1/b", "exports/10/c", "exports/11"):
+        await own.put(key, b"x")
+    leave_a_draft(root / own.prefix / "exports" / "1")
+    assert await own.empty("exports/1") == 2
+    assert await own.empty("exports/1") == 0
+    assert sorted(await keys(own)) == ["exports/10/c", "exports/11"]
+    assert not (root / own.prefix / "exports" / "1").exists()
+    with pytest.raises(ObjectKeyRefused):
+        await own.empty("../x")
 
 
 async def test_a_store_that_works_is_ready_and_left_as_it_was(storage: Storage, own: TenantStorage) -> None:

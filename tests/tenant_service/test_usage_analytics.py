@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.usage_store import route_of
+from tenant_service.spreadsheets import neutral
 from tenant_service.usage.ranges import DAY, HOUR, day_of
 from tenant_service.usage.schemas import AnalyticsOut, RouteOut
-from tenant_service.usage.tabulation import COLUMNS, csv_of, neutral
+from tenant_service.usage.tabulation import COLUMNS, csv_of
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, act_as, fine, refused
 from tests.tenant_service.test_usage import ask, drained, past, usage

@@ -1,14 +1,11 @@
-"""Analytics as a CSV file (RFC 4180), one row for each route, user, hour, status and feature.
-
-A spreadsheet runs a cell that begins like a formula, so such a cell gets an apostrophe in front (ASVS 5,
-1.2.10).
-"""
+"""Analytics as a CSV file (RFC 4180), one row for each route, user, hour, status and feature."""
 
 import csv
 import io
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tenant_service.spreadsheets import neutral
 from tenant_service.usage.schemas import AnalyticsOut
 
 COLUMNS: Final = ("dimension", "name", "requests", "errors", "clientErrors", "rejected", "p50", "p95")
@@ -19,12 +16,6 @@ _DIMENSIONS: Final = {
     "byStatus": ("status", "status"),
     "byFeature": ("feature", "feature"),
 }
-_RUN: Final = ("=", "+", "-", "@", "\t", "\r", "\x00")
-
-
-def neutral(cell: str) -> str:
-    """Return text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_RUN) else cell
 
 
 def csv_of(found: AnalyticsOut) -> str:

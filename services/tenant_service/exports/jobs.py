@@ -1,0 +1,68 @@
+"""The background half: exports are run, their files discarded, and what nobody would end is ended."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from mis_jobs.jobs import Job
+from mis_jobs.schedules import Schedule
+from mis_tenancy.database import Database
+from tenant_service.exports import repository
+from tenant_service.exports.running import Exporter
+from tenant_service.exports.service import DISCARD, RUN
+
+UPKEEP: Final = "exports_upkeep"
+SCHEDULES: Final = [Schedule(UPKEEP, timedelta(minutes=1))]
+
+__all__ = ["DISCARD", "RUN", "SCHEDULES", "UPKEEP", "ExportJobs"]
+
+_log = structlog.get_logger(__name__)
+
+# What one round of upkeep sees to; the next one goes on.
+_AT_ONCE: Final = 100
+
+
+class ExportJobs:
+    """Runs this feature's jobs; `platform` knows across tenants which exports are due."""
+
+    def __init__(self, platform: Database, exporter: Exporter) -> None:
+        self._platform = platform
+        self._exporter = exporter
+
+    async def run(self, job: Job) -> None:
+        """Run the job's export; end it as failed where this was the last attempt."""
+        tenant_id, export_id = _named(job)
+        try:
+            await self._exporter.run(tenant_id, export_id)
+        except Exception:
+            if job.is_last_attempt:
+                await self._exporter.give_up(tenant_id, export_id)
+            raise
+
+    async def discard(self, job: Job) -> None:
+        """Delete the file of the job's export."""
+        await self._exporter.discard(*_named(job))
+
+    async def keep_up(self, job: Job) -> None:
+        """Delete files whose time is over, and end the exports whose workers died once too often.
+
+        One that cannot be seen to holds up no other; it is due again in a minute.
+        """
+        async with self._platform.platform_transaction() as session:
+            outlived = await repository.outlived(session, datetime.now(UTC), _AT_ONCE)
+            abandoned = await repository.abandoned(session, _AT_ONCE)
+        steps = [(self._exporter.discard, one) for one in outlived]
+        steps += [(self._exporter.give_up, one) for one in abandoned]
+        for step, (tenant_id, export_id) in steps:
+            try:
+                await step(tenant_id, export_id)
+            except Exception as error:
+                _log.warning("exports.upkeep_failed", export=str(export_id), error=repr(error))
+
+
+def _named(job: Job) -> tuple[UUID, UUID]:
+    if job.tenant_id is None:
+        raise LookupError("An export's job names no tenant.")
+    return job.tenant_id, UUID(job.payload["exportId"])
