@@ -39,6 +39,7 @@ FEATURE: Final[dict[str, set[str]]] = {
 # The packages' own modules that speak SQL; everywhere else it lives in a repository.
 SPEAK_SQL: Final = {
     "mis_tenancy": {
+        "actor_key_statements",
         "audit_changes",
         "audit_store",
         "database",
@@ -49,6 +50,7 @@ SPEAK_SQL: Final = {
         "ledger",
         "published_keys",
         "revocations",
+        "row_origins",
         "session",
         "tables",
         "usage_tables",

@@ -60,6 +60,17 @@ CREATE TABLE public.alerts (
 
 ALTER TABLE ONLY public.alerts FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.audit_actor_keys (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    actor uuid NOT NULL,
+    wrapped_key bytea NOT NULL,
+    master_key_id text NOT NULL,
+    erased_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.audit_actor_keys FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.audit_logs (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -77,6 +88,7 @@ CREATE TABLE public.audit_logs (
     sources jsonb,
     changes jsonb,
     xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint NOT NULL,
+    origin bytea,
     CONSTRAINT ck_audit_logs_kind CHECK ((kind = ANY (ARRAY['change'::text, 'request'::text, 'security'::text])))
 )
 PARTITION BY RANGE (id);
@@ -100,6 +112,7 @@ CREATE TABLE public.audit_logs_default (
     sources jsonb,
     changes jsonb,
     xid bigint DEFAULT ((pg_current_xact_id())::text)::bigint CONSTRAINT audit_logs_xid_not_null NOT NULL,
+    origin bytea,
     CONSTRAINT ck_audit_logs_kind CHECK ((kind = ANY (ARRAY['change'::text, 'request'::text, 'security'::text])))
 );
 
@@ -597,6 +610,9 @@ ALTER TABLE ONLY public.audit_logs_default
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT pk_alerts PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.audit_actor_keys
+    ADD CONSTRAINT pk_audit_actor_keys PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
@@ -737,6 +753,8 @@ CREATE INDEX ix_alerts_news ON public.alerts USING btree (tenant_id, id) WHERE i
 
 CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id) WHERE operators_due;
 
+CREATE INDEX ix_audit_actor_keys_actor ON public.audit_actor_keys USING btree (tenant_id, actor, id);
+
 CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
@@ -809,6 +827,9 @@ ALTER INDEX public.ix_audit_logs_newest ATTACH PARTITION public.audit_logs_defau
 
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT fk_alerts_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.audit_actor_keys
+    ADD CONSTRAINT fk_audit_actor_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE public.audit_logs
     ADD CONSTRAINT fk_audit_logs_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -890,6 +911,8 @@ ALTER TABLE ONLY public.users
 
 ALTER TABLE public.alerts ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.audit_actor_keys ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.audit_logs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_logs_default ENABLE ROW LEVEL SECURITY;
@@ -909,6 +932,8 @@ ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY owner ON public.alerts TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.audit_actor_keys TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1018,6 +1043,8 @@ ALTER TABLE public.tenant_data_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY tenant_isolation ON public.alerts TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.audit_actor_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1122,6 +1149,13 @@ GRANT UPDATE(told_at) ON TABLE public.alerts TO mis_platform;
 
 GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_app;
 GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_platform;
+
+GRANT SELECT,INSERT ON TABLE public.audit_actor_keys TO mis_app;
+GRANT SELECT,INSERT,DELETE ON TABLE public.audit_actor_keys TO mis_platform;
+
+GRANT UPDATE(wrapped_key) ON TABLE public.audit_actor_keys TO mis_app;
+
+GRANT UPDATE(erased_at) ON TABLE public.audit_actor_keys TO mis_app;
 
 GRANT SELECT,INSERT ON TABLE public.audit_logs TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.audit_logs TO mis_platform;
@@ -1359,5 +1393,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0010');
+INSERT INTO public.alembic_version (version_num) VALUES ('0011');
 SELECT public.ensure_audit_partitions(3);

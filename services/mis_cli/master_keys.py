@@ -13,6 +13,7 @@ import msgspec
 
 from auth_service.signing_keys.service import purpose_of
 from mis_http.kept_answers import KeyOfRequest, PlatformAnswers
+from mis_tenancy.actor_keys import actor_key_purpose
 from mis_tenancy.encryption import Undecryptable, Wrapping, data_key_purpose
 from mis_tenancy.seals import SealHead, SealKeys
 from mis_tenancy.settings import MasterKeys
@@ -123,6 +124,10 @@ def _data_key(keys: Keys, row: Any) -> Sequence[Any] | None:
     return _rewrapped(keys, row, data_key_purpose(row["tenant_id"], row["version"]))
 
 
+def _actor_key(keys: Keys, row: Any) -> Sequence[Any] | None:
+    return _rewrapped(keys, row, actor_key_purpose(row["tenant_id"], row["id"]))
+
+
 def _signing_key(keys: Keys, row: Any) -> Sequence[Any] | None:
     return _rewrapped(keys, row, purpose_of(row["kid"]))
 
@@ -155,6 +160,14 @@ STORES: Final = (
         "master_key_id <> $1 and retired_at is null",
         str,
         _data_key,
+    ),
+    Store(
+        "audit_actor_keys",
+        ("tenant_id", "id"),
+        _WRAPPED,
+        "master_key_id <> $1 and erased_at is null",
+        str,
+        _actor_key,
     ),
     Store("signing_keys", ("kid",), _WRAPPED, "master_key_id <> $1", str, _signing_key),
     Store(

@@ -10,6 +10,7 @@ from mis_jobs.runner import SLOTS, Runner
 from mis_mail.choice import transport_for
 from mis_mail.delivery import Delivery
 from mis_mail.queue import MAIL, MailQueue
+from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.logging import configure_logging
@@ -35,12 +36,14 @@ from tenant_service.usage import jobs as usage
 @asynccontextmanager
 async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     """Run the worker beside whatever the block does."""
+    master_keys = MasterKeys.parse(settings.master_keys)
+    actor_keys = ActorKeys(Wrapping(master_keys))
     # A job may hold a connection for as long as it runs, and the runner's own statements cannot wait for one.
-    platform = Database(settings.platform_database_url or "", pool_size=SLOTS + 4)
+    platform = Database(settings.platform_database_url or "", pool_size=SLOTS + 4, actor_keys=actor_keys)
     # What a job does inside a tenant, it does as the services do.
-    application = Database(settings.database_url, pool_size=SLOTS)
+    application = Database(settings.database_url, pool_size=SLOTS, actor_keys=actor_keys)
     # An export holds a connection for as long as it takes.
-    snapshots = Database(settings.database_url, pool_size=SLOTS)
+    snapshots = Database(settings.database_url, pool_size=SLOTS, actor_keys=actor_keys)
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
     if redis is not None:
         platform.on_wake = application.on_wake = redis.wake
@@ -51,7 +54,6 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         await redis.start()
     retention = Retention(platform)
     usage_upkeep = usage.UsageUpkeep(platform)
-    master_keys = MasterKeys.parse(settings.master_keys)
     seal_keys = SealKeys(master_keys)
     reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
     mail = Delivery(

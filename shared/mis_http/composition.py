@@ -38,7 +38,11 @@ def compose(
     """
     configure_logging(service)
     tenancy = Tenancy(settings.tenancy(service))
-    databases = {name: Database(url) for name, url in (roles or {}).items() if url is not None}
+    databases = {
+        name: Database(url, actor_keys=tenancy.actor_keys)
+        for name, url in (roles or {}).items()
+        if url is not None
+    }
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

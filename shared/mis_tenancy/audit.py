@@ -14,11 +14,11 @@ import structlog
 
 from mis_tenancy.audit_changes import PERSONAL_FIELDS, record_change
 from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.audit_store import SystemDatabase
 from mis_tenancy.drain import BATCH, REJECTED_DIRECTORY, Drain, Rejects
 from mis_tenancy.spool import Spool
 from mis_tenancy.spool_adoption import adopt_orphans
 from mis_tenancy.spool_backlog import OwnBacklog
+from mis_tenancy.system_database import SystemDatabase
 
 __all__ = ["PERSONAL_FIELDS", "AuditRecord", "Recorder", "Spool", "record_change"]
 
@@ -182,7 +182,9 @@ class Recorder:
                 await self._batch_is_full.wait()
 
     async def _adopt(self) -> None:
-        self.adopted += await adopt_orphans(self._spool.directory, self._database, self._rejects)
+        self.adopted += await adopt_orphans(
+            self._spool.directory, self._database, self._rejects, self._spool.lines
+        )
 
     async def _wait_for_orphans(self) -> None:
         await asyncio.sleep(self._adopt_every)

@@ -3,7 +3,7 @@
 A request is written twice, once when it is admitted and once when its outcome is known, so that a process
 that dies between the two still leaves who asked for what. A line is one JSON object with one of the members
 `admit`, `finish` and `note`; every text in it came from a client in the end, so it is capped and holds no
-control character.
+control character. Where a request came from stands in it as ciphertext.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.origins import Origin, SpoolCipher, printable
 
 Kind = Literal["request", "security", "change"]
 
@@ -42,8 +43,7 @@ class AuditRecord:
     outcome: str | None = None
     status: int | None = None
     duration_us: int | None = None
-    ip: str | None = None
-    user_agent: str | None = None
+    origin: Origin | None = None
     request_id: str | None = None
     sources: Sequence[str] = ()
     counted: bool = False
@@ -75,8 +75,6 @@ _CAPS: Final = {
     "resource": 512,
     "outcome": 32,
     "actor_kind": 32,
-    "ip": 64,
-    "user_agent": 256,
     "request_id": 128,
     "feature": 32,
 }
@@ -85,36 +83,35 @@ _CAP_LIST: Final = tuple(_CAPS.values())
 _SOURCES_CAP: Final = 16
 _SOURCE_CAP: Final = 256
 
-_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
-_ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final = msgspec.json.Decoder(Line)
+class Lines:
+    """Spells and reads the lines of spools; `cipher` seals and opens the origins in them."""
 
+    def __init__(self, cipher: SpoolCipher) -> None:
+        self._encoder = msgspec.json.Encoder(enc_hook=cipher.seal)
+        self._decoder = msgspec.json.Decoder(Line, dec_hook=lambda _, sealed: cipher.open(str(sealed)))
 
-def admission_line(record: AuditRecord) -> bytes:
-    """Return the line of a request that was let in."""
-    return _ENCODER.encode(Line(admit=cleaned(record))) + b"\n"
+    def admission(self, record: AuditRecord) -> bytes:
+        """Return the line of a request that was let in."""
+        return self._encoder.encode(Line(admit=cleaned(record))) + b"\n"
 
+    def note(self, record: AuditRecord) -> bytes:
+        """Return the line of a record that is complete as it stands."""
+        return self._encoder.encode(Line(note=cleaned(record))) + b"\n"
 
-def note_line(record: AuditRecord) -> bytes:
-    """Return the line of a record that is complete as it stands."""
-    return _ENCODER.encode(Line(note=cleaned(record))) + b"\n"
+    def outcome(self, outcome: Outcome) -> bytes:
+        """Return the line that completes an admission; it is never longer than OUTCOME_BYTES."""
+        text = printable(outcome.outcome, _CAPS["outcome"])
+        if text != outcome.outcome:
+            outcome = replace(outcome, outcome=text)
+        return self._encoder.encode(Line(finish=outcome)) + b"\n"
 
-
-def outcome_line(outcome: Outcome) -> bytes:
-    """Return the line that completes an admission; it is never longer than OUTCOME_BYTES."""
-    text = _clean(outcome.outcome, _CAPS["outcome"])
-    if text != outcome.outcome:
-        outcome = replace(outcome, outcome=text)
-    return _ENCODER.encode(Line(finish=outcome)) + b"\n"
-
-
-def parse_line(raw: bytes) -> Line | None:
-    """Return the line `raw`, without its line feed, or None where a crash or the disk has damaged it."""
-    try:
-        return _DECODER.decode(raw)
-    except msgspec.MsgspecError:
-        return None
+    def parse(self, raw: bytes) -> Line | None:
+        """Return the line `raw`, without its line feed, or None where a crash or the disk has damaged it."""
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.MsgspecError:
+            return None
 
 
 def cleaned(record: AuditRecord) -> AuditRecord:
@@ -130,15 +127,9 @@ def cleaned(record: AuditRecord) -> AuditRecord:
 
 def _clean_copy(record: AuditRecord) -> AuditRecord:
     texts = zip(_CAPS.items(), _TEXTS(record), strict=True)
-    clean: dict[str, Any] = {name: text if text is None else _clean(text, cap) for (name, cap), text in texts}
+    clean: dict[str, Any] = {
+        name: text if text is None else printable(text, cap) for (name, cap), text in texts
+    }
     each = _SOURCE_CAP // _SOURCES_CAP
-    sources = tuple(_clean(source, each) for source in record.sources[:_SOURCES_CAP])
+    sources = tuple(printable(source, each) for source in record.sources[:_SOURCES_CAP])
     return replace(record, sources=sources, **clean)
-
-
-def _clean(text: str, cap: int) -> str:
-    """Return at most `cap` characters of `text`; U+FFFD stands for what cannot be printed or encoded."""
-    text = text[:cap]
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _REPLACEMENT for character in text)

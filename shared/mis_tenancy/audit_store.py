@@ -4,11 +4,10 @@ A statement adds to the usage ledger only what it has really inserted into the a
 transaction. So a batch whose commit is unknown can simply be sent again, and ledger and log always agree.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -16,27 +15,9 @@ import msgspec
 
 from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.latency import bucket_of
+from mis_tenancy.record_origins import sealed_origins
+from mis_tenancy.system_database import SystemDatabase
 from mis_tenancy.usage_store import USAGE, route_of
-
-
-class BoundConnection(Protocol):
-    """A transaction's connection that can be turned to one tenant after another."""
-
-    async def bind(self, tenant_id: UUID) -> None:
-        """Show and accept this tenant's rows from here on."""
-
-    async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """Run one statement and return its rows."""
-        ...
-
-
-class SystemDatabase(Protocol):
-    """Where such a transaction comes from; it commits when its block ends and rolls back when that raises."""
-
-    def system_transaction(self) -> AbstractAsyncContextManager[BoundConnection]:
-        """Return a transaction that belongs to nobody until it is bound."""
-        ...
-
 
 # The lock lets one process at a time add to a tenant's ledger, whose rows all of them would touch anyway;
 # tenants come in the same order in every process, so that two of them never wait for each other in a
@@ -47,26 +28,26 @@ with alone as materialized (
 ), incoming as materialized (
     select record.* from alone, unnest(
         $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
-        $10::bigint[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::bool[],
-        $17::bool[], $18::text[], $19::int[], $20::text[]
+        $10::bigint[], $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::bool[],
+        $16::bool[], $17::text[], $18::int[], $19::text[]
     ) as record (
         id, kind, actor, actor_kind, action, resource, outcome, status, duration_us,
-        ip, user_agent, request_id, sources, hour, counted, rejected, route, bucket, feature
+        request_id, sources, origin, hour, counted, rejected, route, bucket, feature
     )
 ), inserted as (
     insert into audit_logs (
         tenant_id, id, kind, actor, actor_kind, action, resource, outcome, status, duration_us,
-        ip, user_agent, request_id, sources
+        request_id, sources, origin
     )
     select $1, id, kind, actor, actor_kind, action, resource, coalesce(outcome, 'unknown'), status,
-           duration_us, ip, user_agent, request_id, sources::jsonb
+           duration_us, request_id, sources::jsonb, origin
       from incoming
     on conflict (tenant_id, id) do nothing
     returning id
 ){USAGE}"""  # noqa: S608  # both parts are constants
 _BEFORE_SOURCES = attrgetter(
     *("id", "kind", "actor", "actor_kind", "action", "resource", "outcome", "status", "duration_us"),
-    *("ip", "user_agent", "request_id"),
+    "request_id",
 )
 _BY_TENANT_AND_ID = attrgetter("tenant_id", "id")
 _TENANT = attrgetter("tenant_id")
@@ -80,12 +61,13 @@ _FOREIGN_KEY: Final = "23503"
 
 async def insert_records(database: SystemDatabase, records: Sequence[AuditRecord]) -> None:
     """Insert finished records of any tenants in one transaction; those already there change nothing."""
+    origins = await sealed_origins(database, records)
     ordered = sorted({record.id: record for record in records}.values(), key=_BY_TENANT_AND_ID)
     async with database.system_transaction() as connection:
         for tenant_id, group in groupby(ordered, key=_TENANT):
             await connection.bind(tenant_id)
             while rows := list(islice(group, _ROWS_AT_ONCE)):
-                await connection.fetch(_INSERT, tenant_id, *_columns(rows))
+                await connection.fetch(_INSERT, tenant_id, *_columns(rows, origins))
 
 
 def refuses_rows(error: Exception) -> bool:
@@ -101,9 +83,10 @@ def refuses_tenant(error: Exception) -> bool:
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _FOREIGN_KEY
 
 
-def _columns(records: list[AuditRecord]) -> list[Sequence[Any]]:
+def _columns(records: list[AuditRecord], origins: Mapping[UUID, bytes]) -> list[Sequence[Any]]:
     columns: list[Sequence[Any]] = list(zip(*map(_BEFORE_SOURCES, records), strict=True))
     columns.append([msgspec.json.encode(record.sources).decode() for record in records])
+    columns.append([origins.get(record.id) for record in records])
     # The 48 highest bits of the id are Unix milliseconds; the ledger's hour is that of the admission.
     columns.append([(record.id.int >> 80) // 3_600_000 for record in records])
     columns.append([record.counted for record in records])

@@ -12,10 +12,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.door import StatementDoor
 from mis_tenancy.errors import IsolationError
 from mis_tenancy.pool import TenantPool
+from mis_tenancy.row_origins import ACTOR_KEYS
 from mis_tenancy.session import ON_NEWS, ON_WAKE, PlatformSession, TenantSession, bind_platform, bind_tenant
 from mis_tenancy.settings import SettingsError
 
@@ -62,11 +64,19 @@ class Database:
     """The connections of one database role.
 
     `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements.
-    `on_news` is called after each commit that carried revocations, `on_wake` with each channel that a commit
-    wakes.
+    `actor_keys` are what audit rows keep origins under; without them a row says nothing of where its request
+    came from. `on_news` is called after each commit that carried revocations, `on_wake` with each channel
+    that a commit wakes.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 8, prepared: bool = True) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 8,
+        prepared: bool = True,
+        actor_keys: ActorKeys | None = None,
+    ) -> None:
         parsed = make_url(url).set(drivername="postgresql")
         options: dict[str, Any] = {"server_settings": {"application_name": "mis"}, "timeout": 10}
         if not prepared:
@@ -77,6 +87,7 @@ class Database:
         self._options = options
         self._pool: TenantPool | None = None
         self._door: StatementDoor | None = None
+        self.actor_keys = actor_keys
         self.on_news: Callable[[], None] | None = None
         self.on_wake: Callable[[str], None] | None = None
 
@@ -103,7 +114,7 @@ class Database:
 
     def session(self, tenant_id: UUID) -> TenantSession:
         """Return a session bound to the tenant; it connects with its first statement."""
-        session = TenantSession(self.engine, expire_on_commit=False, info=self._listeners())
+        session = TenantSession(self.engine, expire_on_commit=False, info=self._info())
         bind_tenant(session, tenant_id)
         return session
 
@@ -132,7 +143,7 @@ class Database:
 
     def platform_session(self) -> PlatformSession:
         """Return a session bound to no tenant."""
-        session = PlatformSession(self.engine, expire_on_commit=False, info=self._listeners())
+        session = PlatformSession(self.engine, expire_on_commit=False, info=self._info())
         bind_platform(session)
         return session
 
@@ -146,8 +157,8 @@ class Database:
         async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
             yield SystemTransaction(connection)
 
-    def _listeners(self) -> dict[str, Any]:
-        return {ON_NEWS: self.on_news, ON_WAKE: self.on_wake}
+    def _info(self) -> dict[str, Any]:
+        return {ON_NEWS: self.on_news, ON_WAKE: self.on_wake, ACTOR_KEYS: self.actor_keys}
 
     async def _refuse_strong_role(self) -> None:
         async with self.system_transaction() as system:

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,9 @@ import msgspec
 import structlog
 
 from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.audit_store import SystemDatabase, insert_records, refuses_rows, refuses_tenant
+from mis_tenancy.audit_store import insert_records, refuses_rows, refuses_tenant
 from mis_tenancy.spool_backlog import Backlog
+from mis_tenancy.system_database import SystemDatabase
 
 BATCH: Final = 1000
 # Reading so many records keeps the event loop busy for a millisecond or two.
@@ -32,7 +34,7 @@ _log = structlog.get_logger(__name__)
 class Rejects:
     """The file of what cannot be brought into Postgres; a person looks at it.
 
-    Of a record the address and the browser are left out, because the file may outlive the tenant whose people
+    Of a record it leaves out where it came from, because the file may outlive the tenant whose people
     they tell of.
     """
 
@@ -137,5 +139,5 @@ class Drain:
 
 
 def _without_person(record: AuditRecord) -> dict[str, object]:
-    fields: dict[str, object] = msgspec.to_builtins(record)
-    return {name: value for name, value in fields.items() if name not in ("ip", "user_agent")}
+    fields: dict[str, object] = msgspec.to_builtins(replace(record, origin=None))
+    return {name: value for name, value in fields.items() if name != "origin"}

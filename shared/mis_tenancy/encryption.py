@@ -65,6 +65,7 @@ class Wrapping:
     """What the master keys do: wrap secrets for rest, and open them again."""
 
     def __init__(self, master_keys: MasterKeys) -> None:
+        self.current_id = master_keys.current_id
         self._keys = master_keys
 
     def wrap(self, secret: bytes, purpose: str) -> tuple[bytes, str]:

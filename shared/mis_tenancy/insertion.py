@@ -18,6 +18,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 
 from mis_tenancy.errors import IsolationError
+from mis_tenancy.row_origins import seal_origins
 from mis_tenancy.session import hold_to_tenant
 
 _Column = NamedColumn[Any]
@@ -39,10 +40,12 @@ async def insert_together(session: AsyncSession) -> None:
 
 
 def _held(session: Session) -> list[object]:
-    new = list(session.new)
     if session.deleted or any(session.is_modified(row) for row in session.dirty):
         raise IsolationError("Flush what this session changes before it inserts its new rows together.")
-    hold_to_tenant(session, new)
+    hold_to_tenant(session, session.new)
+    # What a flush would have done by itself; it may add their keys to the new rows.
+    seal_origins(session)
+    new = list(session.new)
     for row in new:
         _fill(row)
     return new

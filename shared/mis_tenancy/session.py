@@ -35,8 +35,8 @@ _WAKES = "mis.wakes"
 ON_WAKE = "mis.on_wake"
 
 
-class _BoundSession(Session):
-    """The synchronous half, on which SQLAlchemy's events are heard."""
+class BoundSession(Session):
+    """The synchronous half of both sessions, on which SQLAlchemy's events are heard."""
 
     def merge(self, instance: Any, *, load: bool = True, **options: Any) -> Any:
         """Refuse `load=False`, which copies a foreign object's state without asking the database."""
@@ -52,7 +52,7 @@ class _BoundSession(Session):
 class TenantSession(AsyncSession):
     """An AsyncSession of the tenant it is bound to by `bind_tenant`; unbound it sends nothing and raises."""
 
-    sync_session_class = _BoundSession
+    sync_session_class = BoundSession
 
 
 class PlatformSession(AsyncSession):
@@ -61,7 +61,7 @@ class PlatformSession(AsyncSession):
     Its role's policies name the few tables it may see whole; on all others it sees no rows.
     """
 
-    sync_session_class = _BoundSession
+    sync_session_class = BoundSession
 
 
 def bind_tenant(session: TenantSession, tenant_id: UUID) -> None:
@@ -106,7 +106,7 @@ def _criteria(tenant_id: UUID) -> LoaderCriteriaOption:
     return with_loader_criteria(TenantScoped, lambda cls: cls.tenant_id == tenant_id, include_aliases=True)
 
 
-@event.listens_for(_BoundSession, "after_begin")
+@event.listens_for(BoundSession, "after_begin")
 def _arm(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
     if transaction.nested or connection.in_nested_transaction():
         return
@@ -114,7 +114,7 @@ def _arm(session: Session, transaction: SessionTransaction, connection: Connecti
     driver.arm(_bound(session))
 
 
-@event.listens_for(_BoundSession, "after_commit")
+@event.listens_for(BoundSession, "after_commit")
 def _spread_news(session: Session) -> None:
     """Announce revocations once they are committed, never before: a savepoint's release is no commit."""
     if session.in_nested_transaction():
@@ -126,7 +126,7 @@ def _spread_news(session: Session) -> None:
         announce()
 
 
-@event.listens_for(_BoundSession, "after_commit")
+@event.listens_for(BoundSession, "after_commit")
 def _wake_listeners(session: Session) -> None:
     """Wake those who wait for what is committed now, without waiting for them."""
     if session.in_nested_transaction():
@@ -137,7 +137,7 @@ def _wake_listeners(session: Session) -> None:
             wake(channel)
 
 
-@event.listens_for(_BoundSession, "after_rollback")
+@event.listens_for(BoundSession, "after_rollback")
 def _drop_news(session: Session) -> None:
     # What a savepoint takes back may have been announced before it, and a needless wake-up costs nothing.
     if not session.in_nested_transaction():
@@ -145,7 +145,7 @@ def _drop_news(session: Session) -> None:
         session.info.pop(_WAKES, None)
 
 
-@event.listens_for(_BoundSession, "do_orm_execute")
+@event.listens_for(BoundSession, "do_orm_execute")
 def _narrow(state: ORMExecuteState) -> None:
     bound = _bound(state.session)
     if not isinstance(bound, UUID):
@@ -159,7 +159,7 @@ def _narrow(state: ORMExecuteState) -> None:
         state.statement = state.statement.options(_criteria(bound))
 
 
-@event.listens_for(_BoundSession, "before_flush")
+@event.listens_for(BoundSession, "before_flush")
 def _guard_flush(session: Session, context: UOWTransaction, instances: Any) -> None:
     hold_to_tenant(session, (*session.new, *session.dirty, *session.deleted))
 
@@ -176,7 +176,7 @@ def hold_to_tenant(session: Session, rows: Iterable[object]) -> None:
             _refuse_foreign(row, bound)
 
 
-@event.listens_for(_BoundSession, "before_attach")
+@event.listens_for(BoundSession, "before_attach")
 def _guard_attach(session: Session, row: object) -> None:
     bound = session.info.get(_BOUND)
     if isinstance(bound, UUID) and isinstance(row, TenantScoped):

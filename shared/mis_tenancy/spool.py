@@ -14,14 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from mis_tenancy.audit_record import (
-    OUTCOME_BYTES,
-    AuditRecord,
-    Outcome,
-    admission_line,
-    note_line,
-    outcome_line,
-)
+from mis_tenancy.audit_record import OUTCOME_BYTES, AuditRecord, Lines, Outcome
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.spool_lock import SpoolLock
@@ -41,9 +34,9 @@ def spool_directories(directory: Path) -> list[Path]:
 class Spool:
     """The writing side of one process's spool.
 
-    `limit_bytes` bounds its files; `segment_bytes` and `segment_seconds` say when a new file begins, so that
-    drained ones can go. `bytes` is what lies on the disk, `written` the number of records so far, and `open`
-    that of the admissions without an outcome.
+    `lines` spells its records. `limit_bytes` bounds its files; `segment_bytes` and `segment_seconds` say when
+    a new file begins, so that drained ones can go. `bytes` is what lies on the disk, `written` the number of
+    records so far, and `open` that of the admissions without an outcome.
     """
 
     def __init__(
@@ -51,6 +44,7 @@ class Spool:
         directory: Path,
         limit_bytes: int,
         service: str,
+        lines: Lines,
         *,
         segment_bytes: int = 4 * 2**20,
         segment_seconds: float = 1.0,
@@ -61,6 +55,7 @@ class Spool:
         self.directory = directory
         self.home = directory
         self.limit_bytes = limit_bytes
+        self.lines = lines
         self.bytes = 0
         self.written = 0
         self.open = 0
@@ -93,13 +88,13 @@ class Spool:
 
     def admit(self, record: AuditRecord) -> None:
         """Write that a request was let in; raise AuditUnavailable, with nothing written, on failure."""
-        self._append_within_limit(admission_line(record), OUTCOME_BYTES)
+        self._append_within_limit(self.lines.admission(record), OUTCOME_BYTES)
         self.open += 1
         self.written += 1
 
     def note(self, record: AuditRecord) -> None:
         """Write a record that is complete already; raise AuditUnavailable when that cannot be."""
-        self._append_within_limit(note_line(record), 0)
+        self._append_within_limit(self.lines.note(record), 0)
         self.written += 1
 
     def finish(
@@ -115,7 +110,7 @@ class Spool:
         The limit does not apply, as `admit` has kept room. Raise AuditUnavailable when the disk itself is
         full; the line is then kept in memory and `settle` tries again.
         """
-        line = outcome_line(Outcome(identifier, status, outcome, duration_us, feature))
+        line = self.lines.outcome(Outcome(identifier, status, outcome, duration_us, feature))
         self.open = max(0, self.open - 1)
         try:
             self._append(line)
@@ -147,7 +142,7 @@ class Spool:
         """
         for start in range(0, len(open_admissions), _CARRIED_AT_ONCE):
             some = open_admissions[start : start + _CARRIED_AT_ONCE]
-            self._append(b"".join(map(admission_line, some)))
+            self._append(b"".join(map(self.lines.admission, some)))
 
     def rotate_if_due(self) -> None:
         """Begin a new segment when the present one has lines in it and is old or large enough."""

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import structlog
 
-from mis_tenancy.audit_store import SystemDatabase
+from mis_tenancy.audit_record import Lines
 from mis_tenancy.drain import Drain, Rejects
 from mis_tenancy.spool import spool_directories
 from mis_tenancy.spool_backlog import OrphanBacklog
 from mis_tenancy.spool_lock import SpoolLock
+from mis_tenancy.system_database import SystemDatabase
 
 _log = structlog.get_logger(__name__)
 
 
-async def adopt_orphans(directory: Path, database: SystemDatabase, rejects: Rejects) -> int:
+async def adopt_orphans(directory: Path, database: SystemDatabase, rejects: Rejects, lines: Lines) -> int:
     """Drain and delete every orphaned spool under MIS_SPOOL_DIR; return how many records were moved.
 
     Raise what the database raises while it is away: the orphan's lock is then free again and nothing of it is
@@ -32,12 +33,11 @@ async def adopt_orphans(directory: Path, database: SystemDatabase, rejects: Reje
             _log.warning("spool_not_adoptable", spool=home.name, error=repr(error))
             continue
         if lock is not None:
-            moved += await _adopt(home, lock, database, rejects)
+            moved += await _adopt(OrphanBacklog(home, lines), lock, database, rejects)
     return moved
 
 
-async def _adopt(home: Path, lock: SpoolLock, database: SystemDatabase, rejects: Rejects) -> int:
-    backlog = OrphanBacklog(home)
+async def _adopt(backlog: OrphanBacklog, lock: SpoolLock, database: SystemDatabase, rejects: Rejects) -> int:
     drain = Drain(backlog, database, rejects)
     try:
         while not drain.is_done:
@@ -45,5 +45,5 @@ async def _adopt(home: Path, lock: SpoolLock, database: SystemDatabase, rejects:
         lock.remove()
     finally:
         lock.release()
-    _log.info("spool_adopted", spool=home.name, records=drain.moved, damaged=backlog.reader.damaged)
+    _log.info("spool_adopted", spool=backlog.home.name, records=drain.moved, damaged=backlog.reader.damaged)
     return drain.moved

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from mis_tenancy.audit_record import AuditRecord
+from mis_tenancy.audit_record import AuditRecord, Lines
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.spool import Spool
 from mis_tenancy.spool_reader import SpoolReader
@@ -35,12 +35,12 @@ class OwnBacklog:
     """The living end of this process's own spool."""
 
     def __init__(self, spool: Spool) -> None:
-        self.reader = SpoolReader(spool.home)
+        self.reader = SpoolReader(spool.home, spool.lines)
         self._spool = spool
 
     def start(self) -> None:
         """Read from the first segment on; the spool has just started and has its directory now."""
-        self.reader = SpoolReader(self._spool.home)
+        self.reader = SpoolReader(self._spool.home, self._spool.lines)
 
     @property
     def is_empty(self) -> bool:
@@ -74,10 +74,10 @@ class OwnBacklog:
 class OrphanBacklog:
     """The spool of a process that has died, lock already held: nothing will be added to it."""
 
-    def __init__(self, home: Path) -> None:
-        self.reader = SpoolReader(home)
+    def __init__(self, home: Path, lines: Lines) -> None:
+        self.reader = SpoolReader(home, lines)
         self.is_empty = False
-        self._home = home
+        self.home = home
 
     def take(self, limit: int) -> list[AuditRecord]:
         """Return the next whole records; at the end those that never got an outcome, as `unknown`."""
@@ -93,4 +93,4 @@ class OrphanBacklog:
         if self.is_empty:
             done.append(self.reader.position[0])
         for segment in filter(None, done):
-            (self._home / segment).unlink(missing_ok=True)
+            (self.home / segment).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
-from mis_tenancy.audit_record import UNKNOWN, AuditRecord, Line, parse_line
+from mis_tenancy.audit_record import UNKNOWN, AuditRecord, Line, Lines
 from mis_tenancy.spool import SEGMENT_SUFFIX
 
 _CHUNK: Final = 256 * 2**10
@@ -87,13 +87,14 @@ class SpoolReader:
     the very end is no line: it was never acknowledged, and is passed over.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, lines: Lines) -> None:
         self.merge = Merge()
         self.at_end = False
         self.damaged = 0
         self.odd_lines: list[bytes] = []
         self.position: tuple[str, int] = ("", 0)
         self._home = home
+        self._lines = lines
         self._passed: deque[str] = deque()
 
     def read(self, limit: int) -> list[AuditRecord]:
@@ -123,7 +124,7 @@ class SpoolReader:
         segment, offset = self.position
         for raw in chunk.split(b"\n")[:-1]:
             offset += len(raw) + 1
-            line = parse_line(raw)
+            line = self._lines.parse(raw)
             if line is None:
                 self.damaged += 1
                 self.odd_lines.append(raw)

@@ -228,12 +228,34 @@ class DataKeyRow(TenantScoped, Base):
     __table_args__ = (PrimaryKeyConstraint("tenant_id", "version"),)
 
 
+class ActorKeyRow(TenantScoped, Base):
+    """A key under which an actor's audit rows keep their origin, wrapped by a master key.
+
+    An actor may have several, made by processes that did not know of each other's. Erased ones are empty, and
+    say that the actor gets none any more. The nil `actor` stands for strangers.
+    """
+
+    __tablename__ = "audit_actor_keys"
+
+    id: Mapped[UUID]
+    actor: Mapped[UUID]
+    wrapped_key: Mapped[bytes]
+    master_key_id: Mapped[str]
+    erased_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "id"),
+        Index("ix_audit_actor_keys_actor", "tenant_id", "actor", "id"),
+    )
+
+
 class AuditRow(TenantScoped, Base):
     """Who did what, when, from where and with what outcome; partitioned by the time in its id.
 
-    `actor` is a user, key or operator id; names and addresses of people stay out, `ip` and `user_agent` are
-    ciphertext under the tenant's key where they can be erased. `changes` names fields with old and new
-    values.
+    `actor` is a user, key or operator id; names and addresses of people stay out. `origin` is where the
+    request came from, as ciphertext under a key of its actor; `ip` and `user_agent` hold it in clear only in
+    rows from before there was `origin`, and from a constructor until the flush. `changes` names fields with
+    old and new values.
     """
 
     __tablename__ = "audit_logs"
@@ -251,6 +273,7 @@ class AuditRow(TenantScoped, Base):
     user_agent: Mapped[str | None]
     request_id: Mapped[str | None]
     sources: Mapped[list[str] | None]
+    origin: Mapped[bytes | None]
     changes: Mapped[dict[str, Any] | None]
     # The inserting transaction. A seal covers a range of them, so which rows it means needs no mark on a row,
     # which nobody may update, and no row is missed however late its transaction commits.

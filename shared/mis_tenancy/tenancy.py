@@ -12,7 +12,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware import Middleware
 
+from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.audit import Recorder, Spool
+from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import TenantKeys, Wrapping
@@ -20,6 +22,7 @@ from mis_tenancy.keyring import KeyRing
 from mis_tenancy.ledger import UsageLedger
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
+from mis_tenancy.origins import SpoolCipher
 from mis_tenancy.published_keys import published_keys
 from mis_tenancy.quotas import Limiter
 from mis_tenancy.redis import Redis
@@ -44,7 +47,11 @@ class Tenancy:
         self, settings: TenancySettings, *, opaque: Callable[[str], Awaitable[Principal]] | None = None
     ) -> None:
         self.settings = settings
-        self.database = Database(settings.database_url, pool_size=settings.pool_size)
+        self.wrapping = Wrapping(settings.master_keys)
+        self.actor_keys = ActorKeys(self.wrapping)
+        self.database = Database(
+            settings.database_url, pool_size=settings.pool_size, actor_keys=self.actor_keys
+        )
         self.redis = Redis(settings.redis_url, settings.redis_timeout) if settings.redis_url else None
         self.feed = RevocationFeed(
             self.database, self.redis, interval=settings.feed_interval, stale_after=settings.feed_stale_after
@@ -59,11 +66,11 @@ class Tenancy:
             is_revoked=self.feed.is_revoked,
             opaque=opaque,
         )
-        spool = Spool(settings.spool_directory, settings.spool_limit_bytes, settings.service)
+        lines = Lines(SpoolCipher(settings.master_keys))
+        spool = Spool(settings.spool_directory, settings.spool_limit_bytes, settings.service, lines)
         self.recorder = Recorder(spool, self.database)
         self.ledger = UsageLedger(self.database, self.recorder)
         self.limiter = Limiter(self.redis, self.ledger.counted_on, settings.expected_processes)
-        self.wrapping = Wrapping(settings.master_keys)
         self.tenant_keys = TenantKeys(self.wrapping)
         self.metrics = Metrics(settings.service, settings.metrics_tenants)
         self.metrics.watch(

@@ -9,6 +9,7 @@ from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.errors import TenantMismatch
 from mis_tenancy.exchange import Headers
 from mis_tenancy.gate import Findings
+from mis_tenancy.origins import Origin
 from mis_tenancy.rate_headers import rate_limit_headers
 from mis_tenancy.requests import client_address_of, header_values, request_id_of
 from mis_tenancy.route_table import UNMATCHED
@@ -102,8 +103,7 @@ class Visit:
             outcome=outcome,
             status=status,
             duration_us=duration_us,
-            ip=self.address,
-            user_agent=self.user_agent,
+            origin=Origin(self.address, self.user_agent),
             request_id=self.request_id,
             sources=sources,
             counted=is_request and allowance is not None and allowance.admitted,

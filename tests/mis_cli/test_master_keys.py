@@ -18,9 +18,11 @@ from mis_cli.main import app
 from mis_cli.master_keys import STORES, rotate
 from mis_cli.renumbering import renumber
 from mis_http.kept_answers import KeyOfRequest, PlatformAnswers
+from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import DataKey, Undecryptable, Wrapping, data_key_purpose
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.origins import Origin
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.tables import Base
@@ -28,6 +30,7 @@ from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.audit_seals.service import Bad, Problem, Verdict, Verification
 from tests.servers import TestServers
 
+HOME = Origin("192.0.2.1", "tests/1")
 REQUEST = KeyOfRequest(new_id(), "POST", "/api/v1/tenants", "once", b"f")
 # Columns in which no master key's id stands, whatever their names.
 NOT_MASTER_KEYS = {"public_signing_keys", "operator_refresh_tokens", "refresh_tokens"}
@@ -45,6 +48,7 @@ class World:
         self.tenant_id = new_id()
         self.old, self.new = a_key("old"), a_key("new")
         self.data_key: DataKey | None = None
+        self.origin = b""
 
     async def fill(self) -> None:
         wrapping = Wrapping(MasterKeys.parse(self.old))
@@ -66,6 +70,12 @@ class World:
             keys = "insert into tenant_data_keys values ($1, $2, $3, $4, now(), $5)"
             await hand.execute(keys, self.tenant_id, 1, row.wrapped_key, "old", None)
             await hand.execute(keys, self.tenant_id, 0, b"", "old", datetime.now(UTC))
+            offer = ActorKeys(wrapping).fresh(self.tenant_id)
+            self.origin = offer.key.seal(HOME, REQUEST.principal_id)
+            actor_keys = "insert into audit_actor_keys values ($1, $2, $3, $4, 'old', $5)"
+            kept, destroyed = (offer.key.id, offer.wrapped, None), (new_id(), b"", datetime.now(UTC))
+            for actor_key, wrapped, erased in (kept, destroyed):
+                await hand.execute(actor_keys, self.tenant_id, actor_key, new_id(), wrapped, erased)
             await hand.execute("insert into public_signing_keys values ('kid', '{}', 'current', now())")
             await hand.execute("insert into signing_keys values ('kid', $1, $2, now())", pem, key_id)
             await hand.execute(
@@ -151,6 +161,7 @@ async def test_the_old_key_can_go_once_everything_is_under_the_new_one(world: Wo
     tallies = await rotate(world.urls.owner, MasterKeys.parse(f"{world.new},{world.old}"), silent)
     assert {table: (one.renewed, one.refused) for table, one in tallies.items()} == {
         "tenant_data_keys": (1, 0),
+        "audit_actor_keys": (1, 0),
         "signing_keys": (1, 0),
         "platform_idempotency_keys": (1, 0),
         "audit_seals": (3, 0),
@@ -160,6 +171,11 @@ async def test_the_old_key_can_go_once_everything_is_under_the_new_one(world: Wo
         row = await hand.fetchrow("select * from tenant_data_keys where version = 1")
         secret = alone.unwrap(row["wrapped_key"], row["master_key_id"], data_key_purpose(world.tenant_id, 1))
         assert DataKey(world.tenant_id, 1, secret) == world.data_key
+        row = await hand.fetchrow("select * from audit_actor_keys where erased_at is null")
+        stored = row["id"], row["wrapped_key"], row["master_key_id"]
+        key = ActorKeys(alone).opened(world.tenant_id, *stored)
+        assert key is not None
+        assert key.open(world.origin, REQUEST.principal_id) == HOME
         row = await hand.fetchrow("select * from signing_keys")
         assert alone.unwrap(row["wrapped_key"], row["master_key_id"], purpose_of("kid")) == b"pem"
         answer = await hand.fetchval("select answer from platform_idempotency_keys")
@@ -211,7 +227,7 @@ async def test_the_command_reports_what_it_did_and_fails_when_a_key_is_missing(w
     both = f"{world.new},{world.old}"
     done = await asyncio.to_thread(command, world, "keys", "rotate-master", keys=both)
     assert done.exit_code == 0, done.output
-    assert "6 now under 'new'" in done.stdout
+    assert "7 now under 'new'" in done.stdout
     assert world.old.partition(":")[2] not in done.output + missing.output
     assert (await world.verify(world.new)).bad is None
 

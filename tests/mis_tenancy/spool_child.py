@@ -13,6 +13,8 @@ from uuid import UUID
 
 from mis_tenancy.audit import AuditRecord, Recorder, Spool
 from mis_tenancy.database import Database
+from mis_tenancy.origins import Origin
+from tests.mis_tenancy.spool_fixtures import LINES, fresh_keys
 
 
 def say(*words: object) -> None:
@@ -26,7 +28,7 @@ async def serve_for_ever(recorder: Recorder, tenants: list[UUID], choice: random
             tenant_id=choice.choice(tenants),
             kind="request",
             action="GET /api/v1/users",
-            user_agent="x" * choice.randrange(250),
+            origin=Origin("192.0.2.1", "x" * choice.randrange(250)),
         )
         recorder.admit(record)
         say("A", record.id)
@@ -41,9 +43,9 @@ async def serve_for_ever(recorder: Recorder, tenants: list[UUID], choice: random
 
 
 async def main(directory: str, url: str, seed: str, *tenants: str) -> None:
-    database = Database(url, pool_size=2)
+    database = Database(url, pool_size=2, actor_keys=fresh_keys())
     await database.start()
-    spool = Spool(Path(directory), 2**28, "child", segment_bytes=50_000)
+    spool = Spool(Path(directory), 2**28, "child", LINES, segment_bytes=50_000)
     recorder = Recorder(spool, database, interval=0.01, adopt_every=0.05)
     await recorder.start()
     await serve_for_ever(recorder, [UUID(tenant) for tenant in tenants], random.Random(seed))  # a test's

@@ -1,6 +1,7 @@
 """A migrated database of the spool tests' own, the line to it that they may cut, and what lies in it."""
 
 import asyncio
+import base64
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -12,10 +13,23 @@ from uuid import UUID
 import asyncpg
 
 from mis_cli.embedded import database_urls
+from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.audit import AuditRecord
+from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
+from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.origins import SpoolCipher
+from mis_tenancy.settings import MasterKeys
 from tests.servers import TestServers
+
+MASTER_KEYS = MasterKeys.parse(f"spools:{base64.b64encode(bytes(32)).decode()}")
+LINES = Lines(SpoolCipher(MASTER_KEYS))
+
+
+def fresh_keys() -> ActorKeys:
+    """Return the keys of a process that has met no actor yet."""
+    return ActorKeys(Wrapping(MASTER_KEYS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +178,7 @@ def spool_server(servers: TestServers) -> SpoolServer:
 
 @asynccontextmanager
 async def opened_database(url: str) -> AsyncIterator[Database]:
-    database = Database(url, pool_size=4)
+    database = Database(url, pool_size=4, actor_keys=fresh_keys())
     await database.start()
     try:
         yield database

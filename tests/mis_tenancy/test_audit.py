@@ -19,10 +19,12 @@ from mis_tenancy.database import Database
 from mis_tenancy.drain import Rejects
 from mis_tenancy.errors import AuditUnavailable, TenantUnbound
 from mis_tenancy.identifiers import new_id, time_of
+from mis_tenancy.origins import Origin
 from mis_tenancy.session import TenantSession
 from mis_tenancy.spool import spool_directories
 from mis_tenancy.spool_adoption import adopt_orphans
 from tests.mis_tenancy.spool_fixtures import (
+    LINES,
     Cable,
     Ledger,
     SpoolServer,
@@ -73,7 +75,7 @@ async def recording(
     directory: Path, database: Database, *, interval: float = NEVER, **options: Any
 ) -> AsyncIterator[Recorder]:
     """Yield a recorder that drains only when it is asked to, unless an interval is given."""
-    recorder = Recorder(Spool(directory, 2**26, "tests"), database, interval=interval, **options)
+    recorder = Recorder(Spool(directory, 2**26, "tests", LINES), database, interval=interval, **options)
     await recorder.start()
     # Let the background have its first turn now, so that it does not mix in later.
     await asyncio.sleep(0)
@@ -113,8 +115,7 @@ async def test_a_finished_request_arrives_whole(tmp_path: Path, database: Databa
             actor=actor,
             actor_kind="member",
             resource="users/7",
-            ip="2001:db8::1",
-            user_agent="curl/8.9",
+            origin=Origin("2001:db8::1", "curl/8.9"),
             request_id="r-1",
             sources=("token", "subdomain"),
         )
@@ -122,7 +123,7 @@ async def test_a_finished_request_arrives_whole(tmp_path: Path, database: Databa
         await recorder.flush()
         assert recorder.pending == 0
     (row,) = await ledger.rows()
-    assert {name: value for name, value in row.items() if name != "xid"} == {
+    assert {name: value for name, value in row.items() if name not in ("xid", "origin")} == {
         "tenant_id": tenant,
         "id": record.id,
         "kind": "request",
@@ -133,8 +134,8 @@ async def test_a_finished_request_arrives_whole(tmp_path: Path, database: Databa
         "outcome": "success",
         "status": 200,
         "duration_us": 1500,
-        "ip": "2001:db8::1",
-        "user_agent": "curl/8.9",
+        "ip": None,
+        "user_agent": None,
         "request_id": "r-1",
         "sources": '["token", "subdomain"]',
         "changes": None,
@@ -265,7 +266,7 @@ async def test_a_clean_stop_leaves_cut_off_requests_to_a_successor(
         cut_off = request_of(tenant)
         recorder.admit(cut_off)
     assert await ledger.outcomes() == {finished.id: "success"}
-    assert await adopt_orphans(tmp_path, database, Rejects(rejected_file(tmp_path))) == 2
+    assert await adopt_orphans(tmp_path, database, Rejects(rejected_file(tmp_path)), LINES) == 2
     assert await ledger.outcomes() == {finished.id: "success", cut_off.id: "unknown"}
     await ledger.assert_agrees_with_the_log()
 
@@ -285,7 +286,7 @@ async def test_a_full_spool_refuses_and_recovers_when_it_is_drained(
     tmp_path: Path, database: Database, ledger: Ledger
 ) -> None:
     tenant, served = await ledger.new_tenant(), 0
-    spool = Spool(tmp_path, 100_000, "tests", segment_bytes=5_000)
+    spool = Spool(tmp_path, 100_000, "tests", LINES, segment_bytes=5_000)
     recorder = Recorder(spool, database, interval=NEVER)
     await recorder.start()
     for _ in range(3):
@@ -312,7 +313,7 @@ async def test_one_tenant_that_is_gone_does_not_hold_up_the_others(
     async with recording(tmp_path, database) as recorder:
         for tenant in (*tenants, gone):
             for _ in range(7):
-                serve(recorder, tenant, ip="192.0.2.7", user_agent="curl/8.9")
+                serve(recorder, tenant, origin=Origin("192.0.2.7", "curl/8.9"))
         await recorder.flush()
         assert (recorder.pending, recorder.rejected) == (0, 7)
     assert len(await ledger.outcomes()) == 63
@@ -385,7 +386,7 @@ async def test_two_adopters_drain_each_orphan_once(
     tenants = [await ledger.new_tenant() for _ in range(2)]
     expected = {}
     for _ in range(6):
-        spool = Spool(tmp_path, 2**26, "tests")
+        spool = Spool(tmp_path, 2**26, "tests", LINES)
         spool.start()
         for number in range(100):
             record = request_of(tenants[number % 2])
@@ -395,7 +396,7 @@ async def test_two_adopters_drain_each_orphan_once(
             expected[record.id] = "success" if number % 10 else "unknown"
         spool.close(drained=False)
     rejects = Rejects(rejected_file(tmp_path))
-    moved = await asyncio.gather(*(adopt_orphans(tmp_path, database, rejects) for _ in range(4)))
+    moved = await asyncio.gather(*(adopt_orphans(tmp_path, database, rejects, LINES) for _ in range(4)))
     assert sum(moved) == 600
     assert await ledger.outcomes() == expected
     assert os.listdir(tmp_path) == []
@@ -406,7 +407,7 @@ async def test_an_adoption_that_failed_is_taken_up_again(
     tmp_path: Path, distant_database: Database, cable: Cable, ledger: Ledger
 ) -> None:
     tenant = await ledger.new_tenant()
-    spool = Spool(tmp_path, 2**26, "tests")
+    spool = Spool(tmp_path, 2**26, "tests", LINES)
     spool.start()
     records = [request_of(tenant, outcome="x") for _ in range(2500)]
     for record in records:
@@ -415,9 +416,9 @@ async def test_an_adoption_that_failed_is_taken_up_again(
     rejects = Rejects(rejected_file(tmp_path))
     cable.commits_to_lose = 1
     with pytest.raises(Exception, match="connection"):
-        await adopt_orphans(tmp_path, distant_database, rejects)
+        await adopt_orphans(tmp_path, distant_database, rejects, LINES)
     assert len(await ledger.outcomes()) == 1000
-    assert await adopt_orphans(tmp_path, distant_database, rejects) == 2500
+    assert await adopt_orphans(tmp_path, distant_database, rejects, LINES) == 2500
     assert set(await ledger.outcomes()) == {record.id for record in records}
     await ledger.assert_agrees_with_the_log()
 
@@ -426,7 +427,7 @@ async def test_what_is_not_a_spool_is_left_alone(tmp_path: Path, database: Datab
     (tmp_path / "rejected").mkdir()
     (tmp_path / "lost+found").mkdir()
     (tmp_path / f"tests-1-{new_id().hex}").touch()
-    assert await adopt_orphans(tmp_path, database, Rejects(rejected_file(tmp_path))) == 0
+    assert await adopt_orphans(tmp_path, database, Rejects(rejected_file(tmp_path)), LINES) == 0
     assert len(os.listdir(tmp_path)) == 3
 
 

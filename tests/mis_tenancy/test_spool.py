@@ -20,19 +20,17 @@ from mis_tenancy.audit_record import (
     AuditRecord,
     Line,
     Outcome,
-    admission_line,
     cleaned,
-    outcome_line,
-    parse_line,
 )
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.origins import Origin
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.spool import Spool, spool_directories
 from mis_tenancy.spool_backlog import OrphanBacklog, OwnBacklog
 from mis_tenancy.spool_lock import SpoolLock
 from mis_tenancy.spool_reader import Merge, SpoolReader
-from tests.mis_tenancy.spool_fixtures import request_of
+from tests.mis_tenancy.spool_fixtures import LINES, request_of
 
 TENANT = new_id()
 
@@ -52,7 +50,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def spool(tmp_path: Path, clock: Clock) -> Iterator[Spool]:
-    spool = Spool(tmp_path, 2**20, "tests", clock=clock)
+    spool = Spool(tmp_path, 2**20, "tests", LINES, clock=clock)
     spool.start()
     yield spool
     spool.close(drained=False)
@@ -83,13 +81,13 @@ def test_an_admission_and_its_outcome_come_back_as_one_record(spool: Spool) -> N
         TENANT,
         actor=new_id(),
         actor_kind="member",
-        ip="192.0.2.1",
+        origin=Origin("192.0.2.1", "curl/8.9"),
         sources=("token", "header_id"),
         counted=True,
     )
     spool.admit(record)
     spool.finish(record.id, 200, "success", 1234)
-    (whole,) = SpoolReader(spool.home).read(10)
+    (whole,) = SpoolReader(spool.home, LINES).read(10)
     assert whole == replace(record, status=200, outcome="success", duration_us=1234, sources=whole.sources)
     assert list(whole.sources) == ["token", "header_id"]
 
@@ -97,7 +95,7 @@ def test_an_admission_and_its_outcome_come_back_as_one_record(spool: Spool) -> N
 def test_a_note_is_whole_at_once(spool: Spool) -> None:
     note = AuditRecord(tenant_id=TENANT, kind="security", action="tenant_mismatch", outcome="refused")
     spool.note(note)
-    (whole,) = SpoolReader(spool.home).read(10)
+    (whole,) = SpoolReader(spool.home, LINES).read(10)
     assert (whole.id, whole.kind, whole.outcome) == (note.id, "security", "refused")
 
 
@@ -107,7 +105,7 @@ def test_an_outcome_is_told_once_and_only_of_what_was_admitted(spool: Spool) -> 
     spool.admit(record)
     spool.finish(record.id, 200, "success", 1)
     spool.finish(record.id, 500, "error", 2)
-    assert outcomes(SpoolReader(spool.home).read(10)) == {record.id: "success"}
+    assert outcomes(SpoolReader(spool.home, LINES).read(10)) == {record.id: "success"}
 
 
 @pytest.mark.parametrize(
@@ -124,23 +122,23 @@ def test_an_outcome_is_told_once_and_only_of_what_was_admitted(spool: Spool) -> 
 def test_what_a_client_sent_can_neither_break_a_line_nor_swell_it(text: str) -> None:
     """Catalogue 135."""
     record = request_of(
-        TENANT, action=text, resource=text, ip=text, user_agent=text, request_id=text, sources=(text,) * 40
+        TENANT, action=text, resource=text, origin=Origin(text, text), request_id=text, sources=(text,) * 40
     )
-    line = admission_line(record)
+    line = LINES.admission(record)
     assert line.count(b"\n") == 1
     assert len(line) < 16_000
-    parsed = parse_line(line[:-1])
+    parsed = LINES.parse(line[:-1])
     assert parsed is not None
     assert parsed.admit is not None
     kept = parsed.admit
-    assert kept.user_agent is not None
-    assert kept.user_agent.isprintable()
-    assert len(kept.user_agent) <= 256
+    assert kept.origin is not None
+    assert (kept.origin.user_agent or "").isprintable()
+    assert (len(kept.origin.ip or ""), len(kept.origin.user_agent or "")) <= (64, 256)
     assert kept == replace(cleaned(record), sources=kept.sources)
 
 
 def test_a_clean_record_is_not_copied() -> None:
-    record = request_of(TENANT, user_agent="Mozilla/5.0 (ünïcode)", sources=("token",))
+    record = request_of(TENANT, origin=Origin(None, "Mozilla/5.0 (ünïcode)"), sources=("token",))
     assert cleaned(record) is record
 
 
@@ -150,13 +148,13 @@ def test_a_clean_record_is_not_copied() -> None:
 def test_an_outcome_fits_the_room_that_is_kept_for_it(
     outcome: str, status: int | None, duration: int
 ) -> None:
-    line = outcome_line(Outcome(new_id(), status, outcome, duration))
+    line = LINES.outcome(Outcome(new_id(), status, outcome, duration))
     assert len(line) <= OUTCOME_BYTES
-    assert parse_line(line[:-1]) is not None
+    assert LINES.parse(line[:-1]) is not None
 
 
 def test_a_full_spool_admits_nobody_but_still_takes_every_outcome(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, 20_000, "tests")
+    spool = Spool(tmp_path, 20_000, "tests", LINES)
     spool.start()
     admitted = []
     while spool.bytes + spool.open * OUTCOME_BYTES < 19_000:
@@ -165,21 +163,23 @@ def test_a_full_spool_admits_nobody_but_still_takes_every_outcome(tmp_path: Path
         admitted.append(record.id)
     with pytest.raises(AuditUnavailable) as refusal:
         spool.admit(
-            request_of(TENANT, resource="x" * 512, user_agent="x" * 256, ip="::1", sources=["x" * 200] * 9)
+            request_of(TENANT, resource="x" * 512, origin=Origin("::1", "x" * 256), sources=["x" * 200] * 9)
         )
     assert (refusal.value.status, refusal.value.code) == (503, "audit_unavailable")
     with pytest.raises(AuditUnavailable):
-        spool.note(request_of(TENANT, resource="x" * 512, user_agent="x" * 256, request_id="x" * 128))
+        spool.note(
+            request_of(TENANT, resource="x" * 512, origin=Origin("::1", "x" * 256), request_id="x" * 128)
+        )
     for identifier in admitted:
         spool.finish(identifier, 200, "success", 1)
     assert len(admitted) > 10
     assert spool.bytes <= 20_000
-    assert outcomes(SpoolReader(spool.home).read(1000)) == dict.fromkeys(admitted, "success")
+    assert outcomes(SpoolReader(spool.home, LINES).read(1000)) == dict.fromkeys(admitted, "success")
     spool.close(drained=False)
 
 
 def test_room_comes_back_when_segments_are_drained(tmp_path: Path, clock: Clock) -> None:
-    spool = Spool(tmp_path, 4_000, "tests", clock=clock)
+    spool = Spool(tmp_path, 4_000, "tests", LINES, clock=clock)
     spool.start()
     backlog = OwnBacklog(spool)
     told = 0
@@ -201,7 +201,7 @@ def test_a_line_that_the_disk_takes_only_in_part_is_taken_back(spool: Spool) -> 
     with files_no_larger_than(spool.bytes + 100), pytest.raises(AuditUnavailable):
         spool.admit(second)
     spool.admit(third)
-    reader = SpoolReader(spool.home)
+    reader = SpoolReader(spool.home, LINES)
     reader.read(10)
     assert {record.id for record in reader.merge.give_up()} == {first.id, third.id}
     assert reader.damaged == 0
@@ -220,7 +220,7 @@ def test_what_cannot_even_be_taken_back_ends_its_segment(
     with files_no_larger_than(spool.bytes + 100), pytest.raises(AuditUnavailable):
         spool.admit(second)
     spool.admit(third)
-    reader = SpoolReader(spool.home)
+    reader = SpoolReader(spool.home, LINES)
     reader.read(10)
     assert {record.id for record in reader.merge.give_up()} == {first.id, third.id}
     assert len(segments(spool)) == 2
@@ -245,8 +245,8 @@ def test_a_torn_last_line_is_passed_over(spool: Spool) -> None:
     spool.finish(first.id, 200, "success", 1)
     spool.close(drained=False)
     with (spool.home / segments(spool)[-1]).open("ab") as file:
-        file.write(admission_line(second)[:-20])
-    backlog = OrphanBacklog(spool.home)
+        file.write(LINES.admission(second)[:-20])
+    backlog = OrphanBacklog(spool.home, LINES)
     assert outcomes(backlog.take(10)) == {first.id: "success"}
     assert backlog.is_empty
 
@@ -260,13 +260,13 @@ def test_a_damaged_stretch_costs_only_itself(spool: Spool, damage: bytes) -> Non
     with (spool.home / segments(spool)[-1]).open("ab") as file:
         file.write(damage)
     spool.note(after)
-    reader = SpoolReader(spool.home)
+    reader = SpoolReader(spool.home, LINES)
     assert {record.id for record in reader.read(10)} == {before.id, after.id}
     assert reader.damaged >= 1
 
 
 def test_segments_end_by_age_and_by_size(tmp_path: Path, clock: Clock) -> None:
-    spool = Spool(tmp_path, 2**20, "tests", segment_bytes=2000, clock=clock)
+    spool = Spool(tmp_path, 2**20, "tests", LINES, segment_bytes=2000, clock=clock)
     spool.start()
     spool.note(request_of(TENANT))
     clock.now = 1.5
@@ -275,7 +275,7 @@ def test_segments_end_by_age_and_by_size(tmp_path: Path, clock: Clock) -> None:
     for _ in range(20):
         spool.note(request_of(TENANT))
     assert len(segments(spool)) > 4
-    assert len(SpoolReader(spool.home).read(100)) == 22
+    assert len(SpoolReader(spool.home, LINES).read(100)) == 22
     spool.close(drained=False)
 
 
@@ -310,7 +310,9 @@ def test_what_was_carried_over_reaches_a_successor_once(spool: Spool, clock: Clo
         # The process dies before it deletes what it has carried over, so every copy is still there.
     spool.finish(long_ones[0].id, 200, "success", 1)
     spool.close(drained=False)
-    told = outcomes([record for record in OrphanBacklog(spool.home).take(1000) if record.outcome != "x"])
+    told = outcomes(
+        [record for record in OrphanBacklog(spool.home, LINES).take(1000) if record.outcome != "x"]
+    )
     assert told == {record.id: "unknown" for record in long_ones} | {long_ones[0].id: "success"}
 
 
@@ -332,7 +334,7 @@ def test_reading_stops_at_the_limit_and_goes_on_from_there(spool: Spool) -> None
     records = [request_of(TENANT, outcome="x") for _ in range(25)]
     for record in records:
         spool.note(record)
-    reader = SpoolReader(spool.home)
+    reader = SpoolReader(spool.home, LINES)
     told = [reader.read(10) for _ in range(4)]
     assert [len(some) for some in told] == [10, 10, 5, 0]
     assert [record.id for some in told for record in some] == [record.id for record in records]
@@ -383,7 +385,7 @@ def test_drained_while_written_and_then_adopted_each_request_is_told_once(acts: 
     clock, told = Clock(), list[AuditRecord]()
     unfinished, expected = list[UUID](), dict[UUID, str]()
     with TemporaryDirectory() as directory:
-        spool = Spool(Path(directory), ample := 2_000_000, "tests", segment_bytes=1500, clock=clock)
+        spool = Spool(Path(directory), ample := 2_000_000, "tests", LINES, segment_bytes=1500, clock=clock)
         spool.start()
         backlog = OwnBacklog(spool)
         for kind, number in acts:
@@ -414,7 +416,7 @@ def test_drained_while_written_and_then_adopted_each_request_is_told_once(acts: 
         assert outcomes(told).items() >= {k: v for k, v in expected.items() if v != "unknown"}.items()
         assert len(backlog.reader.merge) == len(unfinished)
         spool.close(drained=False)
-        told_after = outcomes(OrphanBacklog(spool.home).take(10_000))
+        told_after = outcomes(OrphanBacklog(spool.home, LINES).take(10_000))
     # What stands in segments not yet deleted is told again, and Postgres knows it by its id. None is missing.
     missing = {key: value for key, value in expected.items() if key not in told_before}
     assert {key: value for key, value in told_after.items() if key not in told_before} == missing
@@ -462,7 +464,7 @@ def test_a_start_survives_an_adopter_that_is_quicker(tmp_path: Path, monkeypatch
         return real(SpoolLock, home)  # type: ignore[no-any-return]
 
     monkeypatch.setattr(SpoolLock, "claim", claim)
-    spool = Spool(tmp_path, 2**20, "tests")
+    spool = Spool(tmp_path, 2**20, "tests", LINES)
     spool.start()
     assert spool_directories(tmp_path) == [spool.home]
     assert thefts != [spool.home]
@@ -494,9 +496,9 @@ def test_a_directory_that_cannot_be_written_to_is_named_at_start(tmp_path: Path)
     blocked = tmp_path / "file"
     blocked.touch()
     with pytest.raises(SettingsError, match="MIS_SPOOL_DIR"):
-        Spool(blocked, 2**20, "tests").start()
+        Spool(blocked, 2**20, "tests", LINES).start()
     with pytest.raises(SettingsError, match="service name"):
-        Spool(tmp_path, 2**20, "../etc")
+        Spool(tmp_path, 2**20, "../etc", LINES)
 
 
 def test_a_closed_spool_serves_nobody(spool: Spool) -> None:

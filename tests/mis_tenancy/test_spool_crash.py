@@ -15,7 +15,14 @@ from mis_tenancy.audit import Recorder, Spool
 from mis_tenancy.database import Database
 from mis_tenancy.spool import spool_directories
 from tests.mis_tenancy import spool_child
-from tests.mis_tenancy.spool_fixtures import Ledger, SpoolServer, opened_database, opened_ledger, spool_server
+from tests.mis_tenancy.spool_fixtures import (
+    LINES,
+    Ledger,
+    SpoolServer,
+    opened_database,
+    opened_ledger,
+    spool_server,
+)
 from tests.servers import TestServers
 
 SEED = 138
@@ -42,7 +49,9 @@ async def promises_until_killed(directory: Path, url: str, seed: int, tenants: l
     """Run a child, kill it after a random number of promises, and return all that it had made by then."""
     arguments = [str(directory), url, str(seed), *map(str, tenants)]
     child = await asyncio.create_subprocess_exec(
-        sys.executable, spool_child.__file__, *arguments, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", spool_child.__name__, *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(spool_child.__file__).parents[2],
     )
     assert child.stdout is not None
     said = b""
@@ -83,7 +92,7 @@ async def test_no_promise_of_a_killed_process_is_lost_or_kept_twice(
             some_admitted, some_finished = held_to(promises)
             admitted |= some_admitted
             finished |= some_finished
-    recorder = Recorder(Spool(tmp_path, 2**26, "successor"), database)
+    recorder = Recorder(Spool(tmp_path, 2**26, "successor", LINES), database)
     await recorder.start()
     async with asyncio.timeout(60):
         while len(spool_directories(tmp_path)) > 1:  # noqa: ASYNC110  # another task does it, silently

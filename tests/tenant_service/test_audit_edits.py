@@ -54,6 +54,8 @@ async def alter(hand: asyncpg.Connection, ground: Ground) -> Bad | None:
         value = ground.dice.randrange(30_000)
     elif column in _JSON:
         value = ground.dice.choice(['{"size": {}}', "[]", '"x"'])
+    elif column == "origin":
+        value = ground.dice.randbytes(60)
     elif column == "actor":
         value = new_id()
     elif column == "kind":

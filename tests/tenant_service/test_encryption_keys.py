@@ -32,6 +32,8 @@ from tests.tenant_service.seals import Log
 # Bytes that are not under a tenant's data key, and why nothing is lost with an old one.
 NOT_CIPHERTEXT = {
     "tenant_data_keys.wrapped_key": "the keys themselves, under a master key",
+    "audit_actor_keys.wrapped_key": "keys themselves, under a master key",
+    "audit_logs.origin": "under an actor's key, and never changed",
     "refresh_tokens.token_hash": "a hash",
     "idempotency_keys.fingerprint": "a hash",
     "audit_seals.marks": "digests",

@@ -49,4 +49,4 @@ async def list_audit_logs(
     """List what was done in the tenant, newest first; operators see no `changes`, the tenant's data."""
     found = await service.read(session, asked, page, caller)
     shown = cut(found.rows, page, [row.id for row in found.rows], request, response)
-    return [AuditOut.of(row, with_changes=found.with_changes) for row in shown]
+    return [AuditOut.of(row, found.origins[row.id], with_changes=found.with_changes) for row in shown]

@@ -5,11 +5,15 @@ from uuid import UUID
 
 from mis_http.schemas import Moment, ResponseBody
 from mis_tenancy.identifiers import time_of
+from mis_tenancy.origins import Origin
 from mis_tenancy.tables import AuditRow
 
 
 class AuditOut(ResponseBody):
-    """Who did what, when, from where and with what outcome; operators see null for `changes`."""
+    """Who did what, when, from where and with what outcome.
+
+    Operators see null for `changes`; everybody does for `ip` and `user_agent` once the actor was erased.
+    """
 
     id: UUID
     occurred_at: Moment
@@ -28,7 +32,7 @@ class AuditOut(ResponseBody):
     changes: dict[str, Any] | None
 
     @classmethod
-    def of(cls, row: AuditRow, *, with_changes: bool) -> Self:
+    def of(cls, row: AuditRow, origin: Origin, *, with_changes: bool) -> Self:
         """Return the row as it is shown."""
         return cls(
             id=row.id,
@@ -41,8 +45,8 @@ class AuditOut(ResponseBody):
             outcome=row.outcome,
             status=row.status,
             duration_us=row.duration_us,
-            ip=row.ip,
-            user_agent=row.user_agent,
+            ip=origin.ip,
+            user_agent=origin.user_agent,
             request_id=row.request_id,
             sources=row.sources or [],
             changes=row.changes if with_changes else None,
