@@ -4,7 +4,7 @@ The work is the session's own, so that no feature that records a change can forg
 its key commit or roll back together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -102,24 +102,28 @@ def _forget(session: Session, previous: SessionTransaction) -> None:
 
 async def origins_of(session: TenantSession, rows: Sequence[AuditRow]) -> dict[UUID, Origin]:
     """Return where the requests of `rows` came from, by row; what was erased is unknown."""
+    opened = await open_origins(session, {row.id: row.origin for row in rows if row.origin is not None})
+    return {row.id: opened.get(row.id) or Origin(row.ip, row.user_agent) for row in rows}
+
+
+async def open_origins(session: TenantSession, sealed: Mapping[UUID, bytes]) -> dict[UUID, Origin]:
+    """Return the origins of audit rows, given as they are stored; what was erased is unknown."""
     keys: ActorKeys | None = session.info.get(ACTOR_KEYS)
-    sealed = {row.id: row.origin for row in rows if row.origin is not None}
+    if keys is None or not sealed:
+        return dict.fromkeys(sealed, UNKNOWN_ORIGIN)
+    wanted = {key_id_of(origin) for origin in sealed.values()}
     opened: dict[UUID, ActorKey] = {}
-    if sealed and keys is not None:
-        wanted = {key_id_of(origin) for origin in sealed.values()}
-        for stored in await session.scalars(select(ActorKeyRow).where(ActorKeyRow.id.in_(wanted))):
-            key = keys.opened(stored.tenant_id, stored.id, stored.wrapped_key, stored.master_key_id)
-            if key is not None:
-                opened[key.id] = key
-    return {row.id: _origin(row, opened) for row in rows}
+    for stored in await session.scalars(select(ActorKeyRow).where(ActorKeyRow.id.in_(wanted))):
+        key = keys.opened(stored.tenant_id, stored.id, stored.wrapped_key, stored.master_key_id)
+        if key is not None:
+            opened[key.id] = key
+    return {row_id: _opened(row_id, origin, opened) for row_id, origin in sealed.items()}
 
 
-def _origin(row: AuditRow, opened: dict[UUID, ActorKey]) -> Origin:
-    if row.origin is None:
-        return Origin(row.ip, row.user_agent)
-    key = opened.get(key_id_of(row.origin))
+def _opened(row_id: UUID, origin: bytes, opened: Mapping[UUID, ActorKey]) -> Origin:
+    key = opened.get(key_id_of(origin))
     try:
-        return UNKNOWN_ORIGIN if key is None else key.open(row.origin, row.id)
+        return UNKNOWN_ORIGIN if key is None else key.open(origin, row_id)
     except Undecryptable:
         return UNKNOWN_ORIGIN
 

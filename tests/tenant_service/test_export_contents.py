@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mis_http.schemas import moment_text
 from mis_models.accounts import UserRow
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.row_origins import erase_actor
 from mis_tenancy.tables import Base
 from mis_tenancy.usage_tables import UsageDayRow, UsageRouteDayRow
 from tenant_service.exports.data_types.registry import DATA_TYPES
@@ -192,6 +193,30 @@ async def test_every_row_of_every_type_is_there_as_sql_counts_them(
             else:
                 assert len(rows) == len(await sql_rows(test_servers, sql, tenant.id)), extract.name
             assert [set(row) for row in rows] == [set(extract.field_names)] * len(rows)
+
+
+async def test_an_archived_log_says_where_requests_came_from_until_their_actor_is_erased(
+    suite: Suite, filled: tuple[TenantHandle, TenantHandle]
+) -> None:
+    tenant, _ = filled
+    member = await suite.user(tenant, "admin")
+    settings = {"settings": {"n": 1}}
+    fine(await suite.client.patch(f"{TENANTS}/{tenant.id}", json=settings, headers=member.auth))
+    query = {"actor": str(member.id), "kind": "change"}
+    (listed,) = fine(
+        await suite.client.get(f"{TENANTS}/{tenant.id}/audit-logs", params=query, headers=tenant.auth)
+    )
+
+    async def archived() -> dict[str, Any]:
+        archive = await opened(suite, await finished(suite, tenant, "audit_logs"))
+        (row,) = [row for row in rows_of(archive, "audit_logs") if row["id"] == listed["id"]]
+        return row
+
+    assert listed["ip"] is not None
+    assert await archived() == listed
+    async with suite.database.transaction(tenant.id) as session:
+        assert await erase_actor(session, member.id)
+    assert await archived() == listed | {"ip": None, "userAgent": None}
 
 
 def time_in(identifier: UUID) -> datetime:

@@ -6,13 +6,12 @@ transaction may wait for a slow object store, which is why this one may idle for
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select, text, tuple_
 
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
-from tenant_service.exports.data_types.shape import Extract
+from tenant_service.exports.data_types.shape import Extract, Values
 
 
 async def be_patient(session: TenantSession) -> None:
@@ -35,17 +34,18 @@ async def count(session: TenantSession, extract: Extract) -> int:
     return await session.scalar(select(func.count()).select_from(extract.table)) or 0
 
 
-async def pages(session: TenantSession, extract: Extract) -> AsyncIterator[Sequence[Sequence[Any]]]:
+async def pages(session: TenantSession, extract: Extract) -> AsyncIterator[Sequence[Values]]:
     """Yield the extract's rows, the values of its fields in their order, some at a time."""
     width = len(extract.key)
-    columns = [*extract.key, *(field.column for field in extract.fields)]
+    columns = [*extract.key, *(field.column for field in extract.fields), *extract.hidden]
     # A field may be the key again, and two columns of one name would be one.
     labelled = [column.label(f"c{at}") for at, column in enumerate(columns)]
     first = select(*labelled).order_by(*extract.key).limit(extract.rows_at_once)
     statement = first
     while True:
         rows = (await session.execute(statement)).all()
-        yield [row[width:] for row in rows]
+        values: Sequence[Values] = [row[width:] for row in rows]
+        yield values if extract.complete is None else await extract.complete(session, values)
         if len(rows) < extract.rows_at_once:
             return
         statement = first.where(tuple_(*extract.key) > tuple_(*rows[-1][:width]))

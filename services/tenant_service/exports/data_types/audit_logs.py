@@ -1,10 +1,31 @@
 """The audit log as its members read it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from mis_tenancy.identifiers import time_of
+from mis_tenancy.row_origins import open_origins
+from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import AuditRow
-from tenant_service.exports.data_types.shape import DataType, DataTypeName, Extract, Field, json_field
+from tenant_service.exports.data_types.shape import (
+    DataType,
+    DataTypeName,
+    Extract,
+    Field,
+    Values,
+    json_field,
+)
+
+
+async def _with_origins(session: TenantSession, rows: Sequence[Values]) -> Sequence[Values]:
+    """Open the origin behind each row, of which the address and the browser are made."""
+    opened = await open_origins(session, {row[_ID]: row[-1] for row in rows if row[-1] is not None})
+    complete = [list(row[:-1]) for row in rows]
+    for row in complete:
+        if (origin := opened.get(row[_ID])) is not None:
+            row[_IP], row[_USER_AGENT] = origin.ip, origin.user_agent
+    return complete
+
 
 AUDIT_LOGS: Final = DataType(
     DataTypeName.AUDIT_LOGS,
@@ -30,6 +51,12 @@ AUDIT_LOGS: Final = DataType(
                 json_field("sources", AuditRow.sources),
                 json_field("changes", AuditRow.changes),
             ),
+            hidden=(AuditRow.origin,),
+            complete=_with_origins,
         ),
     ),
+)
+_ID, _IP, _USER_AGENT = map(
+    AUDIT_LOGS.extracts[0].field_names.index,
+    ("id", "ip", "userAgent"),
 )

@@ -4,7 +4,7 @@ A type is data and no code: what is read, in which order, and what is shown of i
 read, so a column that is added later stays out of archives until somebody has thought about it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, case, cast, null
 from sqlalchemy.orm import InstrumentedAttribute
 
+from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantScoped
 
+Values = Sequence[Any]
+Complete = Callable[[TenantSession, Sequence[Values]], Awaitable[Sequence[Values]]]
 Column = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 
@@ -59,7 +62,9 @@ def json_field(name: str, column: Column, *, secret_where: Column | None = None)
 class Extract:
     """The rows of one file: from `table`, in the order of `key`, which is unique within a tenant.
 
-    `rows_at_once` bounds what is in memory, so it is smaller where rows may be large.
+    `rows_at_once` bounds what is in memory, so it is smaller where rows may be large. `complete` makes the
+    fields' values of those read and of those of the `hidden` columns behind them, where no single column
+    holds one.
     """
 
     name: str
@@ -67,6 +72,8 @@ class Extract:
     key: tuple[InstrumentedAttribute[Any], ...]
     fields: tuple[Field, ...]
     rows_at_once: int = 2_000
+    hidden: tuple[Column, ...] = ()
+    complete: Complete | None = None
     field_names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
