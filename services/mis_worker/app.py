@@ -20,6 +20,7 @@ from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.settings import WorkerSettings
+from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
@@ -89,6 +90,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     tasks = [
         asyncio.create_task(runner.run(), name="worker"),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
+        asyncio.create_task(Watch(platform, application).run(), name="alert watch"),
     ]
     try:
         yield runner

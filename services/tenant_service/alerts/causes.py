@@ -1,5 +1,6 @@
-"""What an alert can be about, as values."""
+"""What an alert can be about, and what is to be done about some, as values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,3 +46,44 @@ class Cause:
     message: str
     threshold: int | None = None
     period: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An alert that has not ended, or that was opened today."""
+
+    kind: AlertKind
+    subject: str
+    threshold: int | None
+    period: str | None
+    has_ended: bool
+
+    def is_of(self, cause: Cause) -> bool:
+        """Return whether the alert would be the cause's."""
+        return (self.kind, self.subject, self.threshold) == (cause.kind, cause.subject, cause.threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to be done about a tenant's alerts: end these, then open those."""
+
+    ending: Sequence[Known] = ()
+    opening: Sequence[Cause] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.ending or self.opening)
+
+
+def changes(known: Sequence[Known], ending: Sequence[Known], wanted: Sequence[Cause]) -> Changes:
+    """Return how to end `ending` and open what of `wanted` no alert of `known` stands for.
+
+    One that has not ended stands for its cause in later periods too, and one that has ended in its own.
+    """
+    left = [alert for alert in known if alert not in ending]
+    opening = [
+        cause
+        for cause in wanted
+        if not any(alert.is_of(cause) and not alert.has_ended for alert in left)
+        and not any(alert.is_of(cause) and alert.period == cause.period for alert in known)
+    ]
+    return Changes(ending, opening)

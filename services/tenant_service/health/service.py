@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mis_tenancy.database import Database
 from tenant_service.health import repository
+from tenant_service.health.alarms import raise_or_end
 from tenant_service.health.probes import Probes
 from tenant_service.health.verdicts import Check, Probe, settle, verdict_of
 
@@ -57,11 +58,12 @@ class Health:
 
     async def _keep(self, tenant_id: UUID, probe: Probe) -> Report:
         async with self._database.transaction(tenant_id) as session:
-            before = await repository.newest_probe(session)
-            if before is not None and before[1] <= _TELLING:
-                status = settle(before[0].status, before[0].verdict, probe.verdict)
-                probe = replace(probe, status=status)
+            newest = await repository.newest_probe(session)
+            before = newest[0] if newest is not None and newest[1] <= _TELLING else None
+            if before is not None:
+                probe = replace(probe, status=settle(before.status, before.verdict, probe.verdict))
             probe = replace(probe, at=await repository.keep(session, probe))
+            await raise_or_end(session, before, probe)
             return Report(probe, await repository.uptime(session))
 
     async def _known(self, tenant_id: UUID) -> Report | None:

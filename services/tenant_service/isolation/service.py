@@ -13,6 +13,8 @@ from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.redis import Redis, RedisError
 from mis_tenancy.storage import Storage, StorageUnavailable
+from tenant_service.alerts.book import open_alert, resolve_alert
+from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.isolation import prefixes, repository, rules
 from tenant_service.isolation.facts import Check
 from tenant_service.trail import Caller
@@ -21,6 +23,14 @@ log = structlog.get_logger(__name__)
 
 # What is wrong is named in full up to here; a database with more faults than that is broken as a whole.
 _MOST_NAMED: Final = 20
+
+_BREACHED: Final = Cause(
+    AlertKind.SECURITY,
+    "isolation.breached",
+    Severity.CRITICAL,
+    "A verification found that the tenant is not isolated as it must be. The audit log names the checks that "
+    "failed. Ask the platform's staff; the alert ends with a verification that passes.",
+)
 
 Answer = TypeVar("Answer")
 
@@ -107,6 +117,10 @@ class Verification:
                     resource=f"tenants/{tenant_id}",
                     changes={"status": {"new": verdict.status}, "failed": {"new": failed}},
                 )
+                if failed:
+                    await open_alert(session, _BREACHED)
+                else:
+                    await resolve_alert(session, _BREACHED.kind, _BREACHED.subject)
         except SQLAlchemyError as error:
             # A breach may be the very thing that closes the log, and must be told all the same.
             if not failed:

@@ -1,0 +1,165 @@
+"""What the watch asks, over all tenants at once, as the platform's role bound to nobody."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID
+
+from mis_tenancy.connection import plain_uuid
+from mis_tenancy.database import SystemTransaction
+from tenant_service.alerts.causes import AlertKind, Known
+
+# The row in `schedules` that says from which transaction on the audit log is to be looked at.
+TASK: Final = "alert_watch"
+
+_BEGIN: Final = "insert into schedules (name) values ($1) on conflict do nothing"
+# Whoever holds the row watches; another worker passes by.
+_MARK: Final = """
+select mark, (last_run_at at time zone 'UTC')::date as last_day,
+       pg_snapshot_xmin(pg_current_snapshot())::text::bigint as oldest_running,
+       (clock_timestamp() at time zone 'UTC')::date as day
+  from schedules where name = $1 for update skip locked
+"""
+_ADVANCE: Final = "update schedules set mark = $2, last_run_at = clock_timestamp() where name = $1"
+_TOUCHED: Final = """
+select tenant_id, bool_or(kind = 'change') as has_changed,
+       coalesce(array_agg(distinct action) filter (where kind = 'security' and outcome = 'refused'), '{}')
+           as refused
+  from audit_logs where xid >= $1 group by tenant_id
+"""
+_EVERY: Final = "select tenant_id from tenant_counters"
+_OUTDATED: Final = """
+select distinct tenant_id from alerts
+ where status <> 'resolved' and kind in ('limit', 'security') and period < $1
+"""
+_STANDINGS: Final = """
+select t.id as tenant_id, t.max_users, t.max_storage, c.users + c.pending_invitations as users,
+       c.storage_bytes, coalesce(d.counted, 0) as requests
+  from unnest($1::uuid[]) as asked (tenant_id)
+  join tenants t on t.id = asked.tenant_id and t.status <> 'purged' and t.purging_since is null
+  join tenant_counters c on c.tenant_id = t.id
+  left join usage_days d on d.tenant_id = t.id and d.day = $2
+"""
+_ALERTS: Final = """
+select tenant_id, kind, subject, threshold, period, status = 'resolved' as has_ended from alerts
+ where tenant_id = any($1::uuid[]) and kind in ('limit', 'security') and status <> 'resolved'
+union
+select tenant_id, kind, subject, threshold, period, status = 'resolved' from alerts
+ where tenant_id = any($1::uuid[]) and kind in ('limit', 'security') and period = $2
+"""
+_REFUSALS: Final = """
+select asked.tenant_id, asked.action, found.n
+  from unnest($1::uuid[], $2::text[], $3::bigint[]) as asked (tenant_id, action, most)
+ cross join lateral (
+       select count(*) as n from (
+           select from audit_logs a
+            where a.tenant_id = asked.tenant_id and a.action = asked.action and a.id >= $4
+              and a.kind = 'security' and a.outcome = 'refused'
+            limit asked.most) as counted) as found
+ where found.n >= asked.most
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """From which transaction on to look, and from which on the next time; `day` is today in UTC.
+
+    `since` is None before the very first pass, `is_new_day` true in the first pass of a day.
+    """
+
+    since: int | None
+    next: int
+    day: date
+    is_new_day: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A tenant to look at: whether anything of it was changed, and which actions were refused."""
+
+    has_changed: bool = False
+    refused: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a tenant uses, and the limits that its row in the directory sets; `max_storage` is in GiB."""
+
+    tenant_id: UUID
+    users: int
+    max_users: int | None
+    storage_bytes: int
+    max_storage: int | None
+    requests_today: int
+
+
+async def begin(system: SystemTransaction) -> Mark | None:
+    """Return where the watch stands, or None while another worker watches."""
+    await system.fetch(_BEGIN, TASK)
+    held = await system.fetch(_MARK, TASK)
+    if not held:
+        return None
+    row = held[0]
+    return Mark(row["mark"], row["oldest_running"], row["day"], row["last_day"] != row["day"])
+
+
+async def advance(system: SystemTransaction, mark: Mark) -> None:
+    """Note from where on the next pass looks."""
+    await system.fetch(_ADVANCE, TASK, mark.next)
+
+
+async def touched(system: SystemTransaction, since: int) -> dict[UUID, Touched]:
+    """Return the tenants with rows of transactions from `since` on."""
+    rows = await system.fetch(_TOUCHED, since)
+    return {
+        plain_uuid(row["tenant_id"]): Touched(row["has_changed"], frozenset(row["refused"])) for row in rows
+    }
+
+
+async def every_tenant(system: SystemTransaction) -> dict[UUID, Touched]:
+    """Return all tenants."""
+    return {plain_uuid(row["tenant_id"]): Touched() for row in await system.fetch(_EVERY)}
+
+
+async def outdated(system: SystemTransaction, day: date) -> dict[UUID, Touched]:
+    """Return the tenants with alerts of earlier days that have not ended."""
+    rows = await system.fetch(_OUTDATED, day.isoformat())
+    return {plain_uuid(row["tenant_id"]): Touched() for row in rows}
+
+
+async def standings(system: SystemTransaction, tenants: Sequence[UUID], midnight: datetime) -> list[Standing]:
+    """Return how the tenants stand; those that are gone, or about to be, are left out."""
+    return [
+        Standing(
+            plain_uuid(row["tenant_id"]),
+            users=row["users"],
+            max_users=row["max_users"],
+            storage_bytes=row["storage_bytes"],
+            max_storage=row["max_storage"],
+            requests_today=row["requests"],
+        )
+        for row in await system.fetch(_STANDINGS, tenants, midnight)
+    ]
+
+
+async def known(system: SystemTransaction, tenants: Sequence[UUID], day: date) -> dict[UUID, list[Known]]:
+    """Return the tenants' alerts about limits and security that have not ended or are of `day`."""
+    found = defaultdict[UUID, list[Known]](list)
+    for row in await system.fetch(_ALERTS, tenants, day.isoformat()):
+        found[plain_uuid(row["tenant_id"])].append(
+            Known(AlertKind(row["kind"]), row["subject"], row["threshold"], row["period"], row["has_ended"])
+        )
+    return found
+
+
+async def frequent(
+    system: SystemTransaction, asked: Sequence[tuple[UUID, str, int]], since: UUID
+) -> set[tuple[UUID, str]]:
+    """Return those of (tenant, action, number) of which there were so many refusals since the id `since`."""
+    if not asked:
+        return set()
+    columns = [list(column) for column in zip(*asked, strict=True)]
+    rows = await system.fetch(_REFUSALS, *columns, since)
+    return {(plain_uuid(row["tenant_id"]), row["action"]) for row in rows}
