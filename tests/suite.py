@@ -24,6 +24,7 @@ from mis_http.settings import ServiceSettings
 from mis_tenancy.database import Database
 from mis_tenancy.tenancy import Tenancy
 from tenant_service.app import create_app as create_tenant_service
+from tests.dns_server import NameServer, name_server
 from tests.servers import TestServers
 from user_service.app import create_app as create_user_service
 
@@ -87,9 +88,15 @@ class TenantHandle:
 
 
 class Suite:
-    """The running suite; `client` speaks to the gateway, `apps` are the services behind it."""
+    """The running suite; `client` speaks to the gateway, `apps` are the services behind it.
 
-    def __init__(self, settings: ServiceSettings, apps: dict[str, FastAPI], gateway: Gateway) -> None:
+    `dns` is where domains are verified.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, apps: dict[str, FastAPI], gateway: Gateway, dns: NameServer
+    ) -> None:
+        self.dns = dns
         self.settings = settings
         self.apps = apps
         self.gateway = gateway
@@ -165,6 +172,14 @@ async def running_suite(servers: TestServers, directory: Path, **overrides: Any)
 
     `overrides` replace settings.
     """
+    async with name_server() as dns, _running(servers, directory, dns, overrides) as suite:
+        yield suite
+
+
+@asynccontextmanager
+async def _running(
+    servers: TestServers, directory: Path, dns: NameServer, overrides: dict[str, Any]
+) -> AsyncIterator[Suite]:
     urls = servers.database()
     given = {
         "database_url": urls.app,
@@ -176,6 +191,7 @@ async def running_suite(servers: TestServers, directory: Path, **overrides: Any)
         "base_domains": ("mis.local", "localhost"),
         "master_keys": MASTER_KEYS,
         "spool_dir": directory / "spool",
+        "dns_servers": (dns.address,),
         "operator_email": OPERATOR_EMAIL,
         "operator_password": OPERATOR_PASSWORD,
     }
@@ -197,7 +213,7 @@ async def running_suite(servers: TestServers, directory: Path, **overrides: Any)
         apps["auth"].router.lifespan_context(apps["auth"]),
         apps["user"].router.lifespan_context(apps["user"]),
     ):
-        suite = Suite(settings, apps, gateway)
+        suite = Suite(settings, apps, gateway, dns)
         await suite.sign_in_operator()
         yield suite
         await suite.client.aclose()

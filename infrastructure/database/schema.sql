@@ -135,6 +135,18 @@ CREATE TABLE public.audit_seals (
 
 ALTER TABLE ONLY public.audit_seals FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.domain_claims (
+    tenant_id uuid NOT NULL,
+    token text NOT NULL,
+    claimed_at timestamp with time zone NOT NULL,
+    checked_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    problem text,
+    CONSTRAINT ck_domain_claims_problem CHECK ((problem = ANY (ARRAY['record_missing'::text, 'lookup_failed'::text])))
+);
+
+ALTER TABLE ONLY public.domain_claims FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.exports (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -616,6 +628,9 @@ ALTER TABLE ONLY public.audit_actor_keys
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
+ALTER TABLE ONLY public.domain_claims
+    ADD CONSTRAINT pk_domain_claims PRIMARY KEY (tenant_id);
+
 ALTER TABLE ONLY public.exports
     ADD CONSTRAINT pk_exports PRIMARY KEY (tenant_id, id);
 
@@ -722,9 +737,6 @@ ALTER TABLE ONLY public.tenant_configurations
     ADD CONSTRAINT uq_tenant_configurations_tenant_id_config_key UNIQUE (tenant_id, config_key);
 
 ALTER TABLE ONLY public.tenants
-    ADD CONSTRAINT uq_tenants_domain UNIQUE (domain);
-
-ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT uq_tenants_slug UNIQUE (slug);
 
 ALTER TABLE ONLY public.tenants
@@ -815,6 +827,8 @@ CREATE UNIQUE INDEX uq_exports_unfinished ON public.exports USING btree (tenant_
 
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
+CREATE UNIQUE INDEX uq_tenants_verified_domain ON public.tenants USING btree (domain) WHERE ((domain_verified_at IS NOT NULL) AND (status <> 'purged'::text));
+
 ALTER INDEX public.pk_audit_logs ATTACH PARTITION public.audit_logs_default_pkey;
 
 ALTER INDEX public.ix_audit_logs_action ATTACH PARTITION public.audit_logs_default_tenant_id_action_id_idx;
@@ -836,6 +850,9 @@ ALTER TABLE public.audit_logs
 
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT fk_audit_seals_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.domain_claims
+    ADD CONSTRAINT fk_domain_claims_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.exports
     ADD CONSTRAINT fk_exports_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -923,6 +940,8 @@ CREATE POLICY directory_read ON public.tenants FOR SELECT TO mis_app USING (true
 
 CREATE POLICY directory_write ON public.tenants FOR UPDATE TO mis_app USING ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+ALTER TABLE public.domain_claims ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.exports ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
@@ -940,6 +959,8 @@ CREATE POLICY owner ON public.audit_logs TO mis_owner USING (true) WITH CHECK (t
 CREATE POLICY owner ON public.audit_logs_default TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_seals TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.domain_claims TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true);
 
@@ -992,6 +1013,8 @@ CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK 
 CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
 
 CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL)) WITH CHECK ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
+
+CREATE POLICY platform ON public.domain_claims TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.exports TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1048,6 +1071,8 @@ CREATE POLICY tenant_isolation ON public.audit_actor_keys TO mis_app, mis_platfo
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.domain_claims TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1170,6 +1195,15 @@ GRANT UPDATE(marks) ON TABLE public.audit_seals TO mis_platform;
 GRANT UPDATE(hash) ON TABLE public.audit_seals TO mis_platform;
 
 GRANT UPDATE(key_id) ON TABLE public.audit_seals TO mis_platform;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.domain_claims TO mis_app;
+GRANT INSERT,DELETE ON TABLE public.domain_claims TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.domain_claims TO mis_platform;
+
+GRANT SELECT(checked_at) ON TABLE public.domain_claims TO mis_platform;
+
+GRANT SELECT(failing_since) ON TABLE public.domain_claims TO mis_platform;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.exports TO mis_app;
 GRANT DELETE ON TABLE public.exports TO mis_platform;
@@ -1393,5 +1427,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0011');
+INSERT INTO public.alembic_version (version_num) VALUES ('0012');
 SELECT public.ensure_audit_partitions(3);

@@ -24,6 +24,9 @@ from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
+from tenant_service.domains import jobs as domains
+from tenant_service.domains.proofs import Proofs
+from tenant_service.domains.rechecks import Rechecks
 from tenant_service.encryption_keys import jobs as encryption_keys
 from tenant_service.encryption_keys.reencryption import Reencryption
 from tenant_service.exports import jobs as exports
@@ -66,6 +69,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     storage = Storage(settings.storage_url)
     probes = Probes(application, redis, storage)
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
+    rechecks = Rechecks(application, Proofs(settings.dns_servers))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
@@ -73,6 +77,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         "usage_retention": usage_upkeep.forget,
         MAIL: mail.deliver,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
+        domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
@@ -85,6 +90,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *exports.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,
+        *domains.SCHEDULES,
     ]
     runner = Runner(platform, redis, handlers, schedules)
     tasks = [

@@ -12,6 +12,8 @@ from tenant_service.alerts.endpoints import router as alerts
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.configuration.endpoints import router as configuration
+from tenant_service.domains.endpoints import router as domains
+from tenant_service.domains.proofs import Proofs
 from tenant_service.encryption_keys.endpoints import router as encryption_keys
 from tenant_service.endings.endpoints import router as endings
 from tenant_service.exports.endpoints import router as exports
@@ -39,6 +41,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         routers=(
             plans,
             resolution,
+            domains,
             lifecycle,
             endings,
             configuration,
@@ -55,6 +58,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         roles={"platform": settings.platform_database_url},
     )
     app.state.passwords = Passwords()
+    app.state.proofs = Proofs(settings.dns_servers)
     storage = Storage(settings.storage_url)
     tenancy = app.state.tenancy
     app.state.storage = storage

@@ -160,6 +160,11 @@ class ServiceSettings(EnvironmentSettings):
         description="Set it to id:base64 of 32 random bytes, such as k1:$(openssl rand -base64 32).",
     )
     trusted_proxies: CommaList = Field((), description="Set it to the proxies' addresses or CIDR networks.")
+    dns_servers: CommaList = Field(
+        (),
+        description="Set it to the addresses of the resolvers that domains are verified through, such as "
+        "192.0.2.53 or [2001:db8::53]:53, or leave it out for the system's.",
+    )
     smtp_url: SmtpUrl | None = Field(
         None, repr=False, description="Set it to smtp://user:password@host:port."
     )

@@ -107,6 +107,7 @@ SUITE: Final = (
     Rule(f"{_TENANTS}/branding", Access.PUBLIC_TENANT, "GET"),
     # The link is its own proof: it is signed, and names tenant and export.
     Rule(f"{_TENANTS}/*/exports/*/file", Access.OPEN, "GET"),
+    Rule(f"{_TENANTS}/domains/ask", Access.OPEN, "GET"),
     Rule(f"{_AUTH}/**", Access.OPERATOR_OR_MEMBER),
     Rule(f"{_TENANTS}/**", Access.OPERATOR_OR_MEMBER),
     Rule("/api/v1/plans/**", Access.OPERATOR_OR_MEMBER),

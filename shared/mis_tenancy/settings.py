@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from mis_tenancy.requests import Network
 
@@ -79,6 +80,11 @@ class TenancySettings:
     feed_stale_after: float = 1.0
     redis_timeout: float = 0.05
     metrics_tenants: int = field(default=50)
+
+    @property
+    def platform_hosts(self) -> tuple[str, ...]:
+        """The hosts that are no tenant's, nor are those below them: the base domains and the public one."""
+        return (*self.base_domains, urlsplit(self.issuer).hostname or "")
 
     def __post_init__(self) -> None:
         if not self.database_url.startswith(("postgresql://", "postgres://")):

@@ -92,7 +92,8 @@ class TenantRow(Base):
     name: Mapped[str]
     slug: Mapped[str] = mapped_column(unique=True)
     subdomain: Mapped[str] = mapped_column(unique=True)
-    domain: Mapped[str | None] = mapped_column(unique=True)
+    # Claimed by anybody and proven by one.
+    domain: Mapped[str | None]
     domain_verified_at: Mapped[datetime | None]
     plan: Mapped[str]
     status: Mapped[str]
@@ -114,6 +115,12 @@ class TenantRow(Base):
         one_of("plan", "basic", "premium", "enterprise", "custom"),
         one_of("status", "provisioning", "active", "maintenance", "suspended", "pending_deletion", "purged"),
         CheckConstraint("slug = lower(slug) and subdomain = lower(subdomain)", name="lower_case"),
+        Index(
+            "uq_tenants_verified_domain",
+            "domain",
+            unique=True,
+            postgresql_where=text("domain_verified_at is not null and status <> 'purged'"),
+        ),
         Index("ix_tenants_status", "status", "id"),
         Index("ix_tenants_plan", "plan", "id"),
     )

@@ -22,6 +22,8 @@ ONE: Final = f"{TENANTS}/{{id}}"
 CONFIG: Final = f"{ONE}/config"
 EXPORT: Final = f"{ONE}/exports/{{export_id}}"
 
+# The domain that the tenant which asks has proven to be its own.
+HOME_DOMAIN: Final = "home.matrix.example"
 NEW_PASSWORD: Final = "Another-Staple-8-Horse"
 
 
@@ -201,6 +203,9 @@ TENANT_ROUTES: Final = (
     Declared("GET", f"{ONE}/audit-logs/verify", W.TENANT, P.AUDIT_READ),
     Declared("GET", f"{ONE}/encryption-keys", W.TENANT, P.KEYS_WRITE),
     Declared("POST", f"{ONE}/encryption-keys/rotate", W.TENANT, P.KEYS_WRITE, status=202, fresh="tenant"),
+    Declared("GET", f"{TENANTS}/domains/ask", W.STRANGER, query={"domain": HOME_DOMAIN}),
+    Declared("GET", f"{ONE}/domain", W.TENANT, P.TENANT_WRITE),
+    Declared("POST", f"{ONE}/domain/verify", W.TENANT, P.TENANT_WRITE),
     Declared("GET", f"{ONE}/usage", W.TENANT, P.USAGE_READ),
     Declared("GET", f"{ONE}/health", W.TENANT, P.USAGE_READ),
     Declared("GET", f"{ONE}/alerts", W.TENANT, P.USAGE_READ),

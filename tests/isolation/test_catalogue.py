@@ -144,7 +144,7 @@ async def test_uniques_over_all_tenants_are_a_closed_list(urls: DatabaseUrls) ->
     assert {row["name"] for row in found} == {
         "uq_tenants_slug",
         "uq_tenants_subdomain",
-        "uq_tenants_domain",
+        "uq_tenants_verified_domain",
         "uq_jobs_dedupe_key",
     }
 

@@ -71,7 +71,7 @@ EXPLAINED: Final = (
     ),
     Explained(
         "SEC035",
-        r"public\.(tenants \(uq_tenants_(slug|subdomain|domain)\)|jobs \(uq_jobs_dedupe_key\))",
+        r"public\.(tenants \(uq_tenants_(slug|subdomain|verified_domain)\)|jobs \(uq_jobs_dedupe_key\))",
         "Names are one namespace over all tenants, as the API says; a job's lane is its tenant.",
     ),
     Explained(

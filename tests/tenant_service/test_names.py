@@ -1,4 +1,4 @@
-"""Slugs, subdomains and domains: one namespace, held by one tenant at a time and for a while after."""
+"""Slugs and subdomains: one namespace, held by one tenant at a time and for a while after."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -27,24 +27,6 @@ async def test_a_name_held_in_either_role_is_refused_to_all_others(suite: Suite)
     free = new_slug("f")
     refused(await create(suite, slug=free, subdomain=slug), 409, "subdomain_taken")
     fine(await create(suite, slug=free), 201)
-
-
-async def test_a_domain_belongs_to_one_tenant(suite: Suite) -> None:
-    domain = f"{new_slug()}.example"
-    fine(await create(suite, domain=domain), 201)
-    slug = new_slug()
-    refused(await create(suite, slug=slug, domain=f"{domain.upper()}."), 409, "domain_taken")
-    tenant = await suite.tenant("custom", slug=slug)
-    refused(await patch(suite, tenant, tenant.auth, domain=domain), 409, "domain_taken")
-
-
-async def test_a_domain_resolves_nothing_before_it_is_proven(suite: Suite) -> None:
-    """Catalogue 24."""
-    domain = f"{new_slug()}.example"
-    fine(await create(suite, domain=domain), 201)
-    async with suite.client_at("10.99.1.1", base_url=f"http://{domain}") as client:
-        resolved = fine(await client.get(f"{TENANTS}/resolve"))
-    assert (resolved["verdict"], resolved["code"]) == ("refused", "tenant_required")
 
 
 async def test_a_released_name_stays_reserved_and_comes_back_only_to_its_tenant(suite: Suite) -> None:

@@ -14,6 +14,9 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
 from tenant_service.configuration import repository as configuration
+from tenant_service.domains.claims import change_claim
+from tenant_service.domains.names import judge_domain
+from tenant_service.domains.repository import refuse_taken
 from tenant_service.errors import operators_only
 from tenant_service.lifecycle import repository
 from tenant_service.lifecycle.document import TenantDocument, features_of
@@ -21,7 +24,6 @@ from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken, TooManyNa
 from tenant_service.lifecycle.rules import (
     LIMITS,
     is_within,
-    judge_domain,
     judge_features,
     judge_limits,
     judge_names,
@@ -50,9 +52,9 @@ class Amendment:
 class Amending:
     """Changes the session's tenant on behalf of `caller`."""
 
-    def __init__(self, session: TenantSession, *, base_domains: Sequence[str], caller: Caller) -> None:
+    def __init__(self, session: TenantSession, *, platform_hosts: Sequence[str], caller: Caller) -> None:
         self._session = session
-        self._base_domains = base_domains
+        self._platform_hosts = platform_hosts
         self._caller = caller
 
     async def amend(self, wanted: Amendment, hold: Callable[[int], None]) -> TenantDocument:
@@ -91,7 +93,7 @@ class Amending:
             if raised or any(switched.values()):
                 raise operators_only(_ONLY_LOWER)
         judge_names({name: columns[name] for name in _NAMES if name in columns})
-        judge_domain(columns.get("domain"), self._base_domains)
+        judge_domain(columns.get("domain"), self._platform_hosts)
         judge_limits(PlanName(row.plan), limits)
         judge_features(PlanName(row.plan), switched)
 
@@ -99,8 +101,10 @@ class Amending:
         if not columns.keys().isdisjoint(_NAMES):
             await self._rename(row, columns, now)
         if "domain" in columns:
+            await refuse_taken(self._session, columns["domain"])
             # The proof was of the old domain.
             row.domain_verified_at = None
+            await change_claim(self._session, columns["domain"], now)
         for name, value in columns.items():
             setattr(row, name, value)
         row.version += 1

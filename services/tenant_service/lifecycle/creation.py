@@ -22,11 +22,12 @@ from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import Role, TenantStatus
 from tenant_service.configuration.repository import add_first
+from tenant_service.domains.names import judge_domain
+from tenant_service.domains.repository import new_claim, refuse_taken
 from tenant_service.lifecycle import repository
 from tenant_service.lifecycle.document import TenantDocument
 from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken
 from tenant_service.lifecycle.rules import (
-    judge_domain,
     judge_features,
     judge_limits,
     judge_names,
@@ -75,13 +76,13 @@ class Creation:
         *,
         wrapping: Wrapping,
         passwords: Passwords,
-        base_domains: Sequence[str],
+        platform_hosts: Sequence[str],
         caller: Caller,
     ) -> None:
         self._session = session
         self._wrapping = wrapping
         self._passwords = passwords
-        self._base_domains = base_domains
+        self._platform_hosts = platform_hosts
         self._caller = caller
 
     async def create(self, new: NewTenant) -> TenantDocument:
@@ -90,6 +91,7 @@ class Creation:
         owner = None if new.owner is None else await self._judge_owner(new, new.owner)
         now = datetime.now(UTC)
         await self._claim(new, now)
+        await refuse_taken(self._session, new.domain)
         row = self._row(new, now)
         self._session.add(row)
         in_force = self._furnish(new, features, now)
@@ -100,7 +102,7 @@ class Creation:
 
     def _judge(self, new: NewTenant) -> dict[Feature, bool]:
         judge_names({"slug": new.slug, "subdomain": new.subdomain})
-        judge_domain(new.domain, self._base_domains)
+        judge_domain(new.domain, self._platform_hosts)
         judge_limits(new.plan, new.limits)
         features = wanted_features(new.features, new.settings)
         judge_features(new.plan, features)
@@ -148,6 +150,8 @@ class Creation:
         session, included = self._session, PLANS[new.plan].features
         session.add(TenantProfileRow(settings=dict(new.settings)))
         session.add(self._wrapping.new_data_key(tenant_of(session), 1, now))
+        if new.domain is not None:
+            session.add(new_claim(now))
         for feature, value in wanted.items():
             # What the plan says anyway is no override: it would outlive a change of plan.
             if value is not (feature in included):

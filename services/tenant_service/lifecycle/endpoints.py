@@ -15,12 +15,11 @@ from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantC
 from mis_tenancy.fastapi import requires, tenancy_of
 from mis_tenancy.plans import PlanName
 from mis_tenancy.tenant import TenantStatus
+from tenant_service.domains.errors import DomainRefused, DomainTaken
 from tenant_service.lifecycle import service
 from tenant_service.lifecycle.amendment import Amending
 from tenant_service.lifecycle.creation import Creation
 from tenant_service.lifecycle.errors import (
-    DomainRefused,
-    DomainTaken,
     FeatureNotInPlan,
     LimitExceedsPlan,
     SlugReserved,
@@ -46,29 +45,29 @@ _RULES = (SlugReserved, DomainRefused, LimitExceedsPlan, FeatureNotInPlan)
 _TAKEN = (SlugTaken, SubdomainTaken, DomainTaken)
 
 
-def creating(request: Request, session: FoundingSession, caller: Calling) -> Creation:
+async def creating(request: Request, session: FoundingSession, caller: Calling) -> Creation:
     """Return what makes a tenant."""
     tenancy = tenancy_of(request)
     return Creation(
         session,
         wrapping=tenancy.wrapping,
         passwords=request.app.state.passwords,
-        base_domains=tenancy.settings.base_domains,
+        platform_hosts=tenancy.settings.platform_hosts,
         caller=caller,
     )
 
 
-def amending(request: Request, session: TargetSession, caller: Calling) -> Amending:
+async def amending(request: Request, session: TargetSession, caller: Calling) -> Amending:
     """Return what changes the tenant the path names."""
-    return Amending(session, base_domains=tenancy_of(request).settings.base_domains, caller=caller)
+    return Amending(session, platform_hosts=tenancy_of(request).settings.platform_hosts, caller=caller)
 
 
-def moving(session: GoverningSession, target: Target, caller: Calling) -> States:
+async def moving(session: GoverningSession, target: Target, caller: Calling) -> States:
     """Return what moves the tenant the path names between states."""
     return States(session, target, caller)
 
 
-def asked_tenants(
+async def asked_tenants(
     status: Annotated[TenantStatus | None, Query()] = None,
     plan: Annotated[PlanName | None, Query()] = None,
     q: Annotated[Text | None, Query(max_length=200, description="Part of a name, slug or domain.")] = None,

@@ -2,10 +2,10 @@
 
 ProblemError
 ├── FieldRefused 422
-│   ├── SlugReserved · DomainRefused
+│   ├── SlugReserved
 │   └── LimitExceedsPlan · FeatureNotInPlan
 ├── NameTaken 409
-│   └── SlugTaken · SubdomainTaken · DomainTaken
+│   └── SlugTaken · SubdomainTaken
 ├── TooManyNames 409
 └── TenantStateConflict 409
 """
@@ -19,15 +19,6 @@ class SlugReserved(FieldRefused):
 
     code = "slug_reserved"
     detail = "The platform keeps this name for itself. Choose another one."
-
-
-class DomainRefused(FieldRefused):
-    """The domain cannot be a tenant's own."""
-
-    code = "domain_refused"
-    detail = (
-        "This domain is the platform's. Name a domain of your own, or leave it out and use the subdomain."
-    )
 
 
 class LimitExceedsPlan(FieldRefused):
@@ -62,15 +53,6 @@ class SubdomainTaken(NameTaken):
 
     code = "subdomain_taken"
     detail = "This subdomain is not free. A released name stays reserved for 90 days; choose another one."
-
-
-class DomainTaken(NameTaken):
-    """Another tenant claims this domain."""
-
-    code = "domain_taken"
-    detail = (
-        "Another tenant claims this domain. Choose another one, or prove to the platform that it is yours."
-    )
 
 
 class TooManyNames(ProblemError):

@@ -16,7 +16,7 @@ from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, TenantNameRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
 from tenant_service.lifecycle.document import FEATURE_KEYS
-from tenant_service.lifecycle.errors import DomainTaken, NameTaken, SlugTaken, SubdomainTaken
+from tenant_service.lifecycle.errors import NameTaken, SlugTaken, SubdomainTaken
 from tenant_service.lifecycle.filters import TenantFilter
 
 RESERVED_FOR: Final = timedelta(days=90)
@@ -24,7 +24,6 @@ RESERVED_FOR: Final = timedelta(days=90)
 _UNIQUE: Final[dict[str, type[NameTaken]]] = {
     "uq_tenants_slug": SlugTaken,
     "uq_tenants_subdomain": SubdomainTaken,
-    "uq_tenants_domain": DomainTaken,
 }
 
 

@@ -1,13 +1,13 @@
 """What a tenant may be called and how much it may have, judged before anything is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.plans import PLANS, Feature, PlanName, plans_with
 from mis_tenancy.slugs import is_reserved
 from tenant_service.free_json import KIB, size_of
-from tenant_service.lifecycle.errors import DomainRefused, FeatureNotInPlan, LimitExceedsPlan, SlugReserved
+from tenant_service.lifecycle.errors import FeatureNotInPlan, LimitExceedsPlan, SlugReserved
 
 LIMITS: Final = {"max_users": "maxUsers", "max_storage": "maxStorage"}
 _BRANDING: Final = Feature.CUSTOM_BRANDING.value
@@ -19,12 +19,6 @@ def judge_names(names: Mapping[str, str]) -> None:
     for field, name in names.items():
         if is_reserved(name):
             raise SlugReserved(field)
-
-
-def judge_domain(domain: str | None, base_domains: Sequence[str]) -> None:
-    """Raise DomainRefused for a domain that belongs to the platform."""
-    if domain is not None and any(domain == base or domain.endswith(f".{base}") for base in base_domains):
-        raise DomainRefused("domain")
 
 
 def judge_limits(plan: PlanName, limits: Mapping[str, int | None]) -> None:

@@ -8,11 +8,11 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
-from mis_tenancy.hosts import HostMalformed, host_name
 from mis_tenancy.plans import Feature, PlanName
 from mis_tenancy.slugs import parse_slug
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
+from tenant_service.domains.names import parse_domain
 from tenant_service.free_json import FreeObject
 from tenant_service.lifecycle.amendment import Amendment
 from tenant_service.lifecycle.creation import NewOwner, NewTenant
@@ -42,17 +42,9 @@ def _slug(text: str) -> str:
 
 def _domain(text: str) -> str:
     try:
-        name = host_name(text.encode("ascii"))
-    except (UnicodeEncodeError, HostMalformed) as error:
-        raise _no_domain() from error
-    # A host may carry a port, be an address or a bare label; a domain may not.
-    if ":" in text or "_" in name or "." not in name or name.rpartition(".")[2].isdigit():
-        raise _no_domain()
-    return name
-
-
-def _no_domain() -> PydanticCustomError:
-    return PydanticCustomError("domain_invalid", "takes a domain name such as example.org, in its ASCII form")
+        return parse_domain(text)
+    except ValueError as error:
+        raise PydanticCustomError("domain_invalid", "takes a domain name such as example.org") from error
 
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]

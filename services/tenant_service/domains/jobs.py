@@ -1,0 +1,44 @@
+"""The worker's rounds over proven domains."""
+
+import asyncio
+from datetime import timedelta
+from time import monotonic
+from typing import Final
+
+from mis_jobs.jobs import Job
+from mis_jobs.schedules import Schedule
+from mis_tenancy.database import Database
+from tenant_service.domains import repository
+from tenant_service.domains.rechecks import Rechecks
+
+CHECKS: Final = "domain_checks"
+SCHEDULES: Final = [Schedule(CHECKS, timedelta(minutes=10))]
+
+_EVERY: Final = timedelta(hours=6)
+_WHEN_FAILING: Final = timedelta(hours=1)
+# Seconds that one run may take. Whom it does not reach is first in the next one.
+_RUN: Final = 300.0
+_MOST: Final = 5_000
+_AT_ONCE: Final = 8
+
+
+class DomainRounds:
+    """The worker's rounds: `platform` knows who is due, `rechecks` works in each tenant's own context."""
+
+    def __init__(self, platform: Database, rechecks: Rechecks) -> None:
+        self._platform = platform
+        self._rechecks = rechecks
+
+    async def check(self, job: Job) -> None:
+        """Check the domains that are due, a few at a time, for no longer than a run may take."""
+        async with self._platform.platform_transaction() as session:
+            due = iter(await repository.due_tenants(session, _EVERY, _WHEN_FAILING, _MOST))
+        end = monotonic() + _RUN
+
+        async def work_off() -> None:
+            for tenant_id in due:
+                if monotonic() > end:
+                    return
+                await self._rechecks.check(tenant_id)
+
+        await asyncio.gather(*(work_off() for _ in range(_AT_ONCE)))

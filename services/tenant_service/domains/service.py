@@ -1,0 +1,96 @@
+"""How a claimed domain becomes the tenant's own, and how it is shown.
+
+DNS is asked before the transaction that writes, so the claim is compared again under the lock: a proof is
+worth something only for the token that it was found for.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from mis_jobs.outbox import EventType, publish
+from mis_models.domains import DomainClaimRow
+from mis_tenancy.database import Database
+from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.tables import TenantRow
+from tenant_service.domains import repository
+from tenant_service.domains.claims import end_warning
+from tenant_service.domains.errors import DomainLookupFailed, DomainMissing, DomainUnproven
+from tenant_service.domains.proofs import LookupFailed, Proofs, record_name
+from tenant_service.domains.repository import Claim
+from tenant_service.lifecycle.repository import lock_tenant
+from tenant_service.trail import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class DomainState:
+    """A tenant's domain and its claim; both are None where it claims none."""
+
+    row: TenantRow
+    claim: DomainClaimRow | None
+
+
+async def read(session: TenantSession) -> DomainState:
+    """Return the state of the session's tenant's domain."""
+    return DomainState(*await repository.claimed(session))
+
+
+class Proving:
+    """Proves the domain of the session's tenant on behalf of `caller`.
+
+    `database` is the application's, for what is read before the session begins.
+    """
+
+    def __init__(self, session: TenantSession, database: Database, proofs: Proofs, caller: Caller) -> None:
+        self._session = session
+        self._database = database
+        self._proofs = proofs
+        self._caller = caller
+
+    async def prove(self) -> DomainState:
+        """Look for the proof and make the domain the tenant's own.
+
+        Raise DomainMissing, DomainUnproven, DomainLookupFailed, or DomainTaken where another was first.
+        """
+        claim = await repository.claim_to_prove(self._database, tenant_of(self._session))
+        if claim is None:
+            raise DomainMissing
+        await self._find(claim)
+        row = await lock_tenant(self._session)
+        held = await repository.claim_of(self._session)
+        if held is None or held.token != claim.token:
+            # Somebody has changed the domain while DNS was asked about the old one.
+            raise _unproven(claim)
+        now = datetime.now(UTC)
+        held.checked_at, held.failing_since, held.problem = now, None, None
+        if row.domain_verified_at is None:
+            await repository.refuse_taken(self._session, row.domain)
+            row.domain_verified_at = now
+            row.version += 1
+            row.updated_at = now
+        with repository.one_holder():
+            await self._session.flush()
+        await end_warning(self._session)
+        self._leave_trail(claim)
+        return DomainState(row, held)
+
+    async def _find(self, claim: Claim) -> None:
+        try:
+            found = await self._proofs.holds(claim.domain, claim.token)
+        except LookupFailed as error:
+            raise DomainLookupFailed from error
+        if not found:
+            raise _unproven(claim)
+
+    def _leave_trail(self, claim: Claim) -> None:
+        session, tenant_id = self._session, tenant_of(self._session)
+        changes = {"domain_verified": {"old": None, "new": claim.domain}}
+        self._caller.record(session, "domain.verified", resource=f"tenants/{tenant_id}", changes=changes)
+        revoke(session, Kind.TENANT, tenant_id=tenant_id)
+        publish(
+            session, EventType.TENANT_UPDATED, {"tenantId": str(tenant_id), "verifiedDomain": claim.domain}
+        )
+
+
+def _unproven(claim: Claim) -> DomainUnproven:
+    return DomainUnproven(record={"type": "TXT", "name": record_name(claim.domain), "value": claim.token})
