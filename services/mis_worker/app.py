@@ -20,6 +20,7 @@ from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.settings import WorkerSettings
+from tenant_service.alerts import jobs as alerts
 from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
@@ -60,11 +61,14 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     usage_upkeep = usage.UsageUpkeep(platform)
     seal_keys = SealKeys(master_keys)
     reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
-    mail = Delivery(
+    mail_queue = MailQueue(Wrapping(master_keys))
+    transport = transport_for(settings.smtp_url, settings.mail_dir)
+    alert_jobs = alerts.AlertJobs(
         platform,
-        MailQueue(Wrapping(master_keys)),
-        transport_for(settings.smtp_url, settings.mail_dir),
-        sender=settings.mail_sender,
+        application,
+        mail_queue if transport else None,
+        public_url=settings.public_url,
+        operator_email=settings.operator_email,
     )
     storage = Storage(settings.storage_url)
     probes = Probes(application, redis, storage)
@@ -75,7 +79,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         "retention": retention.forget,
         "usage_levels": usage_upkeep.note_levels,
         "usage_retention": usage_upkeep.forget,
-        MAIL: mail.deliver,
+        MAIL: Delivery(platform, mail_queue, transport, sender=settings.mail_sender).deliver,
+        alerts.NOTICE: alert_jobs.tell_tenant,
+        alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
@@ -86,6 +92,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     }
     schedules = [
         *SCHEDULES,
+        *alerts.SCHEDULES,
         *audit_seals.SCHEDULES,
         *exports.SCHEDULES,
         *usage.SCHEDULES,

@@ -8,8 +8,9 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_worker.app import working
+from tests.mis_mail.servers import Mailbox, mail_server
 from tests.servers import TestServers
-from tests.suite import Suite, TenantHandle, running_suite
+from tests.suite import OPERATOR_EMAIL, Suite, TenantHandle, running_suite
 from tests.tenant_service.requests import TENANTS, fine, refused
 from tests.tenant_service.test_alert_book import alerts
 
@@ -24,13 +25,20 @@ class OwnDatabase(TestServers):
 
 
 @pytest.fixture(scope="module")
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture(scope="module")
 async def watched(
-    test_servers: TestServers, tmp_path_factory: pytest.TempPathFactory
+    test_servers: TestServers, tmp_path_factory: pytest.TempPathFactory, mailbox: Mailbox
 ) -> AsyncIterator[Suite]:
-    """A suite with two workers beside it."""
+    """A suite with two workers beside it, which send mail."""
     servers = OwnDatabase(test_servers.postgres, test_servers.redis_url, test_servers.worker)
+    folder = tmp_path_factory.mktemp("watched")
     async with (
-        running_suite(servers, tmp_path_factory.mktemp("watched")) as suite,
+        mail_server(mailbox) as port,
+        running_suite(servers, folder, smtp_url=f"smtp://127.0.0.1:{port}") as suite,
         working(suite.settings),
         working(suite.settings),
     ):
@@ -50,7 +58,13 @@ async def told(suite: Suite, tenant: TenantHandle) -> set[tuple[Any, ...]]:
     return {(row["kind"], row["subject"], row["threshold"], row["status"]) for row in fine(answer)}
 
 
-async def test_what_happens_is_told_within_ten_seconds_and_once(watched: Suite) -> None:
+def mailed(mailbox: Mailbox) -> list[tuple[str, str]]:
+    """Return to whom mails went, and what they said in plain text."""
+    bodies = [(message["To"], message.get_body(("plain",))) for message in mailbox.messages]
+    return [(str(to), body.get_content()) for to, body in bodies if body is not None]
+
+
+async def test_what_happens_is_told_within_ten_seconds_and_once(watched: Suite, mailbox: Mailbox) -> None:
     full, busy, attacked = [await watched.tenant(maxUsers=1) for _ in range(3)]
     body = {"configKey": "api.rate_limit", "configValue": 5}
     fine(await watched.client.post(f"{TENANTS}/{busy.id}/config", json=body, headers=watched.operator))
@@ -70,6 +84,19 @@ async def test_what_happens_is_told_within_ten_seconds_and_once(watched: Suite) 
         )
 
     await within_the_promise(all_is_told)
+
+    async def all_is_mailed() -> bool:
+        return all(
+            any(to == address and words in said for to, said in mailed(mailbox))
+            for address, words in (
+                (full.owner_email, "100 % of the limit"),
+                (attacked.owner_email, "against another tenant"),
+                (OPERATOR_EMAIL, "against another tenant"),
+            )
+        )
+
+    await within_the_promise(all_is_mailed)
+    assert sum("1 of 1 users" in said for to, said in mailed(mailbox) if to == full.owner_email) == 1
     patched = {"maxUsers": 100}
     fine(await watched.client.patch(f"{TENANTS}/{full.id}", json=patched, headers=watched.operator))
 

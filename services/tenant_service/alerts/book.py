@@ -4,25 +4,30 @@ Every caller's session is bound to the tenant, as `mis_app` or as `mis_platform`
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
 from mis_models.alerts import AlertRow
-from mis_tenancy.session import TenantSession
+from mis_tenancy.session import TenantSession, tenant_of
 from tenant_service.alerts import repository
 from tenant_service.alerts.causes import AlertKind, Cause
+
+# The job that writes to the tenant's people.
+NOTICE: Final = "alert_notice"
 
 
 async def open_alert(session: TenantSession, cause: Cause) -> UUID | None:
     """Open an alert and return its id, or None where one that has not ended, or of the period, stands for it.
 
-    The event `alert.opened` commits with it.
+    The event `alert.opened` and the mail about it commit with it.
     """
     alert = await repository.open_one(session, cause, datetime.now(UTC))
     if alert is None:
         return None
     publish(session, EventType.ALERT_OPENED, _shown(alert))
+    await enqueue(session, NOTICE, {}, tenant_id=tenant_of(session))
     return alert.id
 
 
@@ -43,6 +48,8 @@ async def resolve_alert(
     )
     for alert in ended:
         publish(session, EventType.ALERT_RESOLVED, _shown(alert))
+    if any(alert.is_news for alert in ended):
+        await enqueue(session, NOTICE, {}, tenant_id=tenant_of(session))
     return len(ended)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -13,6 +14,10 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from tenant_service.alerts.causes import AlertKind, AlertStatus, Cause
 from tenant_service.alerts.filters import AlertFilter
+
+# Whoever was told that something is wrong waits to hear that it is well again. A limit or an incident that is
+# over is nothing to act on.
+WORTH_AN_ALL_CLEAR: Final = frozenset({AlertKind.HEALTH, AlertKind.BILLING})
 
 
 async def open_one(session: TenantSession, cause: Cause, now: datetime) -> AlertRow | None:
@@ -58,7 +63,11 @@ async def end(
     ended = (
         update(AlertRow)
         .where(*meant)
-        .values(status=AlertStatus.RESOLVED.value, resolved_at=now)
+        .values(
+            status=AlertStatus.RESOLVED.value,
+            resolved_at=now,
+            is_news=True if kind in WORTH_AN_ALL_CLEAR else AlertRow.is_news,
+        )
         .returning(AlertRow)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
