@@ -55,7 +55,7 @@ SPEAK_SQL: Final = {
         "tables",
         "usage_tables",
     },
-    "mis_models": {"accounts", "alerts", "exports", "health", "platform", "tenants", "work"},
+    "mis_models": {"accounts", "alerts", "billing", "exports", "health", "platform", "tenants", "work"},
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers"},
     "mis_accounts": {"departures", "members", "seats"},

@@ -189,6 +189,30 @@ CREATE TABLE public.idempotency_keys (
 
 ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.invoices (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    number bigint NOT NULL,
+    kind text NOT NULL,
+    status text NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    lines jsonb NOT NULL,
+    total bigint NOT NULL,
+    currency text NOT NULL,
+    issued_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    paid_at timestamp with time zone,
+    paid_through text,
+    payment_reference text,
+    voided_at timestamp with time zone,
+    CONSTRAINT ck_invoices_kind CHECK ((kind = ANY (ARRAY['period'::text, 'change'::text]))),
+    CONSTRAINT ck_invoices_not_negative CHECK ((total >= 0)),
+    CONSTRAINT ck_invoices_status CHECK ((status = ANY (ARRAY['open'::text, 'paid'::text, 'void'::text])))
+);
+
+ALTER TABLE ONLY public.invoices FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.jobs (
     id uuid NOT NULL,
     tenant_id uuid,
@@ -365,6 +389,30 @@ CREATE TABLE public.signing_keys (
     master_key_id text NOT NULL,
     created_at timestamp with time zone NOT NULL
 );
+
+CREATE TABLE public.subscriptions (
+    tenant_id uuid NOT NULL,
+    state text NOT NULL,
+    plan text NOT NULL,
+    price bigint,
+    contract_price bigint,
+    anchor_at timestamp with time zone NOT NULL,
+    period_number integer NOT NULL,
+    period_start timestamp with time zone NOT NULL,
+    period_end timestamp with time zone NOT NULL,
+    cancel_at_period_end boolean NOT NULL,
+    next_plan text,
+    credits jsonb NOT NULL,
+    next_invoice bigint NOT NULL,
+    version bigint NOT NULL,
+    CONSTRAINT ck_subscriptions_next_plan CHECK ((next_plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
+    CONSTRAINT ck_subscriptions_not_negative CHECK (((price >= 0) AND (contract_price >= 0))),
+    CONSTRAINT ck_subscriptions_period CHECK ((period_start <= period_end)),
+    CONSTRAINT ck_subscriptions_plan CHECK ((plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
+    CONSTRAINT ck_subscriptions_state CHECK ((state = ANY (ARRAY['trialing'::text, 'active'::text, 'past_due'::text, 'canceled'::text])))
+);
+
+ALTER TABLE ONLY public.subscriptions FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.tenant_configuration_versions (
     tenant_id uuid NOT NULL,
@@ -637,6 +685,9 @@ ALTER TABLE ONLY public.exports
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, principal_id, method, path, key);
 
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT pk_invoices PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.jobs
     ADD CONSTRAINT pk_jobs PRIMARY KEY (id);
 
@@ -681,6 +732,9 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.signing_keys
     ADD CONSTRAINT pk_signing_keys PRIMARY KEY (kid);
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT pk_subscriptions PRIMARY KEY (tenant_id);
 
 ALTER TABLE ONLY public.tenant_configuration_versions
     ADD CONSTRAINT pk_tenant_configuration_versions PRIMARY KEY (tenant_id, config_key, version);
@@ -730,6 +784,9 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT pk_users PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT uq_invoices_tenant_id_number UNIQUE (tenant_id, number);
+
 ALTER TABLE ONLY public.operators
     ADD CONSTRAINT uq_operators_email_norm UNIQUE (email_norm);
 
@@ -770,6 +827,8 @@ CREATE INDEX ix_audit_actor_keys_actor ON public.audit_actor_keys USING btree (t
 CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
+
+CREATE INDEX ix_invoices_open ON public.invoices USING btree (tenant_id, due_at) WHERE (status = 'open'::text);
 
 CREATE INDEX ix_jobs_claim ON public.jobs USING btree (lane, run_at, id) WHERE ((state = 'queued'::text) AND is_due);
 
@@ -825,6 +884,8 @@ CREATE UNIQUE INDEX uq_alerts_unresolved ON public.alerts USING btree (tenant_id
 
 CREATE UNIQUE INDEX uq_exports_unfinished ON public.exports USING btree (tenant_id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
 
+CREATE UNIQUE INDEX uq_invoices_period ON public.invoices USING btree (tenant_id, period_start) WHERE (kind = 'period'::text);
+
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
 CREATE UNIQUE INDEX uq_tenants_verified_domain ON public.tenants USING btree (domain) WHERE ((domain_verified_at IS NOT NULL) AND (status <> 'purged'::text));
@@ -860,6 +921,9 @@ ALTER TABLE ONLY public.exports
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT fk_idempotency_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.invoices
+    ADD CONSTRAINT fk_invoices_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.operator_refresh_tokens
     ADD CONSTRAINT fk_operator_refresh_tokens_session_id FOREIGN KEY (session_id) REFERENCES public.operator_sessions(id) ON DELETE CASCADE;
 
@@ -880,6 +944,9 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.signing_keys
     ADD CONSTRAINT fk_signing_keys_kid FOREIGN KEY (kid) REFERENCES public.public_signing_keys(kid) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.subscriptions
+    ADD CONSTRAINT fk_subscriptions_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.tenant_configuration_versions
     ADD CONSTRAINT fk_tenant_configuration_versions_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -946,6 +1013,8 @@ ALTER TABLE public.exports ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
@@ -966,6 +1035,8 @@ CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true
 
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.invoices TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.jobs TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
@@ -975,6 +1046,8 @@ CREATE POLICY owner ON public.refresh_tokens TO mis_owner USING (true) WITH CHEC
 CREATE POLICY owner ON public.revocations TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.sessions TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.subscriptions TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.tenant_configuration_versions TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1020,6 +1093,8 @@ CREATE POLICY platform ON public.exports TO mis_platform USING (true) WITH CHECK
 
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.invoices TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.jobs TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.outbox TO mis_platform USING (true) WITH CHECK (true);
@@ -1027,6 +1102,8 @@ CREATE POLICY platform ON public.outbox TO mis_platform USING (true) WITH CHECK 
 CREATE POLICY platform ON public.revocations TO mis_auth, mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.sessions TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.subscriptions TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.tenant_counters TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1056,6 +1133,8 @@ ALTER TABLE public.revocations ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.sessions ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.tenant_configuration_versions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_configurations ENABLE ROW LEVEL SECURITY;
@@ -1078,6 +1157,8 @@ CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING 
 
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.invoices TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1085,6 +1166,8 @@ CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING (
 CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.sessions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.subscriptions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.tenant_configuration_versions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1233,6 +1316,9 @@ GRANT SELECT(key) ON TABLE public.idempotency_keys TO mis_platform;
 
 GRANT SELECT(created_at) ON TABLE public.idempotency_keys TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invoices TO mis_platform;
+GRANT SELECT,INSERT ON TABLE public.invoices TO mis_app;
+
 GRANT SELECT,INSERT ON TABLE public.jobs TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.jobs TO mis_platform;
 
@@ -1288,6 +1374,9 @@ GRANT SELECT(revoked_at),UPDATE(revoked_at) ON TABLE public.sessions TO mis_plat
 GRANT UPDATE(revoked_reason) ON TABLE public.sessions TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.signing_keys TO mis_auth;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.subscriptions TO mis_platform;
+GRANT SELECT,INSERT,UPDATE ON TABLE public.subscriptions TO mis_app;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_configuration_versions TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.tenant_configuration_versions TO mis_platform;
@@ -1427,5 +1516,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0012');
+INSERT INTO public.alembic_version (version_num) VALUES ('0013');
 SELECT public.ensure_audit_partitions(3);

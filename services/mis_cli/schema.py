@@ -31,12 +31,15 @@ SELECT public.ensure_audit_partitions(3);
 # and some are newer than Postgres 16. What a function's body says is indented.
 _VOLATILE: Final = re.compile(r"\\|--|SET \w+ = |SELECT pg_catalog\.set_config\(")
 
+# Postgres lists a policy's roles in the order in which it finds them, which changes when one is altered.
+_ROLES: Final = re.compile(r"(?<= TO )mis_\w+(?:, mis_\w+)+")
+
 
 def schema_sql(url: str, pg_dump: Path) -> str:
     """Return the SQL that makes an empty database like the one at `url`; `pg_dump` is the program."""
     options = ["--schema-only", "--no-owner", "--exclude-table=public.audit_logs_2*"]
     dump = run([pg_dump, *options, f"--dbname={url}"])
-    lines = [line for line in dump.splitlines() if not _VOLATILE.match(line)]
+    lines = [_in_order(line) for line in dump.splitlines() if not _VOLATILE.match(line)]
     body = re.sub(r"\n{2,}", "\n\n", "\n".join(lines)).strip()
     query: list[str | Path] = [
         pg_dump.with_name("psql"),
@@ -47,6 +50,13 @@ def schema_sql(url: str, pg_dump: Path) -> str:
     ]
     revision = run([*query, "--command=select version_num from alembic_version"]).strip()
     return f"{_HEAD}{body}\n{_TAIL.format(revision=revision)}"
+
+
+def _in_order(line: str) -> str:
+    """Return the line with a policy's roles in alphabetical order."""
+    if not line.startswith("CREATE POLICY"):
+        return line
+    return _ROLES.sub(lambda roles: ", ".join(sorted(roles[0].split(", "))), line)
 
 
 def main() -> None:

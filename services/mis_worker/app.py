@@ -25,6 +25,7 @@ from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
+from tenant_service.billing import jobs as billing
 from tenant_service.domains import jobs as domains
 from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import Rechecks
@@ -72,6 +73,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     )
     storage = Storage(settings.storage_url)
     probes = Probes(application, redis, storage)
+    bills = billing.BillingJobs(platform, application)
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     rechecks = Rechecks(application, Proofs(settings.dns_servers))
     handlers = {
@@ -84,6 +86,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
+        billing.ROUND: bills.find_due,
+        billing.UPKEEP: bills.bring_up,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
@@ -98,6 +102,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *usage.SCHEDULES,
         *health.SCHEDULES,
         *domains.SCHEDULES,
+        *billing.SCHEDULES,
     ]
     runner = Runner(platform, redis, handlers, schedules)
     tasks = [

@@ -11,6 +11,8 @@ from mis_tenancy.storage import Storage
 from tenant_service.alerts.endpoints import router as alerts
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
+from tenant_service.billing.endpoints import router as billing
+from tenant_service.billing.payments import ManualProvider
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.domains.endpoints import router as domains
 from tenant_service.domains.proofs import Proofs
@@ -49,6 +51,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             audit_seals,
             encryption_keys,
             usage,
+            billing,
             health,
             alerts,
             isolation,
@@ -59,6 +62,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     app.state.passwords = Passwords()
     app.state.proofs = Proofs(settings.dns_servers)
+    app.state.payment_provider = ManualProvider()
     storage = Storage(settings.storage_url)
     tenancy = app.state.tenancy
     app.state.storage = storage

@@ -1,12 +1,13 @@
 """Every table beyond the middleware's, on the same Base: importing this package completes the metadata."""
 
-from mis_models import accounts, alerts, audit, domains, exports, health, platform, tenants, work
+from mis_models import accounts, alerts, audit, billing, domains, exports, health, platform, tenants, work
 from mis_tenancy import usage_tables
 
 __all__ = [
     "accounts",
     "alerts",
     "audit",
+    "billing",
     "domains",
     "exports",
     "health",

@@ -16,6 +16,7 @@ NOT_FOUND = {
     "session_id": "session_not_found",
     "alert_id": "alert_not_found",
     "export_id": "export_not_found",
+    "invoice_id": "invoice_not_found",
 }
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [

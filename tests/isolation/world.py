@@ -120,6 +120,8 @@ class World:
             return await add_alert(self.suite, call.tenant)
         if name == "export_id":
             return await add_export(self.suite, call.tenant)
+        if name == "invoice_id":
+            return await invoice_of(self.suite, call.tenant)
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -172,6 +174,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
         "export_id": await add_export(suite, tenant),
+        "invoice_id": await invoice_of(suite, tenant),
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
     }
@@ -207,6 +210,13 @@ async def add_alert(suite: Suite, tenant: TenantHandle) -> str:
 async def add_export(suite: Suite, tenant: TenantHandle) -> str:
     """Make an export with its file and return the id."""
     return str((await finished(suite, tenant, "users"))["exportId"])
+
+
+async def invoice_of(suite: Suite, tenant: TenantHandle) -> str:
+    """Return the id of the tenant's newest invoice."""
+    answer = await suite.client.get(f"{TENANTS}/{tenant.id}/invoices", headers=tenant.auth)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()[0]["id"])
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

@@ -12,8 +12,8 @@ from tests.servers import TestServers
 from tests.suite import Suite, running_suite
 from tests.tenant_service.requests import TENANTS, create, fine, new_slug
 
-# BEGIN with SET LOCAL, the claim of the names, all rows together, COMMIT.
-PLAIN = 4
+# BEGIN with SET LOCAL, the claim of the names, the plan's price, all rows together, COMMIT.
+PLAIN = 5
 # Besides, the key's lease, which others must see at once: BEGIN, the lease, COMMIT; and the kept answer.
 WITH_KEY = PLAIN + 3 + 1
 
@@ -60,8 +60,8 @@ async def counted(
 OWNERS = [{"email": "a@b.example"}, {"email": "c@d.example", "name": "Anne-Marie van der Berg"}, None]
 
 
-async def test_a_creation_takes_four_round_trips_however_much_it_makes(counted: Counted) -> None:
-    """Everything is in them: names, audit, platform audit, revocation, owner, counters, key, settings."""
+async def test_a_creation_takes_five_round_trips_however_much_it_makes(counted: Counted) -> None:
+    """Everything is in them: names, both audits, revocation, owner, counters, key, settings, invoice."""
     for owner in OWNERS:
         body: dict[str, Any] = {"plan": "premium", "features": {"biometric_auth": False}, "owner": owner}
         await counted.turns(**body)  # Statements are prepared once on each connection.

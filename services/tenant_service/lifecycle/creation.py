@@ -21,6 +21,8 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import Role, TenantStatus
+from tenant_service.billing.opening import open_subscription
+from tenant_service.billing.subscription import price_of
 from tenant_service.configuration.repository import add_first
 from tenant_service.domains.names import judge_domain
 from tenant_service.domains.repository import new_claim, refuse_taken
@@ -92,10 +94,12 @@ class Creation:
         now = datetime.now(UTC)
         await self._claim(new, now)
         await refuse_taken(self._session, new.domain)
+        price = await price_of(self._session, new.plan, None, now)
         row = self._row(new, now)
         self._session.add(row)
         in_force = self._furnish(new, features, now)
         self._seat(owner, now)
+        open_subscription(self._session, new.plan, price, now)
         self._leave_trail(new)
         await repository.insert_tenant(self._session)
         return TenantDocument(row, new.settings, in_force)

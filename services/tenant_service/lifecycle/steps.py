@@ -38,17 +38,7 @@ async def tenant_in(session: TenantSession, states: frozenset[TenantStatus]) -> 
 
 async def take(session: TenantSession, row: TenantRow, step: Step, caller: Caller) -> None:
     """Take the step with the tenant of the locked `row`, and leave its trail and its news."""
-    now = datetime.now(UTC)
-    changes: dict[str, Any] = {
-        "status": {"old": row.status, "new": step.to.value},
-        "status_reason": {"old": row.status_reason, "new": step.reason},
-    }
-    row.status, row.status_reason, row.status_since = step.to.value, step.reason, now
-    row.version += 1
-    row.updated_at = now
-    if step.ends_tokens:
-        row.epoch += 1
-        await end_all_sessions(session, reason=step.action, now=now)
+    changes = await move(session, row, step, datetime.now(UTC))
     resource = f"tenants/{row.id}"
     caller.record(session, step.action, resource=resource, changes=changes)
     if caller.is_operator:
@@ -60,4 +50,19 @@ async def take(session: TenantSession, row: TenantRow, step: Step, caller: Calle
             reason=step.reason,
             changes=changes,
         )
+
+
+async def move(session: TenantSession, row: TenantRow, step: Step, now: datetime) -> dict[str, Any]:
+    """Take the step and spread its news; return what changed, for the trail of whoever causes it."""
+    changes: dict[str, Any] = {
+        "status": {"old": row.status, "new": step.to.value},
+        "status_reason": {"old": row.status_reason, "new": step.reason},
+    }
+    row.status, row.status_reason, row.status_since = step.to.value, step.reason, now
+    row.version += 1
+    row.updated_at = now
+    if step.ends_tokens:
+        row.epoch += 1
+        await end_all_sessions(session, reason=step.action, now=now)
     revoke(session, Kind.TENANT, tenant_id=row.id, epoch=row.epoch if step.ends_tokens else None)
+    return changes

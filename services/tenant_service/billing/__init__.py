@@ -1,0 +1,1 @@
+"""What tenants pay for: subscriptions, their periods, invoices and payments."""

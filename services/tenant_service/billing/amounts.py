@@ -1,0 +1,83 @@
+"""Lines, credits and the bill they make, in whole US cents.
+
+A bill never asks for less than nothing: of a credit it takes what it can use, and the rest waits for the next
+one. So whatever happens, what was billed plus what credits are left is what was charged.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+CURRENCY: Final = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line: `quantity` units of `unit_amount` cents each, which is negative where it gives back."""
+
+    description: str
+    unit_amount: int
+    quantity: int = 1
+
+    @property
+    def amount(self) -> int:
+        """What the line comes to."""
+        return self.quantity * self.unit_amount
+
+    def stored(self) -> dict[str, Any]:
+        """Return the line as the invoice keeps it."""
+        return {
+            "description": self.description,
+            "quantity": self.quantity,
+            "unitAmount": self.unit_amount,
+            "amount": self.amount,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What is owed to the tenant, until invoices have taken all of it off."""
+
+    description: str
+    amount: int
+
+    @classmethod
+    def loaded(cls, stored: Iterable[dict[str, Any]]) -> list[Self]:
+        """Return credits as the subscription keeps them."""
+        return [cls(one["description"], one["amount"]) for one in stored]
+
+    def stored(self) -> dict[str, Any]:
+        """Return the credit as the subscription keeps it."""
+        return {"description": self.description, "amount": self.amount}
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What is to be paid, and the credits that are left for the next bill."""
+
+    lines: tuple[Line, ...]
+    credits: tuple[Credit, ...]
+
+    @property
+    def total(self) -> int:
+        """What the lines come to; never negative."""
+        return total_of(self.lines)
+
+
+def total_of(lines: Iterable[Line]) -> int:
+    """Return what lines come to."""
+    return sum(line.amount for line in lines)
+
+
+def bill(charges: Sequence[Line], credits: Sequence[Credit]) -> Bill:
+    """Return the bill for `charges`, which may not be negative in all, less the credits, oldest first."""
+    due = total_of(charges)
+    lines, left = list(charges), []
+    for credit in credits:
+        taken = min(due, credit.amount)
+        due -= taken
+        if taken:
+            lines.append(Line(credit.description, -taken))
+        if taken < credit.amount:
+            left.append(Credit(credit.description, credit.amount - taken))
+    return Bill(tuple(lines), tuple(left))
