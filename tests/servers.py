@@ -56,6 +56,11 @@ class TestServers:
                 prepare_database(self.postgres, ROLES_FILE, database)
         return database_urls(self.postgres, database)
 
+    def empty_database(self, name: str) -> DatabaseUrls:
+        """Make a further database with the four roles and nothing in it, and return its URLs."""
+        with self._alone():
+            return prepare_database(self.postgres, ROLES_FILE, f"mis_{self.worker}_{name}")
+
     def drop_database(self, name: str) -> None:
         """Drop a further database, with the sessions still on it."""
         self.postgres.query(f"DROP DATABASE IF EXISTS mis_{self.worker}_{name} WITH (FORCE)")

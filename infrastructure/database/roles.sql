@@ -7,13 +7,8 @@ declare
 begin
     foreach wanted in array array['mis_owner', 'mis_app', 'mis_auth', 'mis_platform'] loop
         if not exists (select from pg_roles where rolname = wanted) then
-            begin
-                execute format(
-                    'create role %I login nosuperuser nobypassrls nocreatedb nocreaterole inherit', wanted);
-            exception when duplicate_object or unique_violation then
-                -- Roles belong to the whole server: somebody who prepared another database was first.
-                null;
-            end;
+            execute format(
+                'create role %I login nosuperuser nobypassrls nocreatedb nocreaterole inherit', wanted);
         end if;
     end loop;
 end

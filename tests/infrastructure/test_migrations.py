@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from mis_cli.embedded import DatabaseUrls, database_urls, prepare_database
+from mis_cli.embedded import DatabaseUrls, database_urls
 from mis_cli.embedded.binaries import postgres_programs
 from mis_cli.embedded.processes import run
 from mis_cli.migrations import DATABASE_FILES, ROLES_FILE, upgrade
@@ -44,12 +44,12 @@ def empty(test_servers: TestServers) -> Iterator[MakeDatabase]:
     numbers = count()
 
     def make() -> DatabaseUrls:
-        made.append(f"mis_{test_servers.worker}_empty{next(numbers)}")
-        return prepare_database(test_servers.postgres, ROLES_FILE, made[-1])
+        made.append(f"empty{next(numbers)}")
+        return test_servers.empty_database(made[-1])
 
     yield make
     for name in made:
-        test_servers.postgres.query(f"DROP DATABASE {name} WITH (FORCE)")
+        test_servers.drop_database(name)
 
 
 def downgrade(url: str, revision: str) -> None:
