@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import BigInteger, Boolean, DateTime, Text, Uuid
 
 from mis_http.schemas import moment_text
 from tenant_service.exports.data_types.shape import Extract, Field, Holds
@@ -109,10 +110,10 @@ class CsvWriter(Writer):
         return self._lines([self._converted(row) for row in rows])
 
     def _converter(self, field: Field) -> Convert:
-        if field.derive is None:
-            return _cell
         derive = field.derive
-        return lambda value: _cell(derive(value))
+        if derive is not None:
+            return lambda value: _cell(derive(value))
+        return _CELLS.get(type(field.column.type), _cell)
 
     @staticmethod
     def _lines(rows: Sequence[Sequence[Any]]) -> bytes:
@@ -137,10 +138,31 @@ def _raw(text: str | None) -> msgspec.Raw | None:
 
 
 def _cell(value: Any) -> Any:
+    """Return the cell of a value whose type only the value itself tells."""
     if isinstance(value, str):
         return neutral(value)
     if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return moment_text(value)
-    return value
+        return _truth_cell(value)
+    return moment_text(value) if isinstance(value, datetime) else value
+
+
+def _text_cell(value: str | None) -> str | None:
+    return None if value is None else neutral(value)
+
+
+def _moment_cell(value: datetime | None) -> str | None:
+    return None if value is None else moment_text(value)
+
+
+def _truth_cell(value: bool | None) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+# A column's type says once for all its rows what is to be done.
+_CELLS: Final[Mapping[type[Any], Convert]] = {
+    Text: _text_cell,
+    DateTime: _moment_cell,
+    Boolean: _truth_cell,
+    Uuid: _same,
+    BigInteger: _same,
+}
