@@ -26,7 +26,7 @@ from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import NEWS
 from mis_tenancy.tables import RevocationRow
-from mis_tenancy.tenant import Principal
+from mis_tenancy.tenant import Principal, PrincipalKind
 
 log = structlog.get_logger(__name__)
 
@@ -106,7 +106,9 @@ class RevocationFeed:
         self._clock = clock
         self._xmin = 0
         self._seen: set[UUID] = set()
-        self._epochs: dict[UUID, tuple[int, float]] = {}
+        # By tenant (None for an operator) and subject: a tenant may choose the ids of those it brings in, and
+        # must end nobody else's tokens with them.
+        self._epochs: dict[tuple[UUID | None, UUID], tuple[int, float]] = {}
         self._ended: dict[UUID, float] = {}
         self._good_at = float("-inf")
         self._wake = asyncio.Event()
@@ -167,7 +169,8 @@ class RevocationFeed:
     async def hear(self, news: Iterable[RevocationRow]) -> None:
         """Put news of this process's own in force at once; it must be committed. The others read theirs."""
         for row in news:
-            await self._apply({"kind": row.kind, "subject": row.subject, "epoch": row.epoch})
+            told = ("kind", "tenant_id", "subject", "epoch")
+            await self._apply({name: getattr(row, name) for name in told})
             self._seen.add(row.id)
 
     def announce(self) -> None:
@@ -182,11 +185,14 @@ class RevocationFeed:
         """Return whether the token behind `principal` has been withdrawn."""
         if principal.session_id in self._ended or principal.id in self._ended:
             return True
-        user = self._epochs.get(principal.id)
-        if user is not None and principal.user_epoch < user[0]:
+        own = principal.tenant_id
+        home = None if principal.kind is PrincipalKind.OPERATOR else own
+        if principal.user_epoch < self._epoch(home, principal.id):
             return True
-        tenant = self._epochs.get(principal.tenant_id) if principal.tenant_id is not None else None
-        return tenant is not None and principal.tenant_epoch < tenant[0]
+        return own is not None and principal.tenant_epoch < self._epoch(own, own)
+
+    def _epoch(self, tenant_id: UUID | None, subject: UUID) -> int:
+        return self._epochs.get((tenant_id, subject), (0, 0.0))[0]
 
     async def _publish(self, wakeups: Wakeups) -> None:
         try:
@@ -233,8 +239,8 @@ class RevocationFeed:
         if kind in (Kind.SESSION, Kind.KEY):
             self._ended[subject] = now
         elif row["epoch"] is not None:
-            known = self._epochs.get(subject, (0, now))[0]
-            self._epochs[subject] = (max(known, row["epoch"]), now)
+            of = None if row["tenant_id"] is None else plain_uuid(row["tenant_id"])
+            self._epochs[of, subject] = (max(self._epoch(of, subject), row["epoch"]), now)
         if kind is Kind.TENANT:
             for stale in self.on_tenant:
                 stale(subject)
@@ -246,5 +252,5 @@ class RevocationFeed:
         horizon = now - _MEMORY_SECONDS
         for subject in [subject for subject, at in self._ended.items() if at < horizon]:
             del self._ended[subject]
-        for subject in [subject for subject, (_, at) in self._epochs.items() if at < horizon]:
-            del self._epochs[subject]
+        for key in [key for key, (_, at) in self._epochs.items() if at < horizon]:
+            del self._epochs[key]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.revocations import Kind, RevocationFeed, revoke
+from mis_tenancy.tables import RevocationRow
 from mis_tenancy.tenant import Principal, PrincipalKind
 from tests.database import CountingProxy, connected
 from tests.mis_tenancy.conftest import Teams
@@ -27,6 +29,9 @@ class Clock:
     def __call__(self) -> float:
         self.now += 0.000_001
         return self.now
+
+
+HOME = new_id()
 
 
 class Bus:
@@ -67,15 +72,16 @@ async def feed(doors: Database) -> AsyncIterator[RevocationFeed]:
 async def spread(
     connection: asyncpg.Connection, kind: Kind, subject: UUID | None = None, epoch: int | None = None
 ) -> UUID:
-    """Insert news and return its subject."""
+    """Insert news, of a tenant about itself or of something at home, and return its subject."""
     subject = subject or new_id()
-    sql = "insert into revocations (id, kind, tenant_id, subject, epoch) values ($1, $2, $3, $3, $4)"
-    await connection.execute(sql, new_id(), kind.value, subject, epoch)
+    tenant_id = subject if kind is Kind.TENANT else HOME
+    sql = "insert into revocations (id, kind, tenant_id, subject, epoch) values ($1, $2, $3, $4, $5)"
+    await connection.execute(sql, new_id(), kind.value, tenant_id, subject, epoch)
     return subject
 
 
 def member(**members: Any) -> Principal:
-    someone: dict[str, Any] = {"id": new_id(), "kind": PrincipalKind.MEMBER, "tenant_id": new_id()}
+    someone: dict[str, Any] = {"id": new_id(), "kind": PrincipalKind.MEMBER, "tenant_id": HOME}
     return Principal(**someone | members)
 
 
@@ -107,6 +113,30 @@ async def test_tokens_below_a_users_or_tenants_epoch_are_revoked(
     assert feed.is_revoked(member(tenant_id=tenant, tenant_epoch=1))
     assert not feed.is_revoked(member(tenant_id=tenant, tenant_epoch=2))
     assert not feed.is_revoked(Principal(new_id(), PrincipalKind.OPERATOR))
+
+
+async def test_one_tenants_news_of_an_id_ends_no_token_of_anothers_with_that_id(
+    feed: RevocationFeed, platform: asyncpg.Connection
+) -> None:
+    """A tenant may bring users in under ids of its choice."""
+    user = await spread(platform, Kind.USER, epoch=3)
+    tenant = await spread(platform, Kind.USER, epoch=3)
+    await feed.poll()
+    assert feed.is_revoked(member(id=user, user_epoch=0))
+    assert not feed.is_revoked(member(id=user, user_epoch=0, tenant_id=new_id()))
+    assert not feed.is_revoked(member(tenant_id=tenant, tenant_epoch=0))
+    operator = Principal(user, PrincipalKind.OPERATOR)
+    assert not feed.is_revoked(operator)
+    assert not feed.is_revoked(replace(operator, tenant_id=HOME))
+
+
+async def test_an_operator_whose_tokens_end_is_out_everywhere(feed: RevocationFeed) -> None:
+    operator = Principal(new_id(), PrincipalKind.OPERATOR)
+    row = RevocationRow(id=new_id(), kind=Kind.USER.value, tenant_id=None, subject=operator.id, epoch=1)
+    await feed.hear([row])
+    assert feed.is_revoked(operator)
+    assert feed.is_revoked(replace(operator, tenant_id=HOME))
+    assert not feed.is_revoked(replace(operator, user_epoch=1))
 
 
 async def test_an_epoch_never_falls(feed: RevocationFeed, platform: asyncpg.Connection) -> None:
@@ -344,7 +374,7 @@ async def test_old_news_is_forgotten_once_no_token_can_be_that_old(
     clock.now += 16 * 60
     await feed.poll()
     assert not feed.is_revoked(member(session_id=session))
-    assert not feed._epochs.get(user)
+    assert not feed._epochs.get((HOME, user))
     await feed.stop()
 
 
@@ -396,4 +426,4 @@ async def test_a_committed_revocation_is_in_force_after_the_next_read(
         revoke(session, Kind.USER, user, tenant_id=teams.a.id, epoch=7)
     await feed.poll()
     assert feed.is_revoked(member(session_id=gone))
-    assert feed.is_revoked(member(id=user, user_epoch=6))
+    assert feed.is_revoked(member(id=user, user_epoch=6, tenant_id=teams.a.id))
