@@ -4,19 +4,19 @@ A library client costs more per request than the server under test, so requests 
 """
 
 import asyncio
-import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, and what its answer's body must contain: the mark of its tenant, `rows` times."""
+    """One request, and what its answer must be: `status`, and the mark of its tenant in it `rows` times."""
 
     request: bytes
     mark: bytes
     rows: int
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,8 @@ class Measurement:
         return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))]
 
 
-async def measure(port: int, calls: Sequence[Call], connections: int, seconds: float) -> Measurement:
-    """Send `calls` round robin over `connections` for `seconds`; each connection waits for its answer."""
-    turn = itertools.cycle(calls)
+async def measure(port: int, calls: Iterator[Call], connections: int, seconds: float) -> Measurement:
+    """Send `calls` in turn over `connections` for `seconds`; each connection waits for its answer."""
     latencies: list[float] = []
     counts = {"refused": 0, "mistakes": 0}
     start = time.perf_counter()
@@ -51,11 +50,11 @@ async def measure(port: int, calls: Sequence[Call], connections: int, seconds: f
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
             while (sent := time.perf_counter()) < until:
-                call = next(turn)
+                call = next(calls)
                 writer.write(call.request)
                 status, body = await _answer(reader)
                 latencies.append(time.perf_counter() - sent)
-                if status != 200:
+                if status != call.status:
                     counts["refused"] += 1
                 elif body.count(call.mark) != call.rows:
                     counts["mistakes"] += 1

@@ -7,6 +7,7 @@ import sys
 import uvicorn
 
 from benchmarks.candidates import CANDIDATES, settings_from
+from benchmarks.creation import CREATING
 
 
 def main() -> None:
@@ -14,7 +15,7 @@ def main() -> None:
     name, descriptor = sys.argv[1], int(sys.argv[2])
     if len(os.sched_getaffinity(0)) == 1 and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {0})
-    app = CANDIDATES[name](settings_from(sys.stdin.read()))
+    app = (CANDIDATES | CREATING)[name](settings_from(sys.stdin.read()))
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -31,7 +31,7 @@ def made_up(table: Table, column: Column[Any], unique: str) -> Any:
     """Return a value that `column` takes; `unique`, hexadecimal, tells rows apart."""
     for check in table.constraints:
         # A column with a list of values takes the first one.
-        listed = re.match(rf"{column.name} in \('(\w+)'", str(getattr(check, "sqltext", "")))
+        listed = re.match(rf"{column.name} in \('([^']+)'", str(getattr(check, "sqltext", "")))
         if listed is not None:
             return listed[1]
     if isinstance(column.type, Uuid):

@@ -414,6 +414,21 @@ CREATE TABLE public.subscriptions (
 
 ALTER TABLE ONLY public.subscriptions FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.tenant_branding (
+    tenant_id uuid NOT NULL,
+    name text,
+    colors jsonb NOT NULL,
+    logo_id uuid,
+    logo_type text,
+    logo_size integer,
+    version integer NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_tenant_branding_logo_type CHECK ((logo_type = ANY (ARRAY['image/png'::text, 'image/jpeg'::text, 'image/webp'::text]))),
+    CONSTRAINT ck_tenant_branding_whole_logo CHECK ((((logo_id IS NULL) = (logo_type IS NULL)) AND ((logo_id IS NULL) = (logo_size IS NULL))))
+);
+
+ALTER TABLE ONLY public.tenant_branding FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.tenant_configuration_versions (
     tenant_id uuid NOT NULL,
     config_key text NOT NULL,
@@ -736,6 +751,9 @@ ALTER TABLE ONLY public.signing_keys
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT pk_subscriptions PRIMARY KEY (tenant_id);
 
+ALTER TABLE ONLY public.tenant_branding
+    ADD CONSTRAINT pk_tenant_branding PRIMARY KEY (tenant_id);
+
 ALTER TABLE ONLY public.tenant_configuration_versions
     ADD CONSTRAINT pk_tenant_configuration_versions PRIMARY KEY (tenant_id, config_key, version);
 
@@ -948,6 +966,9 @@ ALTER TABLE ONLY public.signing_keys
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT fk_subscriptions_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.tenant_branding
+    ADD CONSTRAINT fk_tenant_branding_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.tenant_configuration_versions
     ADD CONSTRAINT fk_tenant_configuration_versions_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1049,6 +1070,8 @@ CREATE POLICY owner ON public.sessions TO mis_owner USING (true) WITH CHECK (tru
 
 CREATE POLICY owner ON public.subscriptions TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.tenant_branding TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.tenant_configuration_versions TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.tenant_configurations TO mis_owner USING (true) WITH CHECK (true);
@@ -1135,6 +1158,8 @@ ALTER TABLE public.sessions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.tenant_branding ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.tenant_configuration_versions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_configurations ENABLE ROW LEVEL SECURITY;
@@ -1168,6 +1193,8 @@ CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform
 CREATE POLICY tenant_isolation ON public.sessions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.subscriptions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.tenant_branding TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.tenant_configuration_versions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1378,6 +1405,11 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.signing_keys TO mis_auth;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.subscriptions TO mis_platform;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.subscriptions TO mis_app;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_branding TO mis_app;
+GRANT DELETE ON TABLE public.tenant_branding TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.tenant_branding TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.tenant_configuration_versions TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.tenant_configuration_versions TO mis_platform;
 
@@ -1516,5 +1548,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0013');
+INSERT INTO public.alembic_version (version_num) VALUES ('0014');
 SELECT public.ensure_audit_partitions(3);

@@ -26,6 +26,7 @@ from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.billing import jobs as billing
+from tenant_service.branding import jobs as branding
 from tenant_service.domains import jobs as domains
 from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import Rechecks
@@ -85,6 +86,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         alerts.NOTICE: alert_jobs.tell_tenant,
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
+        branding.LOGO_CLEANUP: branding.LogoCleanup(application, storage).sweep,
         domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
         billing.ROUND: bills.find_due,
         billing.UPKEEP: bills.bring_up,

@@ -13,6 +13,7 @@ from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.billing.endpoints import router as billing
 from tenant_service.billing.payments import ManualProvider
+from tenant_service.branding.endpoints import router as branding
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.domains.endpoints import router as domains
 from tenant_service.domains.proofs import Proofs
@@ -44,6 +45,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             plans,
             resolution,
             domains,
+            branding,
             lifecycle,
             endings,
             configuration,

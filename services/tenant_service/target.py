@@ -36,7 +36,7 @@ async def target(
     return own
 
 
-def operator_only(principal: CurrentPrincipal) -> Principal:
+async def operator_only(principal: CurrentPrincipal) -> Principal:
     """Let operators of the platform through; raise PermissionDenied for everybody else."""
     if not is_platform_operator(principal):
         raise operators_only()

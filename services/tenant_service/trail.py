@@ -85,7 +85,7 @@ class Caller:
         )
 
 
-def calling(request: Request, admitted: Admitted, principal: CurrentPrincipal) -> Caller:
+async def calling(request: Request, admitted: Admitted, principal: CurrentPrincipal) -> Caller:
     """Return the request's caller."""
     agent = request.headers.get("user-agent")
     return Caller(

@@ -1,4 +1,4 @@
-"""Optimistic concurrency (RFC 9110): a resource's version as its `ETag`, and `If-Match` on changes."""
+"""Versions of resources (RFC 9110): their `ETag`, `If-Match` on changes, `If-None-Match` on reads."""
 
 import re
 from typing import Annotated, Final
@@ -25,6 +25,14 @@ def etag(version: int | str) -> str:
     return f'"{version}"'
 
 
+def is_known(if_none_match: str | None, version: int | str) -> bool:
+    """Return whether the caller has this version already: an `If-None-Match` names it, weakly or not."""
+    if if_none_match is None:
+        return False
+    known = {value for _, value in _LISTED.findall(if_none_match)}
+    return if_none_match.strip() == "*" or str(version) in known
+
+
 class Precondition:
     """What the caller expects the resource to be; `hold` refuses when it is not."""
 
@@ -46,3 +54,4 @@ async def precondition(if_match: Annotated[str | None, Header()] = None) -> Prec
 
 
 IfMatch = Annotated[Precondition, Depends(precondition)]
+IfNoneMatch = Annotated[str | None, Header()]

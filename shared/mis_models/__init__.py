@@ -1,6 +1,18 @@
 """Every table beyond the middleware's, on the same Base: importing this package completes the metadata."""
 
-from mis_models import accounts, alerts, audit, billing, domains, exports, health, platform, tenants, work
+from mis_models import (
+    accounts,
+    alerts,
+    audit,
+    billing,
+    branding,
+    domains,
+    exports,
+    health,
+    platform,
+    tenants,
+    work,
+)
 from mis_tenancy import usage_tables
 
 __all__ = [
@@ -8,6 +20,7 @@ __all__ = [
     "alerts",
     "audit",
     "billing",
+    "branding",
     "domains",
     "exports",
     "health",

@@ -7,6 +7,7 @@ foreign keys at the statement's end, so the rows may come in any order.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Insert, String, Text, bindparam, column, func, insert, inspect, select
@@ -35,7 +36,7 @@ async def insert_together(session: AsyncSession) -> None:
     if new:
         # On the session's own connection, because its `execute` would flush the very rows first, one by one.
         connection = await session.connection()
-        await connection.execute(_statement(new))
+        await connection.execute(*_grouped(new))
         await session.run_sync(_settle, new)
 
 
@@ -70,16 +71,28 @@ def _settle(session: Session, rows: list[object]) -> None:
         session.add(row)
 
 
-def _statement(rows: Iterable[object]) -> Insert:
-    groups: dict[_Shape, list[dict[str, Any]]] = {}
+def _grouped(rows: Iterable[object]) -> tuple[Insert, dict[str, list[Any]]]:
+    """Return the statement for rows of these shapes, and their values, an array for each column."""
+    groups: dict[_Shape, list[list[Any]]] = {}
     for row in rows:
         shape, values = _given(inspect(row))
         groups.setdefault(shape, []).append(values)
-    *others, last = [_insertion(table, columns, given) for (table, columns), given in groups.items()]
+    arrays = {
+        _name(at, place): [values[place] for values in group]
+        for at, ((_, columns), group) in enumerate(groups.items())
+        for place in range(len(columns))
+    }
+    return _statement(tuple(groups)), arrays
+
+
+@lru_cache(maxsize=256)
+def _statement(shapes: tuple[_Shape, ...]) -> Insert:
+    # Kept, because making it and its key in SQLAlchemy's own cache costs more than all the rest.
+    *others, last = [_insertion(at, table, columns) for at, (table, columns) in enumerate(shapes)]
     return last.add_cte(*(one.cte(f"inserted_{at}") for at, one in enumerate(others)))
 
 
-def _given(state: InstanceState[Any]) -> tuple[_Shape, dict[str, Any]]:
+def _given(state: InstanceState[Any]) -> tuple[_Shape, list[Any]]:
     """Return the row's table, the columns it has values for, and those; the rest is left to the database.
 
     What counts as a value is what a flush would send: None is none, except in JSON.
@@ -90,17 +103,21 @@ def _given(state: InstanceState[Any]) -> tuple[_Shape, dict[str, Any]]:
         value = state.dict.get(attribute.key)
         if value is not None or (attribute.key in state.dict and one.type.should_evaluate_none):
             values[one] = value
-    return (state.mapper.local_table, tuple(values)), {one.name: value for one, value in values.items()}
+    return (state.mapper.local_table, tuple(values)), list(values.values())
 
 
-def _insertion(table: Any, columns: tuple[_Column, ...], rows: list[dict[str, Any]]) -> Insert:
+def _insertion(at: int, table: Any, columns: tuple[_Column, ...]) -> Insert:
     arrays = [
-        bindparam(None, [row[one.name] for row in rows], ARRAY(_element(one.type), dimensions=1))
-        for one in columns
+        bindparam(_name(at, place), type_=ARRAY(_element(one.type), dimensions=1))
+        for place, one in enumerate(columns)
     ]
     names = [one.name for one in columns]
     given = func.unnest(*arrays).table_valued(*map(column, names)).render_derived()
     return insert(table).from_select(names, select(*given.c), include_defaults=False)
+
+
+def _name(at: int, place: int) -> str:
+    return f"values_{at}_{place}"
 
 
 def _element(kind: TypeEngine[Any]) -> TypeEngine[Any]:

@@ -105,6 +105,7 @@ SUITE: Final = (
     Rule("/api/v1/plans/*", Access.OPEN, "GET"),
     Rule(f"{_AUTH}/password-policy", Access.PUBLIC_TENANT, "GET"),
     Rule(f"{_TENANTS}/branding", Access.PUBLIC_TENANT, "GET"),
+    Rule(f"{_TENANTS}/branding/logo", Access.PUBLIC_TENANT, "GET"),
     # The link is its own proof: it is signed, and names tenant and export.
     Rule(f"{_TENANTS}/*/exports/*/file", Access.OPEN, "GET"),
     Rule(f"{_TENANTS}/domains/ask", Access.OPEN, "GET"),

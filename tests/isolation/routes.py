@@ -67,8 +67,8 @@ class Declared:
 
     `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
     `suspended` or `ending`. `operator` is False where a TENANT route hands out tenant content,
-    `reads_bearer` marks the open route that looks at a bearer after all, `signed` the one whose link is the
-    proof.
+    `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the open route that looks at a
+    bearer after all, `signed` the one whose link is the proof.
     """
 
     method: str
@@ -83,6 +83,7 @@ class Declared:
     fresh: str | None = None
     operator: bool = True
     reads_bearer: bool = False
+    is_cacheable: bool = False
     signed: bool = False
 
     @property
@@ -138,6 +139,11 @@ def _new_user(call: Call) -> dict[str, Any]:
 
 def _import(call: Call) -> bytes:
     return f"email,name,role\nrow-{call.unique}@{call.tenant.slug}.example,Rita Row,viewer\n".encode()
+
+
+def look(call: Call) -> dict[str, Any]:
+    """Return a look with a logo, which has to be there to be asked for."""
+    return {"name": f"Matrix {call.unique}", "logo": "data:image/png;base64,iVBORw0KGgo="}
 
 
 def _setting(call: Call) -> dict[str, Any]:
@@ -203,6 +209,10 @@ TENANT_ROUTES: Final = (
     Declared("GET", f"{ONE}/audit-logs/verify", W.TENANT, P.AUDIT_READ),
     Declared("GET", f"{ONE}/encryption-keys", W.TENANT, P.KEYS_WRITE),
     Declared("POST", f"{ONE}/encryption-keys/rotate", W.TENANT, P.KEYS_WRITE, status=202, fresh="tenant"),
+    Declared("GET", f"{TENANTS}/branding", W.STRANGER_OF_TENANT, is_cacheable=True),
+    Declared("GET", f"{TENANTS}/branding/logo", W.STRANGER_OF_TENANT, is_cacheable=True),
+    Declared("GET", f"{ONE}/branding", W.TENANT, P.TENANT_WRITE, Feature.CUSTOM_BRANDING),
+    Declared("PUT", f"{ONE}/branding", W.TENANT, P.TENANT_WRITE, Feature.CUSTOM_BRANDING, body=look),
     Declared("GET", f"{TENANTS}/domains/ask", W.STRANGER, query={"domain": HOME_DOMAIN}),
     Declared("GET", f"{ONE}/domain", W.TENANT, P.TENANT_WRITE),
     Declared("POST", f"{ONE}/domain/verify", W.TENANT, P.TENANT_WRITE),

@@ -14,7 +14,7 @@ from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
-from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared
+from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
 
@@ -133,6 +133,7 @@ async def make_world(suite: Suite) -> World:
     """Make the tenants of the matrix through the API."""
     home = await suite.tenant("custom", domain=HOME_DOMAIN)
     await prove_domain(suite, home)
+    await set_look(suite, home)
     other, closed = [await suite.tenant("custom") for _ in range(2)]
     members = {role: await suite.user(home, role) for role in (Role.ADMIN, Role.MEMBER, Role.VIEWER)}
     signed_out = await suite.user(home, Role.ADMIN)
@@ -163,6 +164,14 @@ async def prove_domain(suite: Suite, tenant: TenantHandle) -> None:
     answer = await suite.client.get(path, headers=tenant.auth)
     suite.dns.publish(answer.json()["record"])
     answer = await suite.client.post(f"{path}/verify", headers=tenant.auth)
+    assert answer.status_code == 200, answer.text
+
+
+async def set_look(suite: Suite, tenant: TenantHandle) -> None:
+    """Give the tenant a look with a logo."""
+    answer = await suite.client.put(
+        f"{TENANTS}/{tenant.id}/branding", json=look(Call(tenant, None, {}, "home")), headers=tenant.auth
+    )
     assert answer.status_code == 200, answer.text
 
 

@@ -12,10 +12,10 @@ from tests.servers import TestServers
 from tests.suite import Suite, running_suite
 from tests.tenant_service.requests import TENANTS, create, fine, new_slug
 
-# BEGIN with SET LOCAL, the claim of the names, the plan's price, all rows together, COMMIT.
-PLAIN = 5
+# BEGIN with SET LOCAL; the names are claimed, and is the domain free?; the plan's price; all rows; COMMIT.
+TURNS = 5
 # Besides, the key's lease, which others must see at once: BEGIN, the lease, COMMIT; and the kept answer.
-WITH_KEY = PLAIN + 3 + 1
+WITH_KEY = TURNS + 3 + 1
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,9 @@ async def test_a_creation_takes_five_round_trips_however_much_it_makes(counted: 
     """Everything is in them: names, both audits, revocation, owner, counters, key, settings, invoice."""
     for owner in OWNERS:
         body: dict[str, Any] = {"plan": "premium", "features": {"biometric_auth": False}, "owner": owner}
-        await counted.turns(**body)  # Statements are prepared once on each connection.
-        assert await counted.turns(**body) == (PLAIN, 0)
+        for domain in (None, f"{new_slug()}.example"):
+            await counted.turns(**body, domain=domain)  # Statements are prepared once on each connection.
+            assert await counted.turns(**body, domain=domain) == (TURNS, 0)
 
 
 async def test_an_idempotency_key_adds_its_lease_and_its_answer(counted: Counted) -> None:

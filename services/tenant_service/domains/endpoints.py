@@ -34,7 +34,7 @@ _ONE = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict
 _UNPROVEN = (DomainMissing, DomainUnproven, DomainLookupFailed, DomainTaken)
 
 
-def proving(request: Request, session: TargetSession, caller: Calling) -> Proving:
+async def proving(request: Request, session: TargetSession, caller: Calling) -> Proving:
     """Return what proves the domain of the tenant the path names."""
     return Proving(session, tenancy_of(request).database, request.app.state.proofs, caller)
 

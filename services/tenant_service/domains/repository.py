@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, or_, select
+from sqlalchemy import Exists, delete, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from mis_models.domains import DomainClaimRow
@@ -29,18 +29,22 @@ class Claim:
     token: str
 
 
-async def refuse_taken(session: TenantSession, domain: str | None) -> None:
-    """Raise DomainTaken where another tenant has proven `domain`; unproven claims stand in nobody's way."""
-    if domain is None:
-        return
-    proven = exists().where(
+def is_anothers(domain: Any, tenant_id: Any) -> Exists:
+    """Return whether another tenant than `tenant_id` has proven `domain`; unproven claims do not count."""
+    return exists().where(
         TenantRow.domain == domain,
         TenantRow.domain_verified_at.is_not(None),
         TenantRow.status != TenantStatus.PURGED.value,
-        TenantRow.id != tenant_of(session),
+        TenantRow.id != tenant_id,
     )
-    if await session.scalar(select(proven), execution_options={"unscoped": True}):
-        raise DomainTaken
+
+
+async def refuse_taken(session: TenantSession, domain: str | None) -> None:
+    """Raise DomainTaken where another tenant than the session's has proven `domain`."""
+    if domain is not None:
+        asked = select(is_anothers(domain, tenant_of(session)))
+        if await session.scalar(asked, execution_options={"unscoped": True}):
+            raise DomainTaken
 
 
 def new_claim(now: datetime) -> DomainClaimRow:

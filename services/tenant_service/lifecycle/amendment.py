@@ -114,7 +114,7 @@ class Amending:
     async def _rename(self, row: TenantRow, columns: Change, now: datetime) -> None:
         before = {getattr(row, name) for name in _NAMES}
         after = {name: columns.get(name, getattr(row, name)) for name in _NAMES}
-        held = await repository.claim_names(self._session, after.values(), now)
+        held = (await repository.claim_names(self._session, after.values(), now)).names
         if after["slug"] not in held:
             raise SlugTaken
         if after["subdomain"] not in held:

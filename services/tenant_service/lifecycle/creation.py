@@ -24,8 +24,9 @@ from mis_tenancy.tenant import Role, TenantStatus
 from tenant_service.billing.opening import open_subscription
 from tenant_service.billing.subscription import price_of
 from tenant_service.configuration.repository import add_first
+from tenant_service.domains.errors import DomainTaken
 from tenant_service.domains.names import judge_domain
-from tenant_service.domains.repository import new_claim, refuse_taken
+from tenant_service.domains.repository import new_claim
 from tenant_service.lifecycle import repository
 from tenant_service.lifecycle.document import TenantDocument
 from tenant_service.lifecycle.errors import SlugTaken, SubdomainTaken
@@ -93,7 +94,6 @@ class Creation:
         owner = None if new.owner is None else await self._judge_owner(new, new.owner)
         now = datetime.now(UTC)
         await self._claim(new, now)
-        await refuse_taken(self._session, new.domain)
         price = await price_of(self._session, new.plan, None, now)
         row = self._row(new, now)
         self._session.add(row)
@@ -124,11 +124,14 @@ class Creation:
         return _Owner(email, name, hashed)
 
     async def _claim(self, new: NewTenant, now: datetime) -> None:
-        held = await repository.claim_names(self._session, {new.slug, new.subdomain}, now)
-        if new.slug not in held:
+        names = {new.slug, new.subdomain}
+        claimed = await repository.claim_names(self._session, names, now, new.domain)
+        if new.slug not in claimed.names:
             raise SlugTaken
-        if new.subdomain not in held:
+        if new.subdomain not in claimed.names:
             raise SubdomainTaken
+        if claimed.is_domain_taken:
+            raise DomainTaken
 
     def _row(self, new: NewTenant, now: datetime) -> TenantRow:
         plan = PLANS[new.plan]

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Text, Uuid, bindparam, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import IntegrityError
 
 from mis_http.pages import Page
@@ -15,6 +16,7 @@ from mis_tenancy.insertion import insert_together
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, TenantNameRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
+from tenant_service.domains.repository import is_anothers
 from tenant_service.lifecycle.document import FEATURE_KEYS
 from tenant_service.lifecycle.errors import NameTaken, SlugTaken, SubdomainTaken
 from tenant_service.lifecycle.filters import TenantFilter
@@ -27,29 +29,58 @@ _UNIQUE: Final[dict[str, type[NameTaken]]] = {
 }
 
 
-async def claim_names(session: TenantSession, names: Iterable[str], now: datetime) -> set[str]:
-    """Take `names` for the session's tenant and return those it now holds; the others are not free.
+# Made once, and the same for any number of names. Whose a domain is, is asked in the same round trip.
+_NAMES: Final = TenantNameRow.__table__
+_TENANT: Final = bindparam("tenant_id", type_=Uuid())
+_FREE: Final = (
+    insert(_NAMES)  # type: ignore[arg-type]  # it is a table
+    .from_select(["name", "tenant_id"], select(func.unnest(bindparam("names", type_=ARRAY(Text))), _TENANT))
+    .on_conflict_do_nothing()
+    .returning(_NAMES.c.name)
+    .cte("free")
+)
+_CLAIM: Final = select(func.array_agg(_FREE.c.name), is_anothers(bindparam("domain", type_=Text()), _TENANT))
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Which of the names that were asked for the tenant holds, and whether its domain is another's."""
+
+    names: frozenset[str]
+    is_domain_taken: bool
+
+
+async def claim_names(
+    session: TenantSession, names: Iterable[str], now: datetime, domain: str | None = None
+) -> Claimed:
+    """Take `names` for the session's tenant; those it does not hold now are not free.
 
     Names are taken in their order, so that two claims of the same ones cannot wait for each other.
     """
     wanted, tenant_id = sorted(set(names)), tenant_of(session)
-    rows = [{"name": name, "tenant_id": tenant_id, "reserved_until": None} for name in wanted]
-    free = insert(TenantNameRow).values(rows).on_conflict_do_nothing().returning(TenantNameRow.name)
-    held = set(await session.scalars(free))
-    if len(held) == len(wanted):
-        return held
-    # Left over are other tenants' names, the tenant's own, and those whose time of reservation has passed.
+    connection = await session.connection()
+    asked = {"names": wanted, "tenant_id": tenant_id, "domain": domain}
+    free, is_domain_taken = (await connection.execute(_CLAIM, asked)).one()
+    held = frozenset(free or ())
+    if len(held) < len(wanted):
+        held |= await _reclaimed(session, [name for name in wanted if name not in held], now)
+    return Claimed(held, is_domain_taken)
+
+
+async def _reclaimed(session: TenantSession, names: Sequence[str], now: datetime) -> set[str]:
+    """Take those of `names` that are the tenant's own, or whose time of reservation has passed."""
+    tenant_id = tenant_of(session)
     again = (
         update(TenantNameRow)
         .where(
-            TenantNameRow.name.in_([name for name in wanted if name not in held]),
+            TenantNameRow.name.in_(names),
             or_(TenantNameRow.tenant_id == tenant_id, TenantNameRow.reserved_until < now),
         )
         .values(tenant_id=tenant_id, reserved_until=None)
         .returning(TenantNameRow.name)
         .execution_options(synchronize_session=False)
     )
-    return held | set(await session.scalars(again))
+    return set(await session.scalars(again))
 
 
 async def release_names(session: TenantSession, names: Iterable[str], now: datetime) -> None:
