@@ -81,6 +81,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
         "usage_levels": usage_upkeep.note_levels,
+        "usage_months": usage_upkeep.add_up,
         "usage_retention": usage_upkeep.forget,
         MAIL: Delivery(platform, mail_queue, transport, sender=settings.mail_sender).deliver,
         alerts.NOTICE: alert_jobs.tell_tenant,

@@ -2,8 +2,8 @@
 
 Each process takes its fair part, ceil(limit / processes), of both limits. What Redis last said of a tenant's
 day shrinks that part: of what was left then, again the fair part. The day's local count survives a return of
-Redis, so that a Redis which comes and goes does not renew it. The tables keep the most recently seen tenants
-and addresses; one that falls out starts anew.
+Redis, so that a Redis which comes and goes does not renew it; what Redis has not heard of is unsettled. The
+tables keep the most recently seen tenants and addresses; one that falls out starts anew.
 """
 
 from collections import OrderedDict
@@ -25,12 +25,16 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(slots=True)
 class _Usage:
-    """What one tenant or address used here: burst as in quotas.lua, `used` of `day`, and Redis' last word."""
+    """What one tenant or address used here: burst as in quotas.lua, `used` of `day`, and Redis' last word.
+
+    Redis knows of `settled` of the used ones.
+    """
 
     last: int = 0
     debt: int = 0
     day: int = 0
     used: int = 0
+    settled: int = 0
     told_day: int = 0
     told: int = 0
 
@@ -64,10 +68,26 @@ class LocalQuotas:
         self._clock = clock
         self._tenants: _Table[UUID] = _Table(size)
         self._addresses: _Table[str] = _Table(size)
+        self._unsettled: set[UUID] = set()
 
     def __len__(self) -> int:
         """Return how many tenants and addresses are remembered."""
         return len(self._tenants) + len(self._addresses)
+
+    def unsettled(self, tenant_id: UUID) -> tuple[int, int] | None:
+        """Return the day of requests that Redis has not heard of and how many were used then, if any."""
+        if tenant_id not in self._unsettled:
+            return None
+        usage = self._tenants.of(tenant_id)
+        return (usage.day, usage.used) if usage.used > usage.settled else None
+
+    def settle(self, tenant_id: UUID, day: int, used: int) -> None:
+        """Note that Redis has heard of the `used` requests of `day`."""
+        usage = self._tenants.of(tenant_id)
+        if usage.day == day:
+            usage.settled = max(usage.settled, used)
+        if usage.settled >= usage.used:
+            self._unsettled.discard(tenant_id)
 
     def learn(self, tenant_id: UUID, day: int, count: int) -> None:
         """Remember that Redis has counted `count` requests on `day` (days since 1970)."""
@@ -85,7 +105,7 @@ class LocalQuotas:
         now = int(self._clock() * 1_000_000)
         today, usage = now // _DAY, self._tenants.of(tenant_id)
         if usage.day != today:
-            usage.day, usage.used = today, 0
+            usage.day, usage.used, usage.settled = today, 0, 0
         wait = self._burst_wait(usage, now, burst)
         reset = -(-(_DAY - now % _DAY) // 1_000_000)
         left = None if daily is None else self._day_part(usage, daily) - usage.used
@@ -97,6 +117,7 @@ class LocalQuotas:
         else:
             usage.debt += _REQUEST
             usage.used += 1
+            self._unsettled.add(tenant_id)
             left = None if left is None else left - 1
         day = (None, None, 0) if daily is None or left is None else (daily, max(0, left), reset)
         return self._allowance(usage, burst, wait, refused_by, day)

@@ -13,7 +13,8 @@
 -- requests. So `burst` requests pass at once from idle, then one each 1/burst s, and a changed limit holds at once.
 --
 -- The day's count is believed only if this very run of the server wrote it: a missing key, or one of another run,
--- may have lost requests, and is seeded with whichever knows of more, the ledger or what is left here.
+-- may have lost requests, and is seeded with whichever knows of more, the ledger or what is left here. A process that
+-- has decided alone for a while brings a seed with it, as this server has not heard of those requests.
 
 local REQUEST, DAY = 1000000, 86400000000
 local burst, daily, exempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
@@ -33,7 +34,7 @@ local known = generation ~= 0 and writer == generation and day <= today
 if day ~= today then
   count = 0
 end
-local seeding = not known and seed >= 0 and seed_day == today
+local seeding = seed >= 0 and seed_day == today
 if seeding then
   count = math.max(count, seed)
   known = true

@@ -2,8 +2,9 @@
 
 Exact while Redis answers, because the script decides and counts in one step and by Redis' own clock. When
 Redis has lost the day's count, the usage ledger supplies it before anything is admitted. When Redis gives no
-answer, this process decides alone (`local_quotas`), so that the API stays up. Nothing here raises: a limiter
-that fails is no reason to refuse a paying tenant.
+answer, this process decides alone (`local_quotas`), so that the API stays up; once it answers again, the
+ledger supplies what was admitted meanwhile. Nothing here raises: a limiter that fails is no reason to refuse
+a paying tenant.
 """
 
 import asyncio
@@ -32,6 +33,7 @@ _TENANT_LIFETIME: Final = 2 * 86_400
 _ADDRESS_LIFETIME: Final = 2
 _LEDGER_TIMEOUT: Final = 3.0
 _UNSEEDED, _ADMITTED, _REFUSED_BY_BURST, _REFUSED_BY_DAILY = range(4)
+_NO_SEED: Final = (0, -1, 0)
 _REFUSED_BY: Final = {_REFUSED_BY_BURST: "burst", _REFUSED_BY_DAILY: "daily"}
 
 _log = structlog.get_logger(__name__)
@@ -90,7 +92,7 @@ class Limiter:
         return _allowance(reply, per_second, None)
 
     async def _decide(self, tenant_id: UUID, burst: int, daily: int | None, exempt: bool) -> list[int]:
-        day, seed = 0, -1
+        day, seed, used = await self._unsettled(tenant_id, daily)
         # A second seed is needed where the day or the server changed while the ledger was asked.
         for _ in range(3):
             reply = await self._run(
@@ -104,10 +106,24 @@ class Limiter:
                 seed,
             )
             if reply[0] != _UNSEEDED:
+                if used:
+                    self._local.settle(tenant_id, day, used)
                 return reply
             day = reply[1]
             seed = await self._seed(tenant_id, day)
         raise _NoDecision
+
+    async def _unsettled(self, tenant_id: UUID, daily: int | None) -> tuple[int, int, int]:
+        """Return the day, the seed and how many requests it settles, where this process has decided alone.
+
+        Redis kept its count then and knows nothing of them. Without the ledger its count goes on as it is.
+        """
+        owed = self._local.unsettled(tenant_id)
+        if owed is None or daily is None or self._redis is None or not self._redis.available:
+            return _NO_SEED
+        day, used = owed
+        counted = await self._counted(tenant_id, day)
+        return _NO_SEED if counted is None else (day, counted, used)
 
     async def _run(self, key: str, *arguments: int) -> list[int]:
         if self._script is None:
@@ -119,7 +135,14 @@ class Limiter:
         return 0 if self._redis is None else self._redis.generation
 
     async def _seed(self, tenant_id: UUID, day: int) -> int:
-        """Return the day's count so far; parallel requests of a tenant share one question to the ledger."""
+        """Return the day's count so far; raise _NoDecision where the ledger does not tell."""
+        counted = await self._counted(tenant_id, day)
+        if counted is None:
+            raise _NoDecision
+        return counted
+
+    async def _counted(self, tenant_id: UUID, day: int) -> int | None:
+        """Return the day's count, if the ledger tells; a tenant's parallel requests share one question."""
         key = (tenant_id, day)
         task = self._seeds.get(key)
         if task is None:
@@ -127,10 +150,8 @@ class Limiter:
             task.add_done_callback(lambda _: self._seeds.pop(key, None))
         # The shield keeps one caller's cancellation from the others that wait.
         counted = await asyncio.shield(task)
-        if counted is None:
-            raise _NoDecision
         # The ledger may be some seconds behind what Redis last told this very process.
-        return max(counted, self._local.known(tenant_id, day))
+        return None if counted is None else max(counted, self._local.known(tenant_id, day))
 
     async def _ask_ledger(self, tenant_id: UUID, day: int) -> int | None:
         try:

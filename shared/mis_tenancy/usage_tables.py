@@ -62,6 +62,23 @@ class UsageDayRow(UsageTotals, TenantScoped, Base):
     __table_args__ = (PrimaryKeyConstraint("tenant_id", "day"),)
 
 
+class UsageMonthRow(TenantScoped, Base):
+    """The maps of a past UTC month, added up by the worker, so that a year is a dozen of them and not 366.
+
+    It is a copy of the days and may be behind them. As they only grow, it says all that they say exactly when
+    its `requests` are as many as theirs.
+    """
+
+    __tablename__ = "usage_months"
+
+    month: Mapped[datetime]
+    requests: Mapped[int]
+    latency: Mapped[Counts] = _counts("by bucket of mis_tenancy.latency")
+    features: Mapped[Counts] = _counts("by feature of the plan")
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "month"),)
+
+
 class UsageRouteDayRow(UsageCounts, TenantScoped, Base):
     """A day's requests of one route, "METHOD /template"."""
 

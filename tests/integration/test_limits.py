@@ -176,3 +176,27 @@ async def test_without_redis_each_process_decides_for_itself_and_says_so(
             async with asyncio.timeout(20):
                 while "x-ratelimit-mode" in (await ask(suite, tenant, "auth")).headers:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
+
+
+async def test_a_redis_that_kept_its_count_is_told_what_was_admitted_without_it(
+    test_servers: TestServers, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Catalogue 106."""
+    directory = tmp_path_factory.mktemp("settled")
+    with redis_server() as server:
+        async with running_suite(test_servers, directory, redis_url=server.url) as suite:
+            tenant = await limited(suite, rate_limit=50)
+            for service in ("user", "tenant"):
+                fine(await ask(suite, tenant, service))
+            server.ask("CONFIG", "SET", "maxmemory", "1")
+            alone = [await ask(suite, tenant, ("user", "tenant")[number % 2]) for number in range(20)]
+            assert {answer.headers.get("x-ratelimit-mode") for answer in alone} == {"local"}
+            server.ask("CONFIG", "SET", "maxmemory", "0")
+            async with asyncio.timeout(20):
+                while "x-ratelimit-mode" in (last := await ask(suite, tenant, "user")).headers:
+                    alone.append(last)
+                    await asyncio.sleep(0.1)
+            await flush(suite)
+            last = await ask(suite, tenant, "tenant")
+            used = 2 + sum(answer.status_code == 200 for answer in alone) + 2
+            assert int(last.headers["x-ratelimit-remaining"]) == 50 - used

@@ -273,7 +273,7 @@ def test_a_key_that_is_gone_admits_nothing_before_it_is_seeded(decide: Decider) 
     assert decide(key, NOON, daily=10, seed=(20_000, 9))[::5] == [ADMITTED, 10]
     # A second seeder comes too late: seeds do not add up.
     assert decide(key, NOON, daily=10, seed=(20_000, 9))[::5] == [DAILY, 10]
-    assert decide(key, NOON, daily=100, seed=(20_000, 50))[::5] == [ADMITTED, 11]
+    assert decide(key, NOON, daily=100, seed=(20_000, 5))[::5] == [ADMITTED, 11]
 
 
 def test_a_spent_seed_is_kept_although_the_request_is_refused(decide: Decider) -> None:
@@ -588,6 +588,53 @@ async def test_while_redis_fails_this_process_decides_and_then_redis_again(
         await eventually(lambda: redis.available)
         assert (await limiter.admit(tenant, daily_exempt=False)).mode == "shared"
         assert limiter.local_decisions == 100
+
+
+async def test_a_redis_that_kept_its_count_hears_what_was_admitted_without_it(
+    server: RedisServer, ledger: UsageLedger
+) -> None:
+    tenant, other = a_tenant(daily=100), a_tenant(daily=100)
+    async with limiting(server.url, ledger, timeout=0.5) as (limiter, redis):
+        assert await admitted(limiter, tenant, 20) == 20
+        assert await admitted(limiter, other, 10) == 10
+        await stops_writing(server)
+        assert await admitted(limiter, tenant, 30) == 30
+        await recovers(server)
+        await eventually(lambda: redis.available)
+        # The ledger has the 20, the 30, and 7 that another process admitted alone.
+        ledger.counted = 57
+        ledger.questions.clear()
+        assert await admitted(limiter, tenant, 100) == 43
+        # Once is enough, and who was not served meanwhile is not asked about.
+        assert await admitted(limiter, other, 100) == 90
+        assert await admitted(limiter, tenant, 5) == 0
+        assert [asked for asked, _ in ledger.questions] == [tenant.id]
+
+
+async def test_a_settlement_that_the_ledger_does_not_give_is_made_up_for_later(
+    server: RedisServer, ledger: UsageLedger
+) -> None:
+    tenant = a_tenant(daily=100)
+    async with limiting(server.url, ledger, timeout=0.5) as (limiter, redis):
+        assert await admitted(limiter, tenant, 20) == 20
+        await stops_writing(server)
+        assert await admitted(limiter, tenant, 30) == 30
+        await recovers(server)
+        await eventually(lambda: redis.available)
+        ledger.failure = OSError()
+        answer = await limiter.admit(tenant, daily_exempt=False)
+        assert (answer.mode, answer.daily_remaining) == ("shared", 79)
+        ledger.failure, ledger.counted = None, 51
+        assert (await limiter.admit(tenant, daily_exempt=False)).daily_remaining == 48
+
+
+def test_a_seed_only_ever_adds_to_a_count_that_is_known(decide: Decider) -> None:
+    key = tenant_key(new_id(), "quota")
+    today = NOON // DAY
+    assert decide(key, NOON, daily=100, seed=(today, 10))[5] == 11
+    assert decide(key, NOON, daily=100, seed=(today, 5))[5] == 12
+    assert decide(key, NOON, daily=100, seed=(today, 40))[5] == 41
+    assert decide(key, NOON, daily=100, seed=(today - 1, 90))[5] == 42
 
 
 async def test_a_slow_redis_is_waited_for_once(shared_server: RedisServer, ledger: UsageLedger) -> None:

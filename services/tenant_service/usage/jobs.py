@@ -1,4 +1,4 @@
-"""Usage's upkeep in the worker: what tenants hold is noted as it changes, and old rows are forgotten."""
+"""Usage's upkeep in the worker: levels are noted, months added up, and old rows forgotten."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -13,6 +13,7 @@ from tenant_service.usage import upkeep_repository as upkeep
 
 SCHEDULES: Final = [
     Schedule("usage_levels", timedelta(minutes=5)),
+    Schedule("usage_months", timedelta(hours=6)),
     Schedule("usage_retention", timedelta(days=1)),
 ]
 
@@ -28,6 +29,10 @@ class UsageUpkeep:
     async def note_levels(self, job: Job) -> None:
         """Note how many users and bytes each tenant holds, where that has changed."""
         await self._over_all(upkeep.note_levels)
+
+    async def add_up(self, job: Job) -> None:
+        """Add up the months that are over, so that a year is quick to read."""
+        await self._over_all(upkeep.add_up)
 
     async def forget(self, job: Job) -> None:
         """Delete what no range can reach any more."""

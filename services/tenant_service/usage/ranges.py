@@ -36,6 +36,16 @@ def day_of(moment: datetime) -> datetime:
     return hour_of(moment).replace(hour=0)
 
 
+def month_of(moment: datetime) -> datetime:
+    """Return the beginning of the UTC month of `moment`."""
+    return day_of(moment).replace(day=1)
+
+
+def month_after(moment: datetime) -> datetime:
+    """Return the beginning of the UTC month after that of `moment`."""
+    return month_of(month_of(moment) + 31 * DAY)
+
+
 @dataclass(frozen=True, slots=True)
 class TimeRange:
     """From `start` until before `end`, both on the hour in UTC; `asked` is its name, if any."""
@@ -54,6 +64,13 @@ class TimeRange:
         """The part that is read by the day; empty where the range is shown by the hour."""
         first = day_of(self.start + DAY - timedelta(microseconds=1))
         return (self.end, self.end) if self.interval == "hour" else (first, day_of(self.end))
+
+    def whole_months(self, now: datetime) -> Span:
+        """Return the part made of whole calendar months that had ended before `now`; it may be empty."""
+        first, last = self.days
+        start = month_of(first) if first == month_of(first) else month_after(first)
+        end = min(month_of(last), month_of(now))
+        return (start, end) if start < end else (last, last)
 
     @property
     def hours(self) -> list[Span]:
@@ -127,7 +144,7 @@ def _months_before(moment: datetime, count: int) -> datetime:
     """Return the same day `count` months earlier, or the last one of a month that is too short for it."""
     year, month = divmod(moment.year * 12 + moment.month - 1 - count, 12)
     first = moment.replace(year=year, month=month + 1, day=1)
-    length = ((first + 31 * DAY).replace(day=1) - first).days
+    length = (month_after(first) - first).days
     return first.replace(day=min(moment.day, length))
 
 

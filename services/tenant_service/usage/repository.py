@@ -1,12 +1,14 @@
 """Every statement about usage: the ledger's rows, what the tenant holds, and who was active."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, null, or_, select, true
 
 from mis_models.accounts import CountersRow
 from mis_tenancy.session import TenantSession, tenant_of
@@ -17,17 +19,17 @@ from mis_tenancy.usage_tables import (
     UsageHourRow,
     UsageLevelRow,
     UsageMemberRow,
+    UsageMonthRow,
     UsageUserDayRow,
 )
-from tenant_service.usage.ranges import DAY, HOUR, TimeRange, day_of
+from tenant_service.usage.ranges import DAY, HOUR, Span, TimeRange, day_of, month_after
 
 # Decoded here and not by SQLAlchemy, because a year has hundreds of these maps.
 _COUNTS = msgspec.json.Decoder(dict[str, int])
 _LEVELS = msgspec.json.Decoder(dict[str, tuple[int, int]])
 
 
-@dataclass(frozen=True, slots=True)
-class Tally:
+class Tally(NamedTuple):
     """What the ledger counted in the hour or day from `start` on."""
 
     start: datetime
@@ -35,19 +37,39 @@ class Tally:
     errors: int
     client_errors: int
     rejected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Maps:
+    """Counts by name of some hours, days or months."""
+
     latency: dict[str, int]
     features: dict[str, int]
 
 
+@dataclass(slots=True)
+class Counted:
+    """What the ledger has of a range: a tally for each hour or day, and maps that add up to all of them."""
+
+    tallies: list[Tally] = field(default_factory=list)
+    maps: list[Maps] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the tenant holds now, when it began, and how much of today's quota the ledger has seen used."""
+    """What the tenant holds now, when it began, and what the ledger has seen.
+
+    That is how much of today's quota was used, how many users asked anything in the range, and the last day
+    before the range for which a level was noted.
+    """
 
     created_at: datetime
     users: int
     storage_bytes: int
     files: int
     counted_today: int
+    active: int
+    noted_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +81,25 @@ class Level:
     storage_bytes: int
 
 
-async def tallies(session: TenantSession, asked: TimeRange) -> list[Tally]:
+async def counted(session: TenantSession, asked: TimeRange, now: datetime) -> Counted:
     """Return the ledger's rows of the range, whole days as one; empty times have none."""
-    found: list[Tally] = []
+    found = Counted()
     if asked.hours:
-        spans = [_within(UsageHourRow.hour, span) for span in asked.hours]
-        found += await _tallies(session, UsageHourRow, UsageHourRow.hour, or_(*spans))
+        hour = UsageHourRow.hour
+        inside = or_(*(_within(hour, span) for span in asked.hours))
+        await _add(found, session, UsageHourRow, hour, inside)
     if asked.days[0] < asked.days[1]:
-        found += await _tallies(session, UsageDayRow, UsageDayRow.day, _within(UsageDayRow.day, asked.days))
+        await _add_days(found, session, asked, now)
     return found
 
 
-async def holding(session: TenantSession, now: datetime) -> Holding:
+async def holding(session: TenantSession, asked: TimeRange, now: datetime) -> Holding:
     """Return what the session's tenant holds."""
     today = and_(UsageDayRow.tenant_id == TenantRow.id, UsageDayRow.day == day_of(now))
+    active = _active_since(asked.start) if asked.end > now else _active_between(asked)
+    # Asked here and not in the query for the levels: under row-level security a condition with a query in it
+    # is no condition of an index.
+    noted = select(func.max(UsageLevelRow.day)).where(UsageLevelRow.day < day_of(asked.start))
     row = await session.execute(
         select(
             TenantRow.created_at,
@@ -80,6 +107,8 @@ async def holding(session: TenantSession, now: datetime) -> Holding:
             CountersRow.storage_bytes,
             CountersRow.files,
             func.coalesce(UsageDayRow.counted, 0),
+            active.scalar_subquery(),
+            noted.scalar_subquery(),
         )
         .join(CountersRow, CountersRow.tenant_id == TenantRow.id)
         .outerjoin(UsageDayRow, today)
@@ -88,54 +117,95 @@ async def holding(session: TenantSession, now: datetime) -> Holding:
     return Holding(*row.one())
 
 
-async def levels(session: TenantSession, asked: TimeRange) -> list[Level]:
-    """Return the levels that were noted up to the range's end, oldest first, beginning with one before it.
+async def levels(session: TenantSession, asked: TimeRange, since: datetime | None) -> list[Level]:
+    """Return the levels noted from the day `since` up to the range's end, oldest first.
 
-    Where none is as old as that, the first one is the oldest of all.
+    Hours are told apart on days of which the range has a part; of all others the level is that of the day's
+    end.
     """
-    before = (
-        select(func.max(UsageLevelRow.day)).where(UsageLevelRow.day < day_of(asked.start)).scalar_subquery()
-    )
-    rows = await session.execute(
-        select(UsageLevelRow.day, cast(UsageLevelRow.hours, Text))
-        .where(UsageLevelRow.day >= func.coalesce(before, day_of(asked.start)), UsageLevelRow.day < asked.end)
-        .order_by(UsageLevelRow.day)
-    )
-    found = [
-        Level(day + int(hour) * HOUR, *held)
-        for day, hours in rows
-        for hour, held in sorted(_LEVELS.decode(hours).items(), key=lambda one: int(one[0]))
-    ]
+    row, first = UsageLevelRow, day_of(asked.start)
+    by_hour = asked.interval == "hour"
+    parts = true() if by_hour else row.day.in_([first, day_of(asked.end)])
+    columns = (row.day, row.users, row.storage_bytes, case((parts, cast(row.hours, Text))))
+    within = and_(row.day >= (since or first), row.day < asked.end)
+    found: list[Level] = []
+    for day, users, storage_bytes, hours in await session.execute(select(*columns).where(within)):
+        if hours is None:
+            found.append(Level(day, users, storage_bytes))
+        else:
+            found += [Level(day + int(hour) * HOUR, *held) for hour, held in _LEVELS.decode(hours).items()]
+    found.sort(key=attrgetter("start"))
     return [level for level in found if level.start < asked.end]
 
 
-async def active_since(session: TenantSession, start: datetime) -> int:
-    """Return how many users have asked anything since `start`."""
-    return (
-        await session.execute(
-            select(func.count()).select_from(UsageMemberRow).where(UsageMemberRow.last_hour >= start)
-        )
-    ).scalar_one()
+def _active_since(start: datetime) -> Select[int]:
+    """Return the query for how many users have asked anything since `start`."""
+    return select(func.count()).select_from(UsageMemberRow).where(UsageMemberRow.last_hour >= start)
 
 
-async def active_between(session: TenantSession, asked: TimeRange) -> int:
-    """Return how many users asked anything in the range."""
+def _active_between(asked: TimeRange) -> Select[int]:
+    """Return the query for how many users asked anything in the range."""
     first, last = asked.days
     parts: list[ColumnElement[bool]] = [_within(UsageUserDayRow.day, (first, last))]
     for start, end in asked.hours:
         parts += [_in_hours(day, start, end) for day in _days_of(start, end)]
     member = UsageUserDayRow.actor_kind == PrincipalKind.MEMBER.value
-    counted = select(func.count(UsageUserDayRow.actor.distinct())).where(member, or_(*parts))
-    return (await session.execute(counted)).scalar_one()
+    return select(func.count(UsageUserDayRow.actor.distinct())).where(member, or_(*parts))
 
 
-async def _tallies(
-    session: TenantSession, row: Any, start: Any, condition: ColumnElement[bool]
-) -> list[Tally]:
-    columns = (start, row.requests, row.errors, row.client_errors, row.rejected)
-    maps = (cast(row.latency, Text), cast(row.features, Text))
-    rows = await session.execute(select(*columns, *maps).where(condition))
-    return [Tally(*one[:5], *map(_COUNTS.decode, one[5:])) for one in rows]
+async def _add_days(found: Counted, session: TenantSession, asked: TimeRange, now: datetime) -> None:
+    """Add the range's days; of months that are over, the maps of a month stand in for those of its days."""
+    day, months = UsageDayRow.day, asked.whole_months(now)
+    over = _within(day, months)
+    await _add(found, session, UsageDayRow, day, _within(day, asked.days), without_maps=over)
+    if months[0] == months[1]:
+        return
+    totals = Counter[tuple[int, int]]()
+    for tally in found.tallies:
+        if months[0] <= tally.start < months[1]:
+            totals[tally.start.year, tally.start.month] += tally.requests
+    for month, requests, maps in await _months(session, months):
+        # A month's row that is behind its days does not count, as if it had not been made yet.
+        if requests == totals[month.year, month.month]:
+            found.maps.append(maps)
+            del totals[month.year, month.month]
+    if totals:
+        begun = [datetime(year, month, 1, tzinfo=UTC) for year, month in totals]
+        spans = [_within(day, (month, month_after(month))) for month in begun]
+        rows = await session.execute(select(*_maps(UsageDayRow)).where(or_(*spans)))
+        found.maps += [_decoded(*row) for row in rows]
+
+
+async def _months(session: TenantSession, span: Span) -> list[tuple[datetime, int, Maps]]:
+    row = UsageMonthRow
+    stored = select(row.month, row.requests, *_maps(row)).where(_within(row.month, span))
+    return [(month, requests, _decoded(*maps)) for month, requests, *maps in await session.execute(stored)]
+
+
+async def _add(
+    found: Counted,
+    session: TenantSession,
+    row: Any,
+    start: Any,
+    condition: ColumnElement[bool],
+    *,
+    without_maps: ColumnElement[bool] | None = None,
+) -> None:
+    maps: Sequence[ColumnElement[Any]] = _maps(row)
+    if without_maps is not None:
+        maps = [case((without_maps, null()), else_=one) for one in maps]
+    columns = (start, row.requests, row.errors, row.client_errors, row.rejected, *maps)
+    rows = (await session.execute(select(*columns).where(condition))).all()
+    found.tallies += [Tally(*row[:5]) for row in rows]
+    found.maps += [_decoded(*row[5:]) for row in rows if row[5] is not None]
+
+
+def _maps(row: Any) -> list[ColumnElement[Any]]:
+    return [cast(row.latency, Text), cast(row.features, Text)]
+
+
+def _decoded(latency: str, features: str) -> Maps:
+    return Maps(_COUNTS.decode(latency), _COUNTS.decode(features))
 
 
 def _within(column: Any, span: tuple[datetime, datetime]) -> ColumnElement[bool]:

@@ -1,7 +1,7 @@
 """What a tenant used in a range of time, from one ledger: the one that limits it and bills it too."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,9 +10,17 @@ from mis_tenancy.plans import GIB
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Allowance, Tenant
 from tenant_service.usage import repository
-from tenant_service.usage.ranges import TimeRange
-from tenant_service.usage.repository import Holding, Level, Tally
-from tenant_service.usage.schemas import ApiOut, PointOut, ResponseTimeOut, StorageOut, UsageOut, UsersOut
+from tenant_service.usage.ranges import TimeRange, day_of
+from tenant_service.usage.repository import Counted, Holding, Level, Tally
+from tenant_service.usage.schemas import (
+    POINTS,
+    ApiOut,
+    PointOut,
+    ResponseTimeOut,
+    StorageOut,
+    UsageOut,
+    UsersOut,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +31,30 @@ class History:
     holding: Holding
     now: datetime
 
-    def before(self, moment: datetime) -> Level:
-        """Return the level that held just before `moment`."""
-        if moment > self.now:
-            return self._present
-        if moment <= self.holding.created_at:
-            return Level(moment, 0, 0)
-        earlier = bisect_left(self.levels, moment, key=lambda level: level.start)
+    def before(self, moments: Iterable[datetime]) -> Iterator[Level]:
+        """Yield the level that held just before each of `moments`, which grow."""
+        present = Level(self.now, self.holding.users, self.holding.storage_bytes)
         # A tenant older than its first note held then, as far as is known, what that note says.
-        return self.levels[max(0, earlier - 1)] if self.levels else self._present
-
-    @property
-    def _present(self) -> Level:
-        return Level(self.now, self.holding.users, self.holding.storage_bytes)
+        upcoming = iter(self.levels)
+        held = following = next(upcoming, present)
+        for moment in moments:
+            while following.start < moment and following is not present:
+                held, following = following, next(upcoming, present)
+            if moment > self.now:
+                yield present
+            elif moment <= self.holding.created_at:
+                yield Level(moment, 0, 0)
+            else:
+                yield held
 
 
 async def usage(
     session: TenantSession, tenant: Tenant, asked: TimeRange, now: datetime, allowance: Allowance | None
 ) -> UsageOut:
     """Return the tenant's usage; `allowance` is what the limiter said of the request that asks."""
-    found = await repository.tallies(session, asked)
-    holding = await repository.holding(session, now)
-    history = History(await repository.levels(session, asked), holding, now)
+    found = await repository.counted(session, asked, now)
+    holding = await repository.holding(session, asked, now)
+    history = History(await repository.levels(session, asked, holding.noted_before), holding, now)
     return UsageOut(
         tenant_id=tenant.id,
         time_range=asked.asked,
@@ -54,9 +64,9 @@ async def usage(
         as_of=now,
         users=UsersOut(
             total=holding.users,
-            active=await _active(session, asked, now),
+            active=holding.active,
             limit=tenant.max_users,
-            growth=history.before(asked.end).users - history.before(asked.start).users,
+            growth=_growth(asked, history),
         ),
         storage=StorageOut(
             used_bytes=holding.storage_bytes,
@@ -64,15 +74,14 @@ async def usage(
             files=holding.files,
         ),
         api=_api(found, tenant, _used_today(holding, allowance)),
-        features=merged(tally.features for tally in found),
-        series=_series(asked, found, history),
+        features=merged(maps.features for maps in found.maps),
+        series=_series(asked, found.tallies, history),
     )
 
 
-async def _active(session: TenantSession, asked: TimeRange, now: datetime) -> int:
-    if asked.end > now:
-        return await repository.active_since(session, asked.start)
-    return await repository.active_between(session, asked)
+def _growth(asked: TimeRange, history: History) -> int:
+    start, end = history.before((asked.start, asked.end))
+    return end.users - start.users
 
 
 def _used_today(holding: Holding, allowance: Allowance | None) -> int:
@@ -82,15 +91,16 @@ def _used_today(holding: Holding, allowance: Allowance | None) -> int:
     return max(holding.counted_today, allowance.daily_limit - allowance.daily_remaining)
 
 
-def _api(found: Sequence[Tally], tenant: Tenant, used_today: int) -> ApiOut:
-    requests, errors = sum(tally.requests for tally in found), sum(tally.errors for tally in found)
+def _api(found: Counted, tenant: Tenant, used_today: int) -> ApiOut:
+    tallies = found.tallies
+    requests, errors = sum(tally.requests for tally in tallies), sum(tally.errors for tally in tallies)
     return ApiOut(
         requests=requests,
         errors=errors,
-        client_errors=sum(tally.client_errors for tally in found),
-        rejected=sum(tally.rejected for tally in found),
+        client_errors=sum(tally.client_errors for tally in tallies),
+        rejected=sum(tally.rejected for tally in tallies),
         error_rate=round(errors / requests, 6) if requests else 0.0,
-        response_time=response_time(merged(tally.latency for tally in found)),
+        response_time=response_time(merged(maps.latency for maps in found.maps)),
         limit_per_day=tenant.daily_limit,
         used_today=used_today,
     )
@@ -102,22 +112,25 @@ def response_time(latency: dict[str, int]) -> ResponseTimeOut:
 
 
 def _series(asked: TimeRange, found: Sequence[Tally], history: History) -> list[PointOut]:
-    requests: dict[datetime, int] = {}
-    errors: dict[datetime, int] = {}
+    by_hour, first_day = asked.interval == "hour", day_of(asked.start)
+    requests, errors = Counter[datetime](), Counter[datetime]()
     for tally in found:
-        start = tally.start if asked.interval == "hour" else max(asked.start, tally.start.replace(hour=0))
-        requests[start] = requests.get(start, 0) + tally.requests
-        errors[start] = errors.get(start, 0) + tally.errors
-    points = []
-    for start, end in asked.points():
-        held = history.before(end)
-        points.append(
-            PointOut(
-                start=start,
-                requests=requests.get(start, 0),
-                errors=errors.get(start, 0),
-                users=held.users,
-                storage_bytes=held.storage_bytes,
-            )
-        )
-    return points
+        # A day is a point, and so is each part of one that the range begins or ends with.
+        start = tally.start if by_hour or not tally.start.hour else tally.start.replace(hour=0)
+        start = asked.start if start == first_day and not by_hour else start
+        requests[start] += tally.requests
+        errors[start] += tally.errors
+    points = list(asked.points())
+    held = history.before(end for _, end in points)
+    return POINTS.validate_python(
+        [
+            {
+                "start": start,
+                "requests": requests[start],
+                "errors": errors[start],
+                "users": level.users,
+                "storage_bytes": level.storage_bytes,
+            }
+            for (start, _), level in zip(points, held, strict=True)
+        ]
+    )
