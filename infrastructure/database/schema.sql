@@ -611,6 +611,20 @@ CREATE TABLE public.usage_members (
 
 ALTER TABLE ONLY public.usage_members FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.usage_months (
+    tenant_id uuid NOT NULL,
+    month timestamp with time zone NOT NULL,
+    requests bigint NOT NULL,
+    latency jsonb DEFAULT '{}'::jsonb NOT NULL,
+    features jsonb DEFAULT '{}'::jsonb NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_months FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_months.latency IS 'by bucket of mis_tenancy.latency';
+
+COMMENT ON COLUMN public.usage_months.features IS 'by feature of the plan';
+
 CREATE TABLE public.usage_route_days (
     tenant_id uuid NOT NULL,
     day timestamp with time zone NOT NULL,
@@ -789,6 +803,9 @@ ALTER TABLE ONLY public.usage_levels
 
 ALTER TABLE ONLY public.usage_members
     ADD CONSTRAINT pk_usage_members PRIMARY KEY (tenant_id, user_id);
+
+ALTER TABLE ONLY public.usage_months
+    ADD CONSTRAINT pk_usage_months PRIMARY KEY (tenant_id, month);
 
 ALTER TABLE ONLY public.usage_route_days
     ADD CONSTRAINT pk_usage_route_days PRIMARY KEY (tenant_id, day, route);
@@ -999,6 +1016,9 @@ ALTER TABLE ONLY public.usage_levels
 ALTER TABLE ONLY public.usage_members
     ADD CONSTRAINT fk_usage_members_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.usage_months
+    ADD CONSTRAINT fk_usage_months_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.usage_route_days
     ADD CONSTRAINT fk_usage_route_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1096,6 +1116,8 @@ CREATE POLICY owner ON public.usage_levels TO mis_owner USING (true) WITH CHECK 
 
 CREATE POLICY owner ON public.usage_members TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.usage_months TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.usage_route_days TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.usage_user_days TO mis_owner USING (true) WITH CHECK (true);
@@ -1143,6 +1165,8 @@ CREATE POLICY platform ON public.usage_hours TO mis_platform USING (true) WITH C
 CREATE POLICY platform ON public.usage_levels TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_members TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_months TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_route_days TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1218,6 +1242,8 @@ CREATE POLICY tenant_isolation ON public.usage_levels TO mis_app, mis_platform U
 
 CREATE POLICY tenant_isolation ON public.usage_members TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.usage_months TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.usage_route_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.usage_user_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1241,6 +1267,8 @@ ALTER TABLE public.usage_hours ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.usage_levels ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_members ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_months ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_route_days ENABLE ROW LEVEL SECURITY;
 
@@ -1511,6 +1539,9 @@ GRANT DELETE ON TABLE public.usage_members TO mis_platform;
 GRANT SELECT(tenant_id) ON TABLE public.usage_members TO mis_platform;
 
 GRANT SELECT(last_hour) ON TABLE public.usage_members TO mis_platform;
+
+GRANT SELECT ON TABLE public.usage_months TO mis_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_months TO mis_platform;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_route_days TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_route_days TO mis_platform;
