@@ -1579,5 +1579,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0014');
+INSERT INTO public.alembic_version (version_num) VALUES ('0015');
 SELECT public.ensure_audit_partitions(3);
