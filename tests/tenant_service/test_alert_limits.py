@@ -102,7 +102,7 @@ def test_the_requests_of_a_new_day_end_yesterdays_alerts_and_may_open_their_own(
 
 def test_an_alert_says_how_much_and_what_to_do() -> None:
     users = Level(Measure.USERS, 80, 100).cause(80, "2026-11-25")
-    assert users.message.startswith("80 % of the limit are reached: 80 of 100 users")
+    assert users.message.startswith("80 % of the limit is reached: 80 of 100 users")
     assert users.severity is Severity.INFO
     storage = Level(Measure.STORAGE, 9 * GIB, 10 * GIB).cause(90, "2026-11-25")
     assert "9.0 of 10.0 GiB" in storage.message

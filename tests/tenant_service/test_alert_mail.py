@@ -1,5 +1,6 @@
 """Mails about alerts: to whom, about what, how often; and that they never cross tenants."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -232,6 +233,26 @@ async def test_operators_get_what_comes_within_minutes_in_one_mail_over_all_tena
     assert [tenant.slug in rest.text for tenant in tenants] == [False, True, True, True]
     await post.tell_operators()
     assert await post.collect(None) == []
+
+
+async def test_operators_are_told_although_a_further_notice_of_the_tenant_holds_its_alerts(
+    suite: Suite, post: Post
+) -> None:
+    tenant = await suite.tenant()
+    await happens(suite, tenant, REUSED)
+    async with post.platform.platform_transaction() as session:
+        await session.execute(
+            update(AlertRow)
+            .where(AlertRow.tenant_id == tenant.id)
+            .values(operators_due=True)
+            .execution_options(synchronize_session=False)
+        )
+    async with suite.database.transaction(tenant.id) as session:
+        await session.scalars(select(AlertRow).with_for_update())
+        telling = asyncio.create_task(post.tell_operators())
+        await asyncio.wait([telling], timeout=0.2)
+    await telling
+    assert len(await post.collect(None)) == 1
 
 
 async def test_without_a_way_to_send_mail_alerts_are_seen_all_the_same_and_nothing_piles_up(

@@ -274,6 +274,25 @@ async def test_one_tenant_in_trouble_holds_nobody_else_up_and_is_looked_at_again
     assert len(await alerts(suite, bad.id)) == 3
 
 
+async def test_a_worker_that_dies_before_it_notes_how_far_it_came_leaves_nothing_twice(
+    suite: Suite, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 118."""
+    tenant = await suite.tenant(maxUsers=1)
+
+    async def dying(system: Any, mark: Any) -> None:
+        raise SystemError("killed")
+
+    monkeypatch.setattr(watch_repository, "advance", dying)
+    with pytest.raises(SystemError):
+        await look(suite, watch)
+    monkeypatch.undo()
+    opened = [row.id for row in await alerts(suite, tenant.id)]
+    assert len(opened) == 3
+    await look(suite, Watch(platform(suite), suite.database))
+    assert [row.id for row in await alerts(suite, tenant.id)] == opened
+
+
 async def test_transactions_that_are_numbered_anew_cost_no_alert(suite: Suite, watch: Watch) -> None:
     tenant = await suite.tenant(maxUsers=1)
     async with platform(suite).platform_transaction() as session:

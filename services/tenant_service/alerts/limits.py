@@ -56,7 +56,7 @@ class Level:
             kind=AlertKind.LIMIT,
             subject=self.measure.value,
             severity=THRESHOLDS[threshold],
-            message=f"{threshold} % of the limit are reached: {self._amount()}. {_ADVICE[self.measure]}",
+            message=f"{threshold} % of the limit is reached: {self._amount()}. {_ADVICE[self.measure]}",
             threshold=threshold,
             period=day,
         )

@@ -58,4 +58,4 @@ async def take_turn(session: PlatformSession, pause: timedelta) -> bool:
 async def lock_due(session: PlatformSession, most: int) -> Sequence[AlertRow]:
     """Return what operators have to be told of all tenants, oldest first."""
     due = select(AlertRow).where(AlertRow.operators_due).order_by(AlertRow.id).limit(most)
-    return (await session.scalars(due.with_for_update(skip_locked=True))).all()
+    return (await session.scalars(due.with_for_update())).all()
