@@ -148,6 +148,7 @@ async def test_a_change_that_commits_after_a_later_one_was_seen_is_not_missed(
     suite: Suite, watch: Watch
 ) -> None:
     slow, quick = await suite.tenant(maxUsers=2), await suite.tenant(maxUsers=2)
+    await look(suite, watch)
     async with suite.database.transaction(slow.id) as session:
         await claim_seats(session)
         note_change(session)
