@@ -16,9 +16,10 @@ _TTL = 5
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Answers TXT questions from `texts`, follows `aliases`; `broken` names get SERVFAIL, others NXDOMAIN.
+    """Answers TXT questions from `texts` and follows `aliases`.
 
-    A name of `present` exists without any TXT record.
+    `broken` names get SERVFAIL and `silent` ones nothing. A name of `present` exists without any TXT record;
+    any other one gets NXDOMAIN.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.aliases: dict[str, str] = {}
         self.present: set[str] = set()
         self.broken: set[str] = set()
+        self.silent: set[str] = set()
         self.asked: list[str] = []
         self.port = 0
         self._transport: asyncio.DatagramTransport | None = None
@@ -44,13 +46,15 @@ class NameServer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         assert self._transport is not None
-        self._transport.sendto(self._answer(dns.message.from_wire(data)).to_wire(), address)
-
-    def _answer(self, query: dns.message.Message) -> dns.message.Message:
-        answer = dns.message.make_response(query)
-        answer.flags |= dns.flags.RA
+        query = dns.message.from_wire(data)
         name = query.question[0].name.to_text(omit_final_dot=True).lower()
         self.asked.append(name)
+        if name not in self.silent:
+            self._transport.sendto(self._answer(query, name).to_wire(), address)
+
+    def _answer(self, query: dns.message.Message, name: str) -> dns.message.Message:
+        answer = dns.message.make_response(query)
+        answer.flags |= dns.flags.RA
         if name in self.broken:
             answer.set_rcode(dns.rcode.SERVFAIL)
             return answer

@@ -121,8 +121,8 @@ def _spread_news(session: Session) -> None:
         return
     news = session.info.pop(NEWS, ())
     if news and (announce := session.info.get(ON_NEWS)) is not None:
-        # What a savepoint took back is news no more, and its row no longer the session's.
-        session.info[NEWS_TOLD] = [row for row in news if row in session]
+        # What a savepoint took back is news no more, and its row has lost its identity.
+        session.info[NEWS_TOLD] = [row for row in news if inspect(row).has_identity]
         announce()
 
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import update
@@ -140,8 +140,8 @@ async def test_a_claim_that_changes_while_dns_is_asked_keeps_what_it_is(suite: S
     await set_back(suite, tenant, "failing_since", GRACE)
 
     class ChangingProofs(Proofs):
-        async def holds(self, domain: str, token: str) -> bool:
-            found = await super().holds(domain, token)
+        async def holds(self, domain: str, token: str, *, for_tenant: UUID) -> bool:
+            found = await super().holds(domain, token, for_tenant=for_tenant)
             fine(await patch(suite, tenant, tenant.auth, domain=renamed))
             suite.dns.publish((await domain_of(suite, tenant))["record"])
             fine(await verify(suite, tenant))

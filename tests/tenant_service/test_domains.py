@@ -10,6 +10,7 @@ import pytest
 from mis_tenancy.settings import SettingsError
 from tenant_service.domains.names import parse_domain
 from tenant_service.domains.proofs import Proofs
+from tests.integration.wire import exchange, request, served
 from tests.suite import Suite, TenantHandle, fresh_address
 from tests.tenant_service.requests import (
     TENANTS,
@@ -230,6 +231,47 @@ async def test_names_around_a_proven_domain_are_nobodys(suite: Suite) -> None:
         assert is_nobodys(await asking(suite, host)()), host
     for host in (f"{domain}/../x", f"{domain}#x", f"{domain}:80@evil.example", f"{domain} x", f"x@{domain}"):
         refused(await asking(suite, host)(), 400, "tenant_malformed")
+
+
+async def test_a_host_that_carries_a_path_is_malformed_and_opens_nothing(suite: Suite) -> None:
+    """Catalogue 16."""
+    domain = new_domain()
+    tenant = await with_domain(suite, domain)
+    host = {"Host": f"{domain}/api/v1/auth/login?"}
+    async with suite.client_at(fresh_address()) as client:
+        for auth in ({}, tenant.auth):
+            answer = await client.get(f"{TENANTS}/{tenant.id}", headers=host | auth)
+            refused(answer, 400, "tenant_malformed")
+
+
+async def test_a_domain_in_the_requests_target_is_not_its_host(suite: Suite) -> None:
+    """Catalogue 18."""
+    domain = new_domain()
+    await with_domain(suite, domain)
+    await eventually(asking(suite, domain), is_served)
+    path = "/api/v1/auth/password-policy"
+    async with served(suite) as port:
+        assert (await exchange(port, request(path, host=domain))).status == 200
+        for host in ("testserver", f"other-{domain}"):
+            assert (await exchange(port, request(f"http://{domain}{path}", host=host))).status == 400
+
+
+async def test_slow_name_servers_hold_up_only_who_asks_them(suite: Suite) -> None:
+    slow, other = await with_record(suite, new_domain()), await with_record(suite, new_domain())
+    name = (await domain_of(suite, slow))["record"]["name"]
+    suite.dns.silent.add(name)
+    waiting = [asyncio.create_task(verify(suite, slow)) for _ in range(20)]
+    try:
+        async with asyncio.timeout(60):
+            while name not in suite.dns.asked:  # noqa: ASYNC110  # the server belongs to another task
+                await asyncio.sleep(0.01)
+        fine(await verify(suite, other))
+        assert not any(task.done() for task in waiting)
+    finally:
+        suite.dns.silent.discard(name)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_forwarded_domain_counts_from_trusted_proxies_only(suite: Suite) -> None:

@@ -21,7 +21,7 @@ from mis_tenancy.plans import Feature
 from mis_tenancy.storage import StorageUnavailable
 from mis_tenancy.tenant import Tenant
 from tenant_service.branding import service
-from tenant_service.branding.errors import LogoNotFound, LogoRefused
+from tenant_service.branding.errors import LogoNotFound, LogoRefused, TooManyLogos
 from tenant_service.branding.schemas import BrandingIn, BrandingOut, PublicBranding
 from tenant_service.branding.service import Branding
 from tenant_service.sessions import TargetSession
@@ -108,7 +108,7 @@ async def get_branding(looks: Looks, tenant: Branded, response: Response) -> Bra
 @router.put(
     "/{id}/branding",
     dependencies=[requires(Permission.TENANT_WRITE)],
-    responses=problems(*_ONE, LogoRefused, PreconditionFailed, StorageUnavailable),
+    responses=problems(*_ONE, LogoRefused, TooManyLogos, PreconditionFailed, StorageUnavailable),
 )
 async def put_branding(
     body: BrandingIn, looks: Looks, tenant: Branded, if_match: IfMatch, response: Response

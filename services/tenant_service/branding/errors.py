@@ -3,7 +3,8 @@
 ProblemError
 ├── FieldRefused 422
 │   └── LogoRefused
-└── LogoNotFound 404
+├── LogoNotFound 404
+└── TooManyLogos 409
 """
 
 from mis_tenancy.errors import ProblemError
@@ -15,6 +16,19 @@ class LogoRefused(FieldRefused):
 
     code = "logo_refused"
     detail = "The logo takes PNG, JPEG or WebP of at most 256 KiB as a data: URL, or the URL it was read as."
+
+
+class TooManyLogos(ProblemError):
+    """So many logos were sent lately that the old ones have to be swept up first."""
+
+    status = 409
+    code = "logo_limit_exceeded"
+    detail = (
+        "This tenant has changed its logo often of late. Replaced ones are deleted within minutes; try then."
+    )
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "300"})
 
 
 class LogoNotFound(ProblemError):

@@ -11,7 +11,7 @@ from tenant_service.branding.repository import public_look
 
 LOGO_CLEANUP: Final = "logo_cleanup"
 # By then nobody is still about to name what was uploaded before.
-CLEANUP_AFTER: Final = timedelta(hours=1)
+CLEANUP_AFTER: Final = timedelta(minutes=5)
 
 
 class LogoCleanup:

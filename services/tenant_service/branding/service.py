@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
@@ -15,12 +15,14 @@ from mis_tenancy.storage import ObjectNotFound, Storage
 from mis_tenancy.tenant import Tenant
 from tenant_service.branding import repository
 from tenant_service.branding.colors import Colors
-from tenant_service.branding.errors import LogoNotFound, LogoRefused
+from tenant_service.branding.errors import LogoNotFound, LogoRefused, TooManyLogos
 from tenant_service.branding.jobs import CLEANUP_AFTER, LOGO_CLEANUP
-from tenant_service.branding.logos import Logo, LogoUnfit, Picture, parse_picture
+from tenant_service.branding.logos import PREFIX, Logo, LogoUnfit, Picture, parse_picture
 from tenant_service.branding.look import DEFAULT_LOOK, Look, logo_url
 from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
+
+_MOST_STORED: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,9 @@ class Branding:
     async def put(self, wanted: WantedLook, hold: Callable[[int], None]) -> Look:
         """Set the tenant's look as a whole and return it; `hold` raises where another one was expected.
 
-        Raise LogoRefused for what is no logo. The picture is stored before the transaction that names it, so
-        a look never names one that is not there; what nobody names is swept up later.
+        Raise LogoRefused for what is no logo, TooManyLogos after many of them. The picture is stored before
+        the transaction that names it, so a look never names one that is not there; what nobody names is swept
+        up later.
         """
         uploaded = await self._upload(wanted.logo)
         row = await lock_tenant(self._session)
@@ -69,6 +72,9 @@ class Branding:
         if wanted is None or not wanted.startswith("data:"):
             return None
         picture = _picture(wanted)
+        # Logos count towards no limit, so they must not become a way around it.
+        if len([stored async for stored in self._storage.list(PREFIX)]) >= _MOST_STORED:
+            raise TooManyLogos
         logo = Logo(new_id(), picture.content_type, len(picture.data))
         await self._storage.put(logo.key, picture.data)
         return logo

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from ipaddress import ip_address
 from typing import Final
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 import dns.asyncresolver
 import dns.exception
@@ -27,6 +29,8 @@ log = structlog.get_logger(__name__)
 _LABEL: Final = "_mis-verification"
 # Seconds that a look-up may take in all, over every server and retry.
 _PATIENCE: Final = 5.0
+# And with the wait for its turn.
+_LONGEST: Final = 15.0
 _AT_ONCE: Final = 16
 _PORT: Final = 53
 _SERVER: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[0-9.]+)(?::([0-9]{1,5}))?")
@@ -55,21 +59,31 @@ class Proofs:
     def __init__(self, servers: Sequence[str] = ()) -> None:
         self._servers = [_server(text) for text in servers]
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._queues: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
-    async def holds(self, domain: str, token: str) -> bool:
-        """Return whether `domain` proves the claim that `token` belongs to; raise LookupFailed."""
-        name = dns.name.from_text(record_name(domain))
-        async with self._turns:
-            try:
-                answer = await self._resolver.resolve(name, "TXT", lifetime=_PATIENCE, search=False)
-            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-                return False
-            except (dns.exception.DNSException, OSError) as error:
-                log.info("domains.lookup_failed", domain=domain, error=repr(error))
-                raise LookupFailed from error
-        if answer.canonical_name != name:
-            return False
-        return token.encode() in {b"".join(record.strings) for record in answer}
+    async def holds(self, domain: str, token: str, *, for_tenant: UUID) -> bool:
+        """Return whether `domain` proves the claim that `token` belongs to; raise LookupFailed.
+
+        A tenant's look-ups wait for one another: name servers that are slow on purpose hold up only the
+        tenant that asks them.
+        """
+        queue = self._queues.setdefault(for_tenant, asyncio.Lock())
+        try:
+            async with asyncio.timeout(_LONGEST), queue, self._turns:
+                return token.encode() in await self._texts(record_name(domain))
+        except (dns.exception.DNSException, OSError) as error:
+            # A TimeoutError is an OSError.
+            log.info("domains.lookup_failed", domain=domain, error=repr(error))
+            raise LookupFailed from error
+
+    async def _texts(self, name: str) -> set[bytes]:
+        """Return the TXT records that stand at exactly that name."""
+        wanted = dns.name.from_text(name)
+        try:
+            answer = await self._resolver.resolve(wanted, "TXT", lifetime=_PATIENCE, search=False)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return set()
+        return {b"".join(record.strings) for record in answer} if answer.canonical_name == wanted else set()
 
     @cached_property
     def _resolver(self) -> dns.asyncresolver.Resolver:

@@ -39,7 +39,7 @@ class Rechecks:
         if claim is None:
             return
         try:
-            found: bool | None = await self._proofs.holds(claim.domain, claim.token)
+            found: bool | None = await self._proofs.holds(claim.domain, claim.token, for_tenant=tenant_id)
         except LookupFailed:
             found = None
         async with self._application.transaction(tenant_id) as session:

@@ -75,8 +75,9 @@ class Proving:
         return DomainState(row, held)
 
     async def _find(self, claim: Claim) -> None:
+        own = tenant_of(self._session)
         try:
-            found = await self._proofs.holds(claim.domain, claim.token)
+            found = await self._proofs.holds(claim.domain, claim.token, for_tenant=own)
         except LookupFailed as error:
             raise DomainLookupFailed from error
         if not found:
