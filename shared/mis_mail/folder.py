@@ -27,7 +27,7 @@ class FolderTransport:
     def _write(self, message: EmailMessage) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._folder / f"{new_id()}.eml"
-        policy = SMTP if f"{message['From']}{message['To']}".isascii() else SMTPUTF8
+        policy = SMTP if str(message["To"]).isascii() else SMTPUTF8
         # A link in it may open a door, so it is for this user's eyes only.
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
             opened.write(message.as_bytes(policy=policy))

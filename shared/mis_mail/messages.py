@@ -31,7 +31,7 @@ def message_of(mail: Mail, *, sender: str, mail_id: UUID, now: datetime) -> Emai
     # The header's own check would refuse a line break; here it becomes a space instead.
     message["Subject"] = one_line(mail.subject)
     message["Date"] = format_datetime(now)
-    message["Message-ID"] = f"<{mail_id}@{_ascii(from_.domain)}>"
+    message["Message-ID"] = f"<{mail_id}@{from_.domain}>"
     # No vacation notice shall answer (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(mail.text)
@@ -43,9 +43,10 @@ def _address(text: str) -> Address:
     local, _, domain = text.rpartition("@")
     if not (local and domain) or not text.isprintable() or _OUTSIDE & set(text[: len(local)] + domain):
         raise UnfitAddress("This is not an e-mail address.")
+    try:
+        # Every server takes a domain in this form; only the local part may need one that knows RFC 6531.
+        ascii_domain = domain.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise UnfitAddress("This is not an e-mail address.") from error
     # In parts, because parsed in one piece it could only be ASCII.
-    return Address(username=local, domain=domain)
-
-
-def _ascii(domain: str) -> str:
-    return domain if domain.isascii() else "mail.invalid"
+    return Address(username=local, domain=ascii_domain)

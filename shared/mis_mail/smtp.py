@@ -91,6 +91,8 @@ class SmtpTransport:
             raise _answer(max(one.code for one in error.recipients)) from None
         except aiosmtplib.SMTPDataError as error:
             raise _answer(error.code) from None
+        except aiosmtplib.SMTPNotSupported:
+            raise MailRefused("The mail server takes no address beyond ASCII.") from None
         except aiosmtplib.SMTPResponseException as error:
             # Who we are or who we say we are is wrong: a matter of settings, which somebody can mend.
             raise MailUndelivered(f"The mail server answered {error.code}.") from None

@@ -89,6 +89,7 @@ async def mail_server(
     tls: ssl.SSLContext | None = None,
     starttls: ssl.SSLContext | None = None,
     login: tuple[str, str] | None = None,
+    takes_utf8: bool = True,
 ) -> AsyncIterator[int]:
     """Serve on a port of its own and yield it; `login` is the one pair of name and password that it knows."""
 
@@ -105,7 +106,7 @@ async def mail_server(
             authenticator=authenticate if login else None,
             # It does not take a connection that is TLS from the first byte on for one.
             auth_require_tls=False,
-            enable_SMTPUTF8=True,
+            enable_SMTPUTF8=takes_utf8,
             loop=asyncio.get_running_loop(),
         )
 

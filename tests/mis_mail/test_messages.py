@@ -58,6 +58,8 @@ def test_no_name_and_no_subject_adds_a_header_a_tag_or_a_line(composition: Compo
         "a@b.example\x00",
         "a\u2028@b.example",
         "nobody",
+        "a@b..example",
+        "a@-\u3002.example",
         "@b.example",
         "",
     ],

@@ -53,7 +53,17 @@ async def test_an_address_and_a_subject_in_any_script_arrive() -> None:
     async with mail_server(mailbox) as port:
         await SmtpTransport(near(port)).send(a_message("müller@bücher.example", "Größe 雪"))
     assert mailbox.messages[0]["Subject"] == "Größe 雪"
-    assert mailbox.recipients == [["müller@bücher.example"]]
+    assert mailbox.recipients == [["müller@xn--bcher-kva.example"]]
+
+
+async def test_a_server_that_knows_only_ascii_gets_no_other_address_and_all_other_mail() -> None:
+    mailbox = Mailbox()
+    async with mail_server(mailbox, takes_utf8=False) as port:
+        transport = SmtpTransport(near(port))
+        with pytest.raises(MailRefused):
+            await transport.send(a_message("müller@acme.example"))
+        await transport.send(a_message("ada@bücher.example"))
+    assert mailbox.recipients == [["ada@xn--bcher-kva.example"]]
 
 
 @pytest.mark.parametrize("is_tls", [True, False])
