@@ -19,7 +19,7 @@ SERVICES: Final = {"tenant_service", "auth_service", "user_service"}
 # Which of our packages each package may import.
 ARROWS: Final[dict[str, set[str]]] = {
     "mis_tenancy": set(),
-    "mis_models": {"mis_tenancy"},
+    "mis_models": {"endings", "mis_tenancy"},
     **dict.fromkeys(MIDDLE, BELOW),
     "mis_mail": {"mis_jobs"} | BELOW,
     **dict.fromkeys(SERVICES, MIDDLE | MAIL | BELOW),
@@ -55,7 +55,17 @@ SPEAK_SQL: Final = {
         "tables",
         "usage_tables",
     },
-    "mis_models": {"accounts", "alerts", "billing", "exports", "health", "platform", "tenants", "work"},
+    "mis_models": {
+        "accounts",
+        "alerts",
+        "billing",
+        "endings",
+        "exports",
+        "health",
+        "platform",
+        "tenants",
+        "work",
+    },
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers"},
     "mis_accounts": {"departures", "members", "seats"},

@@ -135,6 +135,29 @@ CREATE TABLE public.audit_seals (
 
 ALTER TABLE ONLY public.audit_seals FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.certificate_keys (
+    kid text NOT NULL,
+    jwk jsonb NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.deletion_certificates (
+    tenant_id uuid NOT NULL,
+    requested_at timestamp with time zone NOT NULL,
+    requested_by uuid,
+    requested_by_kind text,
+    due_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    deleted jsonb DEFAULT '{}'::jsonb NOT NULL,
+    keys_shredded bigint DEFAULT 0 NOT NULL,
+    redis_keys bigint DEFAULT 0 NOT NULL,
+    objects bigint DEFAULT 0 NOT NULL,
+    failure jsonb,
+    failed_at timestamp with time zone,
+    completed_at timestamp with time zone,
+    certificate text
+);
+
 CREATE TABLE public.domain_claims (
     tenant_id uuid NOT NULL,
     token text NOT NULL,
@@ -705,6 +728,12 @@ ALTER TABLE ONLY public.audit_actor_keys
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT pk_audit_seals PRIMARY KEY (tenant_id, seq);
 
+ALTER TABLE ONLY public.certificate_keys
+    ADD CONSTRAINT pk_certificate_keys PRIMARY KEY (kid);
+
+ALTER TABLE ONLY public.deletion_certificates
+    ADD CONSTRAINT pk_deletion_certificates PRIMARY KEY (tenant_id);
+
 ALTER TABLE ONLY public.domain_claims
     ADD CONSTRAINT pk_domain_claims PRIMARY KEY (tenant_id);
 
@@ -902,6 +931,8 @@ CREATE INDEX ix_sessions_user ON public.sessions USING btree (tenant_id, user_id
 CREATE INDEX ix_tenant_names_tenant_id ON public.tenant_names USING btree (tenant_id);
 
 CREATE INDEX ix_tenants_plan ON public.tenants USING btree (plan, id);
+
+CREATE INDEX ix_tenants_purge_at ON public.tenants USING btree (purge_at) WHERE (status = 'pending_deletion'::text);
 
 CREATE INDEX ix_tenants_status ON public.tenants USING btree (status, id);
 
@@ -1334,6 +1365,11 @@ GRANT UPDATE(hash) ON TABLE public.audit_seals TO mis_platform;
 
 GRANT UPDATE(key_id) ON TABLE public.audit_seals TO mis_platform;
 
+GRANT SELECT,INSERT ON TABLE public.certificate_keys TO mis_platform;
+GRANT SELECT ON TABLE public.certificate_keys TO mis_app;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.deletion_certificates TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.domain_claims TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.domain_claims TO mis_platform;
 
@@ -1579,5 +1615,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0015');
+INSERT INTO public.alembic_version (version_num) VALUES ('0016');
 SELECT public.ensure_audit_partitions(3);

@@ -32,6 +32,11 @@ from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import Rechecks
 from tenant_service.encryption_keys import jobs as encryption_keys
 from tenant_service.encryption_keys.reencryption import Reencryption
+from tenant_service.endings import jobs as endings
+from tenant_service.endings.certificates import Certifier
+from tenant_service.endings.purge import Purge
+from tenant_service.endings.tombstone import Tombstones
+from tenant_service.endings.traces import Traces
 from tenant_service.exports import jobs as exports
 from tenant_service.exports.running import Exporter
 from tenant_service.health import jobs as health
@@ -77,6 +82,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     bills = billing.BillingJobs(platform, application)
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     rechecks = Rechecks(application, Proofs(settings.dns_servers))
+    tombstones = Tombstones(Certifier(master_keys, settings.public_url))
+    purges = endings.Purges(platform, Purge(platform, Traces(redis, storage), tombstones))
     handlers = {
         "audit_partitions": retention.make_partitions,
         "retention": retention.forget,
@@ -91,6 +98,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
         billing.ROUND: bills.find_due,
         billing.UPKEEP: bills.bring_up,
+        endings.DUE_PURGES: purges.start_due,
+        endings.PURGE: purges.purge,
+        endings.LATER_LOOK: purges.look_again,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
@@ -101,6 +111,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *SCHEDULES,
         *alerts.SCHEDULES,
         *audit_seals.SCHEDULES,
+        *endings.SCHEDULES,
         *exports.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,

@@ -16,16 +16,15 @@ from mis_tenancy.tenancy import Tenancy
 from mis_tenancy.tenant import Admission, Principal, Tenant, TenantStatus
 from tenant_service.errors import OPERATOR, operators_only
 
+Named = Annotated[str, Path(alias="id", description="The tenant's id or slug.", max_length=64)]
 
-async def target(
-    named: Annotated[str, Path(alias="id", description="The tenant's id or slug.", max_length=64)],
-    request: Request,
-    admitted: Admitted,
-    principal: CurrentPrincipal,
-) -> Tenant:
+
+async def target(named: Named, request: Request, admitted: Admitted, principal: CurrentPrincipal) -> Tenant:
     """Return the tenant the path names; raise TenantNotFound where the caller may not know of it."""
     if is_platform_operator(principal):
         found = await _of_operator(tenancy_of(request), admitted, named)
+        if found.status is TenantStatus.PURGED:
+            raise TenantNotFound
         if found.is_purging and request.method != "GET":
             # What is written into a tenant that is being purged would be left behind.
             raise TenantPendingDeletion(purgeAt=found.purge_at)
@@ -46,8 +45,16 @@ async def operator_only(principal: CurrentPrincipal) -> Principal:
 # Read by the table of routes in the tests, like the permissions of `requires`.
 operator_only.permission = OPERATOR  # type: ignore[attr-defined]
 
-Target = Annotated[Tenant, Depends(target)]
 OperatorOnly = Annotated[Principal, Depends(operator_only)]
+
+
+async def former_target(named: Named, request: Request, admitted: Admitted, operator: OperatorOnly) -> Tenant:
+    """Return the tenant the path names, a purged one too, which is known by its id alone; for operators."""
+    return await _of_operator(tenancy_of(request), admitted, named)
+
+
+Target = Annotated[Tenant, Depends(target)]
+FormerTarget = Annotated[Tenant, Depends(former_target)]
 
 
 async def _of_operator(tenancy: Tenancy, admitted: Admission, named: str) -> Tenant:
@@ -57,7 +64,7 @@ async def _of_operator(tenancy: Tenancy, admitted: Admission, named: str) -> Ten
         found = await tenancy.directory.by_id(tenant_id)
     elif slug is not None:
         found = await tenancy.directory.by_slug(slug)
-    if found is None or found.status is TenantStatus.PURGED:
+    if found is None:
         raise TenantNotFound
     # A hint beside the path is a second naming, and the two must agree like any others.
     hints = await tenancy.resolver.settle(admitted.sources, found)

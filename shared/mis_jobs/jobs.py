@@ -55,16 +55,18 @@ async def enqueue(
     tenant_id: UUID | None,
     run_at: datetime | None = None,
     dedupe_key: str | None = None,
+    lane: UUID | None = None,
 ) -> UUID | None:
     """Add a job to the session's transaction and return its id; the commit wakes the workers.
 
     With a `dedupe_key`, a job of the same kind and key that is still queued or running stands in for this
-    one, and None is returned.
+    one, and None is returned. A platform's job that works for one tenant takes turns in that tenant's
+    `lane`, so that many of them do not delay the platform's others.
     """
     row = {
         "id": new_id(),
         "tenant_id": tenant_id,
-        "lane": tenant_id or PLATFORM_LANE,
+        "lane": lane or tenant_id or PLATFORM_LANE,
         "kind": kind,
         "payload": payload,
         "state": "queued",

@@ -21,9 +21,12 @@ select asked.tenant_id, asked.actor from unnest($1::uuid[], $2::uuid[]) as asked
 LOCK_ALONE: Final = (
     "select pg_advisory_xact_lock(hashtextextended(cast(:tenant_id as text) || cast(:actor as text), 8219))"
 )
-# The newest key of each actor of the tenant $1, or the one offered for him where he has none.
+# The newest key of each actor of the tenant $1, or the one offered for him where he has none. A tombstone
+# gets none: its row is shared, so that a purge waits for the key, or the key finds that there was a purge.
 FIND_OR_MAKE: Final = """
-with offered as (
+with standing as materialized (
+    select status from tenants where id = $1 for key share
+), offered as (
     select * from unnest($2::uuid[], $3::uuid[], $4::bytea[]) as offer (actor, id, wrapped_key)
 ), found as materialized (
     select distinct on (actor) actor, id, wrapped_key, master_key_id
@@ -33,6 +36,7 @@ with offered as (
     insert into audit_actor_keys (tenant_id, id, actor, wrapped_key, master_key_id)
     select $1, id, actor, wrapped_key, $5 from offered
      where not exists (select from found where found.actor = offered.actor)
+       and not exists (select from standing where status = 'purged')
     returning actor, id
 )
 select actor, id, wrapped_key, master_key_id from found

@@ -19,12 +19,17 @@ from mis_tenancy.record_origins import sealed_origins
 from mis_tenancy.system_database import SystemDatabase
 from mis_tenancy.usage_store import USAGE, route_of
 
+# A tenant's row is shared until the transaction ends, so that its purge waits for these rows, and what comes
+# after the purge, from a spool that was left behind, finds a tombstone and goes nowhere.
 # The lock lets one process at a time add to a tenant's ledger, whose rows all of them would touch anyway;
 # tenants come in the same order in every process, so that two of them never wait for each other in a
 # circle.
 _INSERT: Final = f"""
-with alone as materialized (
+with standing as materialized (
+    select status from tenants where id = $1 for key share
+), alone as materialized (
     select pg_advisory_xact_lock(hashtextextended($1::uuid::text, 8217))
+     where not exists (select from standing where status = 'purged')
 ), incoming as materialized (
     select record.* from alone, unnest(
         $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],

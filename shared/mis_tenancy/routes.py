@@ -86,6 +86,8 @@ _TENANTS: Final = "/api/v1/tenants"
 SUITE: Final = (
     *PROBES,
     Rule(f"{_TENANTS}/resolve", Access.REPORT, "GET"),
+    # Who verifies a deletion certificate has no tenant any more.
+    Rule(f"{_TENANTS}/deletion-certificates/jwks.json", Access.OPEN, "GET"),
     Rule(f"{_AUTH}/login", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/operator/login", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/refresh", Access.OPEN, "POST"),

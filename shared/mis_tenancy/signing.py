@@ -1,4 +1,4 @@
-"""Making access tokens and the keys that sign them; the counterpart of `tokens`."""
+"""Signing access tokens, and other compact JWS, with the keys for it; the counterpart of `tokens`."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -37,7 +37,14 @@ class SigningKey(NamedTuple):
 def new_signing_key() -> SigningKey:
     """Make a P-256 key; its `kid` is its thumbprint (RFC 7638)."""
     private = generate_private_key(SECP256R1())
-    point = private.public_key().public_numbers()
+    jwk = public_jwk(private)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return SigningKey(jwk["kid"], pem, jwk)
+
+
+def public_jwk(private_key: EllipticCurvePrivateKey) -> dict[str, Any]:
+    """Return the public half of a P-256 key as a JWK that is named by its thumbprint."""
+    point = private_key.public_key().public_numbers()
     core = {
         "crv": "P-256",
         "kty": "EC",
@@ -45,8 +52,7 @@ def new_signing_key() -> SigningKey:
         "y": encode_segment(point.y.to_bytes(32)),
     }
     kid = encode_segment(sha256(_ENCODER.encode(core)).digest())
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return SigningKey(kid, pem, {**core, "kid": kid, "use": "sig", "alg": ALGORITHM})
+    return {**core, "kid": kid, "use": "sig", "alg": ALGORITHM}
 
 
 def load_signing_key(private_pem: bytes) -> EllipticCurvePrivateKey:
@@ -58,8 +64,15 @@ def load_signing_key(private_pem: bytes) -> EllipticCurvePrivateKey:
 
 
 def sign_access_token(private_key: EllipticCurvePrivateKey, kid: str, claims: Mapping[str, Any]) -> str:
-    """Return `claims` as a signed access token (RFC 9068), with the smaller of the two signatures."""
-    header = {"alg": ALGORITHM, "typ": TOKEN_TYPE, "kid": kid}
+    """Return `claims` as a signed access token (RFC 9068)."""
+    return sign_compact(private_key, kid, TOKEN_TYPE, claims)
+
+
+def sign_compact(
+    private_key: EllipticCurvePrivateKey, kid: str, token_type: str, claims: Mapping[str, Any]
+) -> str:
+    """Return `claims` as a compact JWS of that `typ`, with the smaller of the two signatures."""
+    header = {"alg": ALGORITHM, "typ": token_type, "kid": kid}
     signed = f"{encode_segment(_ENCODER.encode(header))}.{encode_segment(_ENCODER.encode(dict(claims)))}"
     r, s = decode_dss_signature(private_key.sign(signed.encode("ascii"), ECDSA(SHA256())))
     s = min(s, P256_ORDER - s)

@@ -233,12 +233,16 @@ class TenantStorage:
         """
         below = self.path(prefix) if prefix else self.prefix
         count = 0
-        async for stored in self.list(prefix):
-            count += 1
-            if self._local is None:
-                await self.delete(stored.key)
         if self._local is not None:
+            async for _ in self.list(prefix):
+                count += 1
             await asyncio.to_thread(self._local.remove, below)
+            return count
+        with _wrapped(below):
+            async for chunk in obstore.list(self._store, below, chunk_size=_KEYS_AT_ONCE):
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, [one["path"] for one in chunk])
+                count += len(chunk)
         return count
 
     async def probe(self) -> None:

@@ -123,6 +123,7 @@ class TenantRow(Base):
         ),
         Index("ix_tenants_status", "status", "id"),
         Index("ix_tenants_plan", "plan", "id"),
+        Index("ix_tenants_purge_at", "purge_at", postgresql_where=text("status = 'pending_deletion'")),
     )
 
 

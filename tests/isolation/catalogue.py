@@ -22,6 +22,7 @@ OUTSIDE: Final = {
     "platform_audit_logs": "what was done outside any tenant",
     "platform_idempotency_keys": "operators' kept answers",
     "deletion_certificates": "outlive their tenant",
+    "certificate_keys": "the platform's keys, in public",
     "plan_prices": "the price list",
     "schedules": "the worker's clock",
     "revocations": "news that every process hears",
@@ -68,9 +69,10 @@ ROLES: Final = ("mis_app", "mis_auth", "mis_platform")
 
 # Relations a role may touch although no policy narrows them: what each holds belongs to no tenant.
 UNNARROWED: Final = {
-    "mis_app": {"public_signing_keys", "plan_prices"},
+    "mis_app": {"public_signing_keys", "certificate_keys", "plan_prices"},
     "mis_auth": {
         "public_signing_keys",
+        "certificate_keys",
         "plan_prices",
         "operators",
         "operator_sessions",
@@ -82,6 +84,7 @@ UNNARROWED: Final = {
     },
     "mis_platform": {
         "public_signing_keys",
+        "certificate_keys",
         "plan_prices",
         "platform_audit_logs",
         "platform_idempotency_keys",

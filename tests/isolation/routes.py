@@ -66,7 +66,7 @@ class Declared:
     """One route: whom it serves, what it asks, and a request that works.
 
     `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
-    `suspended` or `ending`. `operator` is False where a TENANT route hands out tenant content,
+    `suspended`, `ending` or `purged`. `operator` is False where a TENANT route hands out tenant content,
     `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the open route that looks at a
     bearer after all, `signed` the one whose link is the proof.
     """
@@ -197,6 +197,8 @@ TENANT_ROUTES: Final = (
     Declared("POST", f"{ONE}/reactivate", W.OPERATOR, fresh="suspended"),
     Declared("DELETE", ONE, W.TENANT, P.TENANT_DELETE, status=202, fresh="tenant"),
     Declared("POST", f"{ONE}/restore", W.TENANT, P.TENANT_RESTORE, fresh="ending"),
+    Declared("GET", f"{ONE}/deletion-certificate", W.OPERATOR, fresh="purged"),
+    Declared("GET", f"{TENANTS}/deletion-certificates/jwks.json", W.STRANGER),
     Declared("GET", CONFIG, W.TENANT, P.CONFIG_READ),
     Declared("POST", CONFIG, W.TENANT, P.CONFIG_WRITE, body=_setting),
     Declared("GET", f"{CONFIG}/{{key}}", W.TENANT, P.CONFIG_READ),

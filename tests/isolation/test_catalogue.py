@@ -154,11 +154,12 @@ async def test_tables_on_the_closed_list_that_name_tenants_are_held_by_policies_
 ) -> None:
     """Catalogue 32."""
     named = {table.name for table in tenant_tables()} - SCOPED - HELD_BY_POLICY
-    assert named == {"platform_audit_logs", "revocations"}
+    assert named == {"platform_audit_logs", "revocations", "deletion_certificates"}
     async with connected(urls.owner) as connection:
-        assert not await connection.fetchval(
-            "select has_any_column_privilege('mis_app', 'platform_audit_logs', 'select')"
-        )
+        for table in ("platform_audit_logs", "deletion_certificates"):
+            assert not await connection.fetchval(
+                "select has_any_column_privilege('mis_app', $1, 'select')", table
+            )
         written = await connection.fetchval(
             "select pg_get_expr(polwithcheck, polrelid) from pg_policy "
             "where polrelid = 'revocations'::regclass and polname = 'write'"

@@ -29,7 +29,7 @@ class Explained:
 EXPLAINED: Final = (
     Explained(
         "SEC001",
-        r"public\.(alembic_version|login_throttles|operators|operator_sessions|operator_refresh_tokens|plan_prices"
+        r"public\.(alembic_version|certificate_keys|deletion_certificates|login_throttles|operators|operator_sessions|operator_refresh_tokens|plan_prices"
         r"|platform_audit_logs|platform_idempotency_keys|public_signing_keys|schedules|signing_keys)",
         "These hold nothing of a tenant's; privileges decide who reads them (test_catalogue: UNNARROWED).",
     ),

@@ -15,6 +15,7 @@ from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
+from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
 
@@ -74,7 +75,7 @@ class World:
         """Prepare a request of the route that works: with things of its own, where it would use them up."""
         unique = secrets.token_hex(5)
         tenant, caller = self.home, None if role is None else self.members[role]
-        if route.fresh in ("tenant", "suspended", "ending"):
+        if route.fresh in ("tenant", "suspended", "ending", "purged"):
             tenant = await self.suite.tenant("basic")
             if role is not None:
                 caller = tenant.owner if role is Role.OWNER else await self.suite.user(tenant, role)
@@ -85,6 +86,8 @@ class World:
             # Whoever had signed in before signs in anew, which the owner alone may.
             owner = tenant.owner
             caller = await self.suite.sign_in(tenant.slug, owner.email, owner.password)
+        if route.fresh == "purged":
+            await purge(self.suite, tenant.id)
         if route.fresh == "user":
             caller = await self.suite.user(tenant, role or Role.VIEWER)
         call = Call(tenant, caller, {}, unique)

@@ -35,14 +35,18 @@ select last.* from unnest($1::uuid[]) as asked (tenant_id)
  cross join lateral (select tenant_id, seq, link from audit_seals where tenant_id = asked.tenant_id
                       order by seq desc limit 1) as last
 """
+# The purge of a tenant waits for seals that are being written, and finds no seal of a tombstone afterwards.
 _INSERT: Final = """
+with standing as materialized (
+    select id from tenants where id = any($1) and status <> 'purged' order by id for key share
+)
 insert into audit_seals
        (tenant_id, seq, first_id, last_id, count, horizon, sealed_at, marks, link, hash, key_id)
 select seal.tenant_id, seq, first_id, last_id, count, $6, $7, marks, link, hash, $11
   from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::bigint[],
               $8::bytea[], $9::bytea[], $10::bytea[])
     as seal (tenant_id, seq, first_id, last_id, count, marks, link, hash)
-  join tenants on tenants.id = seal.tenant_id
+  join standing on standing.id = seal.tenant_id
 """
 _SEAL_COLUMNS: Final = "seq, count, first_id, last_id, sealed_at, link, pruned, horizon"
 _OLDEST: Final = f"""
@@ -109,7 +113,7 @@ async def last_seals(system: SystemTransaction, tenants: list[UUID]) -> dict[UUI
 async def add(
     system: SystemTransaction, seals: list[NewSeal], *, end: int, sealed_at: datetime, key_id: str
 ) -> None:
-    """Insert the seals, but none of a tenant that is gone."""
+    """Insert the seals, but none of a tenant that is gone or purged."""
     columns = [
         [getattr(seal, name) for seal in seals]
         for name in ("tenant_id", "seq", "first_id", "last_id", "count", "marks", "link", "hash")

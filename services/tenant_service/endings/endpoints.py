@@ -1,4 +1,4 @@
-"""`/api/v1/tenants/{id}`: tenants are deleted and restored."""
+"""`/api/v1/tenants/{id}`: tenants are deleted and restored, and what is gone is certified."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -11,17 +11,20 @@ from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantConflict, TenantNotFound
 from mis_tenancy.fastapi import requires
-from tenant_service.endings.schemas import DeletionOut
+from tenant_service.endings import service
+from tenant_service.endings.errors import TenantNotPurged
+from tenant_service.endings.schemas import CertificateKeysOut, CertificateOut, DeletionOut
 from tenant_service.endings.service import Endings
 from tenant_service.lifecycle.errors import TenantStateConflict
 from tenant_service.lifecycle.schemas import TenantOut
-from tenant_service.sessions import CallersSession
-from tenant_service.target import Target
+from tenant_service.sessions import CallersSession, CrossingSession, PublicSession
+from tenant_service.target import FormerTarget, Target
 from tenant_service.trail import Calling
 
 router = APIRouter(prefix="/api/v1/tenants", tags=["endings"], route_class=IdempotentRoute)
 
-_ONE = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict, TenantStateConflict)
+_KNOWN = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict)
+_ONE = (*_KNOWN, TenantStateConflict)
 _LONGEST_GRACE_DAYS = 365
 
 
@@ -67,3 +70,16 @@ async def restore_tenant(endings: Ending, response: Response) -> TenantOut:
     document = await endings.restore()
     response.headers["ETag"] = etag(document.row.version)
     return TenantOut.of(document)
+
+
+@router.get("/{id}/deletion-certificate", responses=problems(*_KNOWN, TenantNotPurged))
+async def get_deletion_certificate(session: CrossingSession, tenant: FormerTarget) -> CertificateOut:
+    """Show the signed certificate of a purged tenant, by its id; for operators."""
+    certificate = await service.certificate_of(session, tenant)
+    return CertificateOut(certificate=certificate.text, claims=certificate.claims)
+
+
+@router.get("/deletion-certificates/jwks.json")
+async def get_certificate_keys(session: PublicSession) -> CertificateKeysOut:
+    """Show the public keys that verify deletion certificates; for everybody."""
+    return CertificateKeysOut(keys=await service.certificate_keys(session))

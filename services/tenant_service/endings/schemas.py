@@ -1,6 +1,6 @@
 """Endings on the wire."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from mis_http.schemas import Moment, ResponseBody
 
@@ -10,3 +10,16 @@ class DeletionOut(ResponseBody):
 
     status: Literal["pending_deletion"] = "pending_deletion"
     purge_at: Moment
+
+
+class CertificateOut(ResponseBody):
+    """A deletion certificate as a compact JWS, and what it claims; only the JWS proves anything."""
+
+    certificate: str
+    claims: dict[str, Any]
+
+
+class CertificateKeysOut(ResponseBody):
+    """The public keys that verify deletion certificates, as a JWK set (RFC 7517)."""
+
+    keys: list[dict[str, Any]]

@@ -3,13 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
-from mis_tenancy.session import TenantSession
+from mis_tenancy.session import PlatformSession, TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import Tenant, TenantStatus
-from tenant_service.endings import repository
+from tenant_service.endings import purge_repository, repository
+from tenant_service.endings.certificates import claims_of
+from tenant_service.endings.errors import TenantNotPurged
 from tenant_service.errors import operators_only
 from tenant_service.lifecycle.document import TenantDocument
 from tenant_service.lifecycle.errors import TenantStateConflict
@@ -17,6 +23,7 @@ from tenant_service.lifecycle.service import shown
 from tenant_service.lifecycle.steps import Step, take, tenant_in
 from tenant_service.trail import Caller
 
+PURGE: Final = "tenant_purge"
 GRACE: Final = timedelta(days=30)
 _DELETABLE: Final = frozenset({TenantStatus.ACTIVE, TenantStatus.SUSPENDED})
 _ENDING: Final = frozenset({TenantStatus.PENDING_DELETION})
@@ -62,6 +69,8 @@ class Endings:
         step = Step(TenantStatus.PENDING_DELETION, "tenant.deleted", row.status_reason, ends_tokens=True)
         await take(self._session, row, step, self._caller)
         self._tell(EventType.TENANT_DELETED, purge_at)
+        if grace == timedelta(0):
+            await enqueue_purge(self._session, row.id)
         return Deletion(purge_at, row.version)
 
     async def restore(self) -> TenantDocument:
@@ -82,6 +91,40 @@ class Endings:
     def _tell(self, event: EventType, purge_at: datetime | None) -> None:
         due = None if purge_at is None else purge_at.isoformat().replace("+00:00", "Z")
         publish(self._session, event, {"tenantId": str(self._tenant.id), "purgeAt": due})
+
+
+async def enqueue_purge(session: AsyncSession, tenant_id: UUID) -> None:
+    """Let the worker purge the tenant as soon as it can; the session's role must be the platform's."""
+    await enqueue(
+        session, PURGE, {"tenantId": str(tenant_id)}, tenant_id=None, dedupe_key=PURGE, lane=tenant_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate, signed, and what it claims."""
+
+    text: str
+    claims: dict[str, Any]
+
+
+async def certificate_of(session: PlatformSession, tenant: Tenant) -> Certificate:
+    """Return the certificate of a purged tenant; raise TenantNotPurged, which says how far its purge is."""
+    record = await purge_repository.certificate_of(session, tenant.id)
+    if record is None or record.certificate is None:
+        raise TenantNotPurged(
+            tenantStatus=tenant.status,
+            purgeAt=tenant.purge_at,
+            startedAt=None if record is None else record.started_at,
+            failedAt=None if record is None else record.failed_at,
+            reasons=[] if record is None else (record.failure or {}).get("reasons", []),
+        )
+    return Certificate(record.certificate, claims_of(record.certificate))
+
+
+async def certificate_keys(session: PlatformSession) -> list[dict[str, Any]]:
+    """Return every public key that verifies some certificate, newest first."""
+    return await purge_repository.published_keys(session)
 
 
 def _refuse_purging(row: TenantRow) -> None:
