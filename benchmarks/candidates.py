@@ -64,8 +64,8 @@ def without_tenancy_orm(settings: ServiceSettings) -> ASGIApp:
     return app
 
 
-def without_tenancy_driver(settings: ServiceSettings) -> ASGIApp:
-    """Return the same list as SQL text over a stock driver pool, serialised as the suite does."""
+def over_driver_pool(settings: ServiceSettings) -> tuple[FastAPI, list[asyncpg.Pool]]:
+    """Return an application without routes, and the list that holds its driver pool once it has started."""
     pool: list[asyncpg.Pool] = []
 
     @asynccontextmanager
@@ -74,7 +74,12 @@ def without_tenancy_driver(settings: ServiceSettings) -> ASGIApp:
             pool.append(opened)
             yield
 
-    app = FastAPI(lifespan=lifespan)
+    return FastAPI(lifespan=lifespan), pool
+
+
+def without_tenancy_driver(settings: ServiceSettings) -> ASGIApp:
+    """Return the same list as SQL text over a stock driver pool, serialised as the suite does."""
+    app, pool = over_driver_pool(settings)
     columns = ", ".join(column.name for column in select(*_columns()).selected_columns)
     sql = f"select {columns} from users where tenant_id = $1 order by id desc limit $2"  # noqa: S608
 

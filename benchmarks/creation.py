@@ -6,23 +6,21 @@ database's round trips cost that way, not a service anybody would run.
 
 import os
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from starlette.types import ASGIApp
 
+from benchmarks.candidates import over_driver_pool
 from benchmarks.load import Call
-from benchmarks.world import ISSUER, World
+from benchmarks.world import World, signed_token
 from mis_http.settings import ServiceSettings
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.signing import load_signing_key, sign_access_token
+from mis_tenancy.signing import load_signing_key
 from tenant_service.app import create_app
 
 PATH: Final = "/api/v1/tenants"
@@ -53,15 +51,7 @@ _DATA_KEY: Final = (
 
 def row_by_row(settings: ServiceSettings) -> ASGIApp:
     """Return a route that inserts what a new tenant has, a statement for each row, in one transaction."""
-    pool: list[asyncpg.Pool] = []
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with asyncpg.create_pool(settings.platform_database_url, min_size=0, max_size=8) as opened:
-            pool.append(opened)
-            yield
-
-    app = FastAPI(lifespan=lifespan)
+    app, pool = over_driver_pool(settings)
 
     @app.post(PATH)
     async def create(request: Request) -> Response:
@@ -102,7 +92,8 @@ CREATING: Final[dict[str, Callable[[ServiceSettings], ASGIApp]]] = {ONE_BY_ONE: 
 
 def creations(given: World) -> Iterator[Call]:
     """Return creations of tenants that are not there yet, with an operator's token signed now."""
-    token, mark = _operators_token(given), secrets.token_hex(4)
+    private_key, mark = load_signing_key(given.key.private_pem), secrets.token_hex(4)
+    token = signed_token(given.key.kid, private_key, role="operator", scope="")
     return (_creation(token, f"b-{mark}-{number}") for number in count())
 
 
@@ -115,20 +106,3 @@ def _creation(token: str, slug: str) -> Call:
         f"Connection: keep-alive\r\n\r\n{body}"
     )
     return Call(request.encode(), f'"slug":"{slug}"'.encode(), 1, status=201)
-
-
-def _operators_token(given: World) -> str:
-    now = int(time.time())
-    claims = {
-        "iss": ISSUER,
-        "aud": "mis",
-        "sub": str(new_id()),
-        "exp": now + 900,
-        "iat": now,
-        "jti": secrets.token_hex(16),
-        "sid": str(new_id()),
-        "ver": [0, 0],
-        "role": "operator",
-        "scope": "",
-    }
-    return sign_access_token(load_signing_key(given.key.private_pem), given.key.kid, claims)

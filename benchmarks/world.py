@@ -90,9 +90,10 @@ def _lines(found: Any) -> list[str]:
     return [line for line in str(found).splitlines() if line.strip()]
 
 
-def _call(tenant_id: str, slug: str, kid: str, private_key: Any) -> Call:
+def signed_token(kid: str, private_key: Any, **claims: str) -> str:
+    """Return an access token that is good from now on, of a caller that nobody has met."""
     now = int(time.time())
-    claims = {
+    own = {
         "iss": ISSUER,
         "aud": "mis",
         "sub": str(new_id()),
@@ -101,12 +102,19 @@ def _call(tenant_id: str, slug: str, kid: str, private_key: Any) -> Call:
         "jti": secrets.token_hex(16),
         "sid": str(new_id()),
         "ver": [0, 0],
-        "tenantId": str(UUID(tenant_id)),
-        "tenantSlug": slug,
-        "role": Role.ADMIN.value,
-        "scope": scope_of(ROLE_PERMISSIONS[Role.ADMIN]),
     }
-    token = sign_access_token(private_key, kid, claims)
+    return sign_access_token(private_key, kid, own | claims)
+
+
+def _call(tenant_id: str, slug: str, kid: str, private_key: Any) -> Call:
+    token = signed_token(
+        kid,
+        private_key,
+        tenantId=str(UUID(tenant_id)),
+        tenantSlug=slug,
+        role=Role.ADMIN.value,
+        scope=scope_of(ROLE_PERMISSIONS[Role.ADMIN]),
+    )
     request = (
         f"GET /api/v1/users?limit={ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Tenant-ID: {tenant_id}\r\n"
         f"Authorization: Bearer {token}\r\nConnection: keep-alive\r\n\r\n"

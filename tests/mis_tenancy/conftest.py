@@ -7,7 +7,7 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.database import Database
-from tests.database import connected
+from tests.database import CountingProxy, connected
 from tests.mis_tenancy.projects import Team, make_tables, make_team
 from tests.servers import TestServers
 
@@ -46,3 +46,13 @@ async def doors(door_urls: DatabaseUrls, teams: Teams) -> AsyncIterator[Database
     await database.start()
     yield database
     await database.stop()
+
+
+@pytest.fixture
+async def proxied(door_urls: DatabaseUrls, teams: Teams) -> AsyncIterator[tuple[Database, CountingProxy]]:
+    """The doors behind a proxy that counts."""
+    async with CountingProxy(door_urls.app) as proxy:
+        database = Database(proxy.url, pool_size=1)
+        await database.start()
+        yield database, proxy
+        await database.stop()

@@ -86,16 +86,6 @@ def database_name(urls: DatabaseUrls) -> str:
 # Round trips
 
 
-@pytest.fixture
-async def proxied(door_urls: DatabaseUrls, teams: Teams) -> AsyncIterator[tuple[Database, CountingProxy]]:
-    """The doors behind a proxy that counts."""
-    async with CountingProxy(door_urls.app) as proxy:
-        database = Database(proxy.url, pool_size=1)
-        await database.start()
-        yield database, proxy
-        await database.stop()
-
-
 async def two_savepoints(database: Database, team: Team) -> list[Any]:
     async with database.transaction(team.id) as session:
         for _ in range(2):

@@ -1,6 +1,5 @@
 """All new rows of a session in one statement, held by the same walls as a flush."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -12,7 +11,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import class_mapper
 
-from mis_cli.embedded import DatabaseUrls
 from mis_models.work import OutboxRow
 from mis_tenancy.database import Database
 from mis_tenancy.errors import IsolationError
@@ -23,15 +21,6 @@ from tests.database import CountingProxy, connected, made_up, row_for, tenant_ta
 from tests.mis_tenancy.conftest import Teams
 from tests.mis_tenancy.projects import Project, Task, Team
 from tests.servers import TestServers
-
-
-@pytest.fixture
-async def proxied(door_urls: DatabaseUrls, teams: Teams) -> AsyncIterator[tuple[Database, CountingProxy]]:
-    async with CountingProxy(door_urls.app) as proxy:
-        database = Database(proxy.url, pool_size=1)
-        await database.start()
-        yield database, proxy
-        await database.stop()
 
 
 def a_project(session: AsyncSession, tasks: int = 2) -> Project:

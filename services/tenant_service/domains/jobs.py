@@ -1,11 +1,10 @@
 """The worker's rounds over proven domains."""
 
-import asyncio
 from datetime import timedelta
-from time import monotonic
 from typing import Final
 
 from mis_jobs.jobs import Job
+from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.domains import repository
@@ -32,13 +31,5 @@ class DomainRounds:
     async def check(self, job: Job) -> None:
         """Check the domains that are due, a few at a time, for no longer than a run may take."""
         async with self._platform.platform_transaction() as session:
-            due = iter(await repository.due_tenants(session, _EVERY, _WHEN_FAILING, _MOST))
-        end = monotonic() + _RUN
-
-        async def work_off() -> None:
-            for tenant_id in due:
-                if monotonic() > end:
-                    return
-                await self._rechecks.check(tenant_id)
-
-        await asyncio.gather(*(work_off() for _ in range(_AT_ONCE)))
+            due = await repository.due_tenants(session, _EVERY, _WHEN_FAILING, _MOST)
+        await go_round(due, self._rechecks.check, at_once=_AT_ONCE, seconds=_RUN)

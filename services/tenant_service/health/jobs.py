@@ -1,11 +1,10 @@
 """Probes every active tenant about once a minute, those that waited longest first."""
 
-import asyncio
 from datetime import timedelta
-from time import monotonic
 from typing import Final
 
 from mis_jobs.jobs import Job
+from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.health import repository
@@ -32,13 +31,5 @@ class ProbeRounds:
     async def probe(self, job: Job) -> None:
         """Probe the tenants that are due, a few at a time, for no longer than a run may take."""
         async with self._platform.platform_transaction() as session:
-            due = iter(await repository.due_tenants(session, _AGE, _MOST))
-        end = monotonic() + _RUN
-
-        async def work_off() -> None:
-            for tenant_id in due:
-                if monotonic() > end:
-                    return
-                await self._health.probe(tenant_id)
-
-        await asyncio.gather(*(work_off() for _ in range(_AT_ONCE)))
+            due = await repository.due_tenants(session, _AGE, _MOST)
+        await go_round(due, self._health.probe, at_once=_AT_ONCE, seconds=_RUN)
