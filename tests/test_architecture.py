@@ -62,6 +62,7 @@ SPEAK_SQL: Final = {
         "endings",
         "exports",
         "health",
+        "plan_migrations",
         "platform",
         "tenants",
         "work",

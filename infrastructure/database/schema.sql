@@ -310,6 +310,30 @@ CREATE TABLE public.outbox (
 
 ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.plan_migrations (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    status text NOT NULL,
+    from_plan text NOT NULL,
+    to_plan text NOT NULL,
+    at_period_end boolean NOT NULL,
+    downtime boolean NOT NULL,
+    on_over_limit text NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    requested_by uuid NOT NULL,
+    requested_as text NOT NULL,
+    effects jsonb NOT NULL,
+    reasons jsonb,
+    created_at timestamp with time zone NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT ck_plan_migrations_from_plan CHECK ((from_plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
+    CONSTRAINT ck_plan_migrations_on_over_limit CHECK ((on_over_limit = ANY (ARRAY['block'::text, 'freeze'::text]))),
+    CONSTRAINT ck_plan_migrations_status CHECK ((status = ANY (ARRAY['completed'::text, 'scheduled'::text, 'running'::text, 'failed'::text, 'canceled'::text]))),
+    CONSTRAINT ck_plan_migrations_to_plan CHECK ((to_plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text])))
+);
+
+ALTER TABLE ONLY public.plan_migrations FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.plan_prices (
     plan text NOT NULL,
     effective_from timestamp with time zone NOT NULL,
@@ -485,6 +509,7 @@ CREATE TABLE public.tenant_counters (
     pending_invitations bigint DEFAULT 0 NOT NULL,
     storage_bytes bigint DEFAULT 0 NOT NULL,
     files bigint DEFAULT 0 NOT NULL,
+    plan text,
     CONSTRAINT ck_tenant_counters_files_not_negative CHECK ((files >= 0)),
     CONSTRAINT ck_tenant_counters_not_negative CHECK (((users >= 0) AND (pending_invitations >= 0) AND (storage_bytes >= 0)))
 );
@@ -764,6 +789,9 @@ ALTER TABLE ONLY public.operators
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT pk_outbox PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.plan_migrations
+    ADD CONSTRAINT pk_plan_migrations PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.plan_prices
     ADD CONSTRAINT pk_plan_prices PRIMARY KEY (plan, effective_from);
 
@@ -954,6 +982,8 @@ CREATE UNIQUE INDEX uq_invoices_period ON public.invoices USING btree (tenant_id
 
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
+CREATE UNIQUE INDEX uq_plan_migrations_pending ON public.plan_migrations USING btree (tenant_id) WHERE (status = ANY (ARRAY['scheduled'::text, 'running'::text]));
+
 CREATE UNIQUE INDEX uq_tenants_verified_domain ON public.tenants USING btree (domain) WHERE ((domain_verified_at IS NOT NULL) AND (status <> 'purged'::text));
 
 ALTER INDEX public.pk_audit_logs ATTACH PARTITION public.audit_logs_default_pkey;
@@ -995,6 +1025,9 @@ ALTER TABLE ONLY public.operator_refresh_tokens
 
 ALTER TABLE ONLY public.operator_sessions
     ADD CONSTRAINT fk_operator_sessions_operator_id FOREIGN KEY (operator_id) REFERENCES public.operators(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.plan_migrations
+    ADD CONSTRAINT fk_plan_migrations_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT fk_refresh_tokens_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1113,6 +1146,8 @@ CREATE POLICY owner ON public.jobs TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.plan_migrations TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.refresh_tokens TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.revocations TO mis_owner USING (true) WITH CHECK (true);
@@ -1156,6 +1191,8 @@ CREATE POLICY owner ON public.usage_user_days TO mis_owner USING (true) WITH CHE
 CREATE POLICY owner ON public.user_terms TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.users TO mis_owner USING (true) WITH CHECK (true);
+
+ALTER TABLE public.plan_migrations ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1242,6 +1279,8 @@ CREATE POLICY tenant_isolation ON public.invoices TO mis_app, mis_platform USING
 CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.plan_migrations TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1423,6 +1462,9 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operators TO mis_auth;
 
 GRANT SELECT,INSERT ON TABLE public.outbox TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.outbox TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.plan_migrations TO mis_app;
+GRANT SELECT,DELETE ON TABLE public.plan_migrations TO mis_platform;
 
 GRANT SELECT ON TABLE public.plan_prices TO mis_app;
 GRANT SELECT,INSERT ON TABLE public.plan_prices TO mis_platform;
@@ -1615,5 +1657,5 @@ GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0016');
+INSERT INTO public.alembic_version (version_num) VALUES ('0017');
 SELECT public.ensure_audit_partitions(3);

@@ -42,6 +42,8 @@ from tenant_service.exports.running import Exporter
 from tenant_service.health import jobs as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
+from tenant_service.plan_migration.downtime import RECOVERY, Downtime
+from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
 
 
@@ -79,7 +81,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     )
     storage = Storage(settings.storage_url)
     probes = Probes(application, redis, storage)
-    bills = billing.BillingJobs(platform, application)
+    bills = billing.BillingJobs(platform, application, ScheduledMigrations(application))
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     rechecks = Rechecks(application, Proofs(settings.dns_servers))
     tombstones = Tombstones(Certifier(master_keys, settings.public_url))
@@ -101,6 +103,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         endings.DUE_PURGES: purges.start_due,
         endings.PURGE: purges.purge,
         endings.LATER_LOOK: purges.look_again,
+        RECOVERY: Downtime(application).recover,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,

@@ -27,6 +27,8 @@ from tenant_service.health.service import Health
 from tenant_service.isolation.endpoints import router as isolation
 from tenant_service.isolation.service import Verification
 from tenant_service.lifecycle.endpoints import router as lifecycle
+from tenant_service.plan_migration.downtime import Downtime
+from tenant_service.plan_migration.endpoints import router as plan_migration
 from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
 from tenant_service.settings import from_environment
@@ -54,6 +56,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             encryption_keys,
             usage,
             billing,
+            plan_migration,
             health,
             alerts,
             isolation,
@@ -65,6 +68,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.passwords = Passwords()
     app.state.proofs = Proofs(settings.dns_servers)
     app.state.payment_provider = ManualProvider()
+    app.state.downtime = Downtime(app.state.tenancy.database)
     storage = Storage(settings.storage_url)
     tenancy = app.state.tenancy
     app.state.storage = storage

@@ -35,6 +35,11 @@ class Caller:
         return self.principal.id
 
     @property
+    def kind(self) -> str:
+        """What logs call one of the caller's kind."""
+        return self.principal.kind.value
+
+    @property
     def is_operator(self) -> bool:
         """Whether the platform's staff asks, as such and not inside a tenant."""
         return is_platform_operator(self.principal)
@@ -47,7 +52,7 @@ class Caller:
             session,
             action=action,
             actor=self.id,
-            actor_kind=self.principal.kind.value,
+            actor_kind=self.kind,
             resource=resource,
             changes=changes,
             ip=self.ip,

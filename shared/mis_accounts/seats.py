@@ -41,19 +41,39 @@ class Seats:
 
 async def claim_seats(session: TenantSession, count: int = 1) -> None:
     """Take `count` seats of the session's tenant, or raise LimitExceeded and take none."""
+    if await _claimed(session, count):
+        return
+    # Either there is no room, or the claim waited while the plan changed and compared with what it had read
+    # before. Once the counters are held, a second one reads what is in force.
+    await hold_counters(session)
+    if not await _claimed(session, count):
+        raise (await _counted(session, lock=False)).refusal(count)
+
+
+async def _claimed(session: TenantSession, count: int) -> bool:
     taken = CountersRow.users + CountersRow.pending_invitations + count
     claimed = await session.scalar(
         update(CountersRow)
         .where(
             TenantRow.id == CountersRow.tenant_id,
+            # A claim that waited for the row sees the row as it is now, and the tenant as it was before.
+            or_(CountersRow.plan.is_(None), CountersRow.plan == TenantRow.plan),
             or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users),
         )
         .values(users=CountersRow.users + count)
         .returning(CountersRow.users)
         .execution_options(synchronize_session=False)
     )
-    if claimed is None:
-        raise (await _counted(session, lock=False)).refusal(count)
+    return claimed is not None
+
+
+async def hold_counters(session: TenantSession) -> CountersRow:
+    """Return the tenant's counters, and let nobody claim anything until the transaction ends.
+
+    Whoever changes the plan writes it there, so that claims which waited know of it.
+    """
+    held = select(CountersRow).with_for_update().execution_options(populate_existing=True)
+    return (await session.scalars(held)).one()
 
 
 async def release_seats(session: TenantSession, count: int = 1) -> None:

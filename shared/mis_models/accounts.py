@@ -124,7 +124,11 @@ class RefreshTokenRow(TenantScoped, Base):
 
 
 class CountersRow(TenantScoped, Base):
-    """What a tenant holds of what its plan limits; changed in the same transaction as the fact it counts."""
+    """What a tenant holds of what its plan limits; changed in the same transaction as the fact it counts.
+
+    `plan` is the tenant's since its first change of plan, for claims that waited for one (see
+    `mis_accounts.seats`).
+    """
 
     __tablename__ = "tenant_counters"
 
@@ -132,6 +136,7 @@ class CountersRow(TenantScoped, Base):
     pending_invitations: Mapped[int] = mapped_column(server_default=text("0"))
     storage_bytes: Mapped[int] = mapped_column(server_default=text("0"))
     files: Mapped[int] = mapped_column(server_default=text("0"))
+    plan: Mapped[str | None]
 
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id"),

@@ -17,6 +17,7 @@ NOT_FOUND = {
     "alert_id": "alert_not_found",
     "export_id": "export_not_found",
     "invoice_id": "invoice_not_found",
+    "migration_id": "migration_not_found",
 }
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [

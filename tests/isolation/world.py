@@ -123,6 +123,8 @@ class World:
             return await add_alert(self.suite, call.tenant)
         if name == "export_id":
             return await add_export(self.suite, call.tenant)
+        if name == "migration_id":
+            return await add_migration(self.suite, call.tenant)
         if name == "invoice_id":
             return await invoice_of(self.suite, call.tenant)
         if name == "session_id":
@@ -187,6 +189,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "key": await add_setting(suite, tenant),
         "export_id": await add_export(suite, tenant),
         "invoice_id": await invoice_of(suite, tenant),
+        "migration_id": await add_migration(suite, tenant),
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
     }
@@ -222,6 +225,14 @@ async def add_alert(suite: Suite, tenant: TenantHandle) -> str:
 async def add_export(suite: Suite, tenant: TenantHandle) -> str:
     """Make an export with its file and return the id."""
     return str((await finished(suite, tenant, "users"))["exportId"])
+
+
+async def add_migration(suite: Suite, tenant: TenantHandle) -> str:
+    """Return the id of the change of plan that is scheduled; where there is none, schedule one."""
+    body = {"targetPlan": "premium", "migrationOptions": {"effectiveAt": "period_end"}}
+    answer = await suite.client.post(f"{TENANTS}/{tenant.id}/migrate", json=body, headers=tenant.auth)
+    assert answer.status_code in (200, 409), answer.text
+    return str(answer.json()["migrationId"])
 
 
 async def invoice_of(suite: Suite, tenant: TenantHandle) -> str:

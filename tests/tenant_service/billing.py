@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_models.work import OutboxRow
 from tenant_service.billing.upkeep import bring_up
+from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, fine
 
@@ -42,7 +43,7 @@ async def settle(suite: Suite, tenant: TenantHandle, invoice_id: str, how: str =
 async def let_pass(suite: Suite, tenant: TenantHandle, now: datetime) -> None:
     """Do what the worker does for the tenant when it is `now`; every service knows when this returns."""
     async with suite.database.transaction(tenant.id) as session:
-        await bring_up(session, now)
+        await bring_up(session, now, ScheduledMigrations(suite.database))
     await hear(suite)
 
 

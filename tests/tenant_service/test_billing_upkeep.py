@@ -15,6 +15,7 @@ from mis_tenancy.plans import GIB
 from mis_tenancy.tables import TenantRow
 from tenant_service.billing.jobs import ROUND, UPKEEP, BillingJobs
 from tenant_service.billing.periods import Period
+from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import (
     billing_of,
@@ -219,7 +220,8 @@ async def test_the_worker_finds_whom_something_is_due_for_and_nobody_else(suite:
         await session.execute(delete(SubscriptionRow).where(SubscriptionRow.tenant_id == older.id))
         await session.execute(update(TenantRow).where(TenantRow.id == closed.id).values(status="suspended"))
         await session.execute(delete(JobRow).where(JobRow.kind == UPKEEP))
-    jobs = BillingJobs(platform, suite.database, lambda: start + 15 * DAY)
+    scheduled = ScheduledMigrations(suite.database)
+    jobs = BillingJobs(platform, suite.database, scheduled, lambda: start + 15 * DAY)
     round_ = Job(new_id(), None, ROUND, {}, 1)
     await jobs.find_due(round_)
     await jobs.find_due(round_)

@@ -11,7 +11,7 @@ from mis_jobs.jobs import Job, enqueue
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.billing import repository
-from tenant_service.billing.upkeep import GRACE, bring_up
+from tenant_service.billing.upkeep import GRACE, PeriodEnd, bring_up
 
 ROUND: Final = "billing"
 UPKEEP: Final = "billing_upkeep"
@@ -29,10 +29,15 @@ class BillingJobs:
     """The worker's share of billing: `platform` knows who is due, `application` works inside a tenant."""
 
     def __init__(
-        self, platform: Database, application: Database, clock: Callable[[], datetime] = _now
+        self,
+        platform: Database,
+        application: Database,
+        period_end: PeriodEnd,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self._platform = platform
         self._application = application
+        self._period_end = period_end
         self._clock = clock
 
     async def find_due(self, job: Job) -> None:
@@ -44,5 +49,7 @@ class BillingJobs:
     async def bring_up(self, job: Job) -> None:
         """Do whatever is due for the job's tenant."""
         if job.tenant_id is not None:
+            now = self._clock()
+            await self._period_end.prepare(job.tenant_id, now)
             async with self._application.transaction(job.tenant_id) as session:
-                await bring_up(session, self._clock())
+                await bring_up(session, now, self._period_end)

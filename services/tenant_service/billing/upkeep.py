@@ -6,7 +6,8 @@ the time until it is opened again; then a new period begins.
 """
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 
 from mis_models.billing import SubscriptionRow
 from mis_tenancy.gate import PAST_DUE
@@ -32,13 +33,29 @@ PAYMENT_OVERDUE: Final = Cause(
 _BILLED: Final = frozenset({TenantStatus.ACTIVE, TenantStatus.MAINTENANCE})
 
 
-async def bring_up(session: TenantSession, now: datetime) -> None:
+class PeriodEnd(Protocol):
+    """What else happens when a period ends, before the next one is billed: scheduled changes of plan."""
+
+    async def prepare(self, tenant_id: UUID, now: datetime) -> None:
+        """Do what must be in force for everybody before `take`, in transactions of its own."""
+        ...
+
+    async def take(
+        self, session: TenantSession, tenant: TenantRow, subscription: SubscriptionRow, now: datetime
+    ) -> None:
+        """Do the rest in the renewal's transaction; both rows are locked."""
+        ...
+
+
+async def bring_up(session: TenantSession, now: datetime, period_end: PeriodEnd) -> None:
     """Do whatever is due for the session's tenant at `now`."""
     tenant = await repository.lock_tenant(session)
     if tenant.status not in _BILLED:
         return
-    subscription = await opened(session, tenant, now)
-    await renew(session, tenant, subscription, now)
+    subscription = await _opened(session, tenant, now)
+    if subscription.next_plan is not None and subscription.period_end <= now:
+        await period_end.take(session, tenant, subscription, now)
+    await _renew(session, tenant, subscription, now)
     if subscription.state != State.CANCELED:
         await _follow_up(session, tenant, subscription, now)
 
@@ -46,16 +63,17 @@ async def bring_up(session: TenantSession, now: datetime) -> None:
 async def current(session: TenantSession, now: datetime) -> tuple[TenantRow, SubscriptionRow]:
     """Return the session's tenant and its subscription, both locked, in the period that contains `now`.
 
-    Of a tenant that is closed the period may be over; it is renewed when the tenant is opened again.
+    Where the tenant is closed, or a change of plan waits for the period's end, the period may be over: it is
+    renewed when the tenant is opened again, or by the worker with the change.
     """
     tenant = await repository.lock_tenant(session)
-    subscription = await opened(session, tenant, now)
-    if tenant.status in _BILLED:
-        await renew(session, tenant, subscription, now)
+    subscription = await _opened(session, tenant, now)
+    if tenant.status in _BILLED and subscription.next_plan is None:
+        await _renew(session, tenant, subscription, now)
     return tenant, subscription
 
 
-async def opened(session: TenantSession, tenant: TenantRow, now: datetime) -> SubscriptionRow:
+async def _opened(session: TenantSession, tenant: TenantRow, now: datetime) -> SubscriptionRow:
     """Return the tenant's subscription, locked; a tenant older than billing gets its first one."""
     subscription = await repository.lock_subscription(session)
     if subscription is None:
@@ -65,7 +83,7 @@ async def opened(session: TenantSession, tenant: TenantRow, now: datetime) -> Su
     return subscription
 
 
-async def renew(
+async def _renew(
     session: TenantSession, tenant: TenantRow, subscription: SubscriptionRow, now: datetime
 ) -> None:
     """Bill each period that has begun by `now`, or end the subscription where that was asked for."""

@@ -1,0 +1,37 @@
+"""Every statement about plan migrations."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+
+from mis_http.pages import Page
+from mis_models.plan_migrations import PlanMigrationRow
+from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.tables import TenantRow
+
+_PENDING = ("scheduled", "running")
+
+
+async def tenant(session: TenantSession) -> TenantRow:
+    """Return the session's tenant as it is, without holding anybody up."""
+    return (await session.scalars(select(TenantRow).where(TenantRow.id == tenant_of(session)))).one()
+
+
+async def migrations(session: TenantSession, page: Page) -> Sequence[PlanMigrationRow]:
+    """Return a page of the tenant's migrations, one row longer where there is more."""
+    paged = page.apply(select(PlanMigrationRow), PlanMigrationRow.id)  # type: ignore[arg-type]  # the mapped column is the column
+    return (await session.scalars(paged)).all()
+
+
+async def migration(session: TenantSession, migration_id: UUID) -> PlanMigrationRow | None:
+    """Return one migration of the tenant's, as it is now; the tenant's row must be locked."""
+    found = select(PlanMigrationRow).where(PlanMigrationRow.id == migration_id)
+    return (await session.scalars(found.execution_options(populate_existing=True))).one_or_none()
+
+
+async def pending(session: TenantSession) -> PlanMigrationRow | None:
+    """Return the migration that waits or runs, of which a tenant has one at most."""
+    return (
+        await session.scalars(select(PlanMigrationRow).where(PlanMigrationRow.status.in_(_PENDING)))
+    ).one_or_none()
