@@ -22,11 +22,11 @@ from tenant_service.billing.proration import Stay
 from tenant_service.billing.repository import held
 from tenant_service.billing.subscription import credits_of, price_of
 from tenant_service.configuration import repository as configuration
+from tenant_service.plan_migration import repository
 from tenant_service.plan_migration.assessment import Assessment, Situation, assess
 from tenant_service.plan_migration.effects import effects_of, shown
 from tenant_service.plan_migration.errors import OverPlanLimits
 from tenant_service.plan_migration.order import Actor, OnOverLimit, Status
-from tenant_service.usage.repository import holding
 
 _FAILED: Final = (
     "A change of plan did not take place; the tenant stays on its plan. The list of migrations says why. "
@@ -53,14 +53,14 @@ async def weigh(
 ) -> Weighed:
     """Return what moving to `target` at `moment` means."""
     overrides = await configuration.overrides(session, KNOWN)
-    found, used = await held(session), await holding(session, moment)
+    found = await held(session)
     situation = Situation(
         plan=PlanName(tenant.plan),
         max_users=tenant.max_users,
         max_storage=tenant.max_storage,
         users=found.users,
         storage_bytes=found.storage_bytes,
-        requests_today=used.counted_today,
+        requests_today=await repository.requests_on(session, moment),
         overrides={key: row.config_value for key, row in overrides.items()},
     )
     assessment = assess(situation, target)

@@ -1,6 +1,7 @@
 """Every statement about plan migrations."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -9,6 +10,8 @@ from mis_http.pages import Page
 from mis_models.plan_migrations import PlanMigrationRow
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
+from mis_tenancy.usage_tables import UsageDayRow
+from tenant_service.usage.ranges import day_of
 
 _PENDING = ("scheduled", "running")
 
@@ -16,6 +19,12 @@ _PENDING = ("scheduled", "running")
 async def tenant(session: TenantSession) -> TenantRow:
     """Return the session's tenant as it is, without holding anybody up."""
     return (await session.scalars(select(TenantRow).where(TenantRow.id == tenant_of(session)))).one()
+
+
+async def requests_on(session: TenantSession, moment: datetime) -> int:
+    """Return how many of the quota of the UTC day of `moment` the ledger has seen used."""
+    counted = select(UsageDayRow.counted).where(UsageDayRow.day == day_of(moment))
+    return await session.scalar(counted) or 0
 
 
 async def migrations(session: TenantSession, page: Page) -> Sequence[PlanMigrationRow]:
