@@ -65,6 +65,7 @@ SPEAK_SQL: Final = {
         "plan_migrations",
         "platform",
         "tenants",
+        "webhooks",
         "work",
     },
     # The middle rooms' repositories, by the names of what they keep.

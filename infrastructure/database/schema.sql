@@ -305,7 +305,7 @@ CREATE TABLE public.outbox (
     tenant_id uuid NOT NULL,
     type text NOT NULL,
     data jsonb NOT NULL,
-    occurred_at timestamp with time zone NOT NULL
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
@@ -733,6 +733,56 @@ CREATE TABLE public.users (
 
 ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.webhook_deliveries (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    type text NOT NULL,
+    body text NOT NULL,
+    status text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    response_status smallint,
+    error text,
+    next_attempt_at timestamp with time zone,
+    last_attempt_at timestamp with time zone,
+    created_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_webhook_deliveries_status CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.webhook_lanes (
+    webhook_id uuid NOT NULL,
+    tenant_id uuid NOT NULL,
+    due_at timestamp with time zone,
+    paused_until timestamp with time zone,
+    failing boolean DEFAULT false NOT NULL,
+    leased_by text,
+    leased_until timestamp with time zone
+);
+
+ALTER TABLE ONLY public.webhook_lanes FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.webhooks (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    url text NOT NULL,
+    events jsonb NOT NULL,
+    status text NOT NULL,
+    disabled_reason text,
+    failing_since timestamp with time zone,
+    secret bytea NOT NULL,
+    previous_secret bytea,
+    previous_until timestamp with time zone,
+    version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_webhooks_disabled_reason CHECK ((disabled_reason = ANY (ARRAY['requested'::text, 'gone'::text, 'failing'::text]))),
+    CONSTRAINT ck_webhooks_status CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
+);
+
+ALTER TABLE ONLY public.webhooks FORCE ROW LEVEL SECURITY;
+
 ALTER TABLE ONLY public.audit_logs ATTACH PARTITION public.audit_logs_default DEFAULT;
 
 ALTER TABLE ONLY public.alembic_version
@@ -876,6 +926,15 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT pk_users PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT pk_webhook_deliveries PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.webhook_lanes
+    ADD CONSTRAINT pk_webhook_lanes PRIMARY KEY (webhook_id);
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT pk_webhooks PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT uq_invoices_tenant_id_number UNIQUE (tenant_id, number);
 
@@ -971,6 +1030,14 @@ CREATE INDEX ix_user_terms_user ON public.user_terms USING btree (tenant_id, use
 CREATE INDEX ix_users_role ON public.users USING btree (tenant_id, role, id);
 
 CREATE INDEX ix_users_status ON public.users USING btree (tenant_id, status, id);
+
+CREATE INDEX ix_webhook_deliveries_pending ON public.webhook_deliveries USING btree (tenant_id, webhook_id, next_attempt_at, id) WHERE (status = 'pending'::text);
+
+CREATE INDEX ix_webhook_deliveries_webhook ON public.webhook_deliveries USING btree (tenant_id, webhook_id, id);
+
+CREATE INDEX ix_webhook_lanes_due_at ON public.webhook_lanes USING btree (due_at) WHERE (due_at IS NOT NULL);
+
+CREATE INDEX ix_webhook_lanes_tenant_id ON public.webhook_lanes USING btree (tenant_id);
 
 CREATE UNIQUE INDEX uq_alerts_period ON public.alerts USING btree (tenant_id, kind, subject, threshold, period) NULLS NOT DISTINCT WHERE (period IS NOT NULL);
 
@@ -1098,6 +1165,15 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT fk_users_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT fk_webhook_deliveries_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.webhook_deliveries
+    ADD CONSTRAINT fk_webhook_deliveries_tenant_id_webhook_id FOREIGN KEY (tenant_id, webhook_id) REFERENCES public.webhooks(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.webhooks
+    ADD CONSTRAINT fk_webhooks_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE public.alerts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_actor_keys ENABLE ROW LEVEL SECURITY;
@@ -1192,6 +1268,12 @@ CREATE POLICY owner ON public.user_terms TO mis_owner USING (true) WITH CHECK (t
 
 CREATE POLICY owner ON public.users TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.webhook_deliveries TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.webhook_lanes TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.webhooks TO mis_owner USING (true) WITH CHECK (true);
+
 ALTER TABLE public.plan_migrations ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK (true);
@@ -1239,6 +1321,8 @@ CREATE POLICY platform ON public.usage_months TO mis_platform USING (true) WITH 
 CREATE POLICY platform ON public.usage_route_days TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_user_days TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.webhook_lanes TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY read ON public.revocations FOR SELECT TO mis_app, mis_platform USING (true);
 
@@ -1322,6 +1406,12 @@ CREATE POLICY tenant_isolation ON public.user_terms TO mis_app, mis_platform USI
 
 CREATE POLICY tenant_isolation ON public.users TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.webhook_deliveries TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.webhook_lanes TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.webhooks TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 ALTER TABLE public.tenant_names ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_probes ENABLE ROW LEVEL SECURITY;
@@ -1347,6 +1437,12 @@ ALTER TABLE public.usage_user_days ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.user_terms ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_deliveries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhook_lanes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.webhooks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY write ON public.revocations FOR INSERT TO mis_app WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1655,7 +1751,30 @@ GRANT SELECT(version) ON TABLE public.users TO mis_platform;
 
 GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_deliveries TO mis_app;
+GRANT INSERT,DELETE ON TABLE public.webhook_deliveries TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.webhook_deliveries TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.webhook_deliveries TO mis_platform;
+
+GRANT SELECT(webhook_id) ON TABLE public.webhook_deliveries TO mis_platform;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_lanes TO mis_app;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_lanes TO mis_platform;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhooks TO mis_app;
+GRANT DELETE ON TABLE public.webhooks TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.webhooks TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.webhooks TO mis_platform;
+
+GRANT SELECT(events) ON TABLE public.webhooks TO mis_platform;
+
+GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
+
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0017');
+INSERT INTO public.alembic_version (version_num) VALUES ('0018');
 SELECT public.ensure_audit_partitions(3);

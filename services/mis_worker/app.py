@@ -45,6 +45,8 @@ from tenant_service.health.service import Health
 from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
+from tenant_service.webhooks import jobs as webhooks
+from tenant_service.webhooks.relay import Relay
 
 
 @asynccontextmanager
@@ -104,6 +106,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         endings.PURGE: purges.purge,
         endings.LATER_LOOK: purges.look_again,
         RECOVERY: Downtime(application).recover,
+        webhooks.RETENTION: webhooks.DeliveryRetention(platform).run,
         encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
@@ -116,6 +119,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *audit_seals.SCHEDULES,
         *endings.SCHEDULES,
         *exports.SCHEDULES,
+        *webhooks.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,
         *domains.SCHEDULES,
@@ -124,6 +128,10 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     runner = Runner(platform, redis, handlers, schedules)
     tasks = [
         asyncio.create_task(runner.run(), name="worker"),
+        asyncio.create_task(Relay(platform, redis).run(), name="webhook relay"),
+        asyncio.create_task(
+            webhooks.sending_of(settings, platform, application, redis).run(), name="webhook sending"
+        ),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
         asyncio.create_task(Watch(platform, application).run(), name="alert watch"),
     ]

@@ -33,6 +33,8 @@ from tenant_service.plans.endpoints import router as plans
 from tenant_service.resolution.endpoints import router as resolution
 from tenant_service.settings import from_environment
 from tenant_service.usage.endpoints import router as usage
+from tenant_service.webhooks.endpoints import router as webhooks
+from tenant_service.webhooks.reach import Reach
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:
@@ -61,6 +63,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             alerts,
             isolation,
             exports,
+            webhooks,
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
@@ -69,6 +72,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.proofs = Proofs(settings.dns_servers)
     app.state.payment_provider = ManualProvider()
     app.state.downtime = Downtime(app.state.tenancy.database)
+    app.state.reach = Reach(allow_private=settings.webhook_allow_private)
     storage = Storage(settings.storage_url)
     tenancy = app.state.tenancy
     app.state.storage = storage

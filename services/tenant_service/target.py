@@ -9,7 +9,13 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from mis_tenancy.access import is_platform_operator
-from mis_tenancy.errors import TenantConflict, TenantMismatch, TenantNotFound, TenantPendingDeletion
+from mis_tenancy.errors import (
+    ActAsRequired,
+    TenantConflict,
+    TenantMismatch,
+    TenantNotFound,
+    TenantPendingDeletion,
+)
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal, tenancy_of
 from mis_tenancy.slugs import parse_id, parse_slug
 from mis_tenancy.tenancy import Tenancy
@@ -40,6 +46,12 @@ async def operator_only(principal: CurrentPrincipal) -> Principal:
     if not is_platform_operator(principal):
         raise operators_only()
     return principal
+
+
+async def inside_only(principal: CurrentPrincipal) -> None:
+    """Let through whoever stands inside a tenant; raise ActAsRequired for an operator of the platform."""
+    if is_platform_operator(principal):
+        raise ActAsRequired
 
 
 # Read by the table of routes in the tests, like the permissions of `requires`.

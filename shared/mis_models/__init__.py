@@ -13,6 +13,7 @@ from mis_models import (
     plan_migrations,
     platform,
     tenants,
+    webhooks,
     work,
 )
 from mis_tenancy import usage_tables
@@ -31,5 +32,6 @@ __all__ = [
     "platform",
     "tenants",
     "usage_tables",
+    "webhooks",
     "work",
 ]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, Index, Integer, text
+from sqlalchemy import Boolean, Index, Integer, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mis_tenancy.tables import Base, one_of
@@ -72,6 +72,7 @@ class ScheduleRow(Base):
 class OutboxRow(Base):
     """Something that happened to a tenant, in the transaction of its cause; gone once it has been passed on.
 
+    `occurred_at` is by the database's clock, so that it orders what several machines have written.
     Outside the tenant keys for the same reason as `jobs`: whoever passes events on locks across tenants.
     """
 
@@ -81,6 +82,6 @@ class OutboxRow(Base):
     tenant_id: Mapped[UUID]
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
-    occurred_at: Mapped[datetime]
+    occurred_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
     __table_args__ = (Index("ix_outbox_tenant_id", "tenant_id", "id"),)

@@ -28,11 +28,12 @@ OUTSIDE: Final = {
     "revocations": "news that every process hears",
     "jobs": "a fair claim locks across tenants",
     "outbox": "a fair claim locks across tenants",
+    "webhook_lanes": "a fair claim locks across tenants",
     "alembic_version": "the migrations' own",
 }
 
 # Of those, the ones that the application reaches and whose rows name a tenant: policies hold them too.
-HELD_BY_POLICY: Final = {"tenant_names", "jobs", "outbox"}
+HELD_BY_POLICY: Final = {"tenant_names", "jobs", "outbox", "webhook_lanes"}
 
 _TABLES = """
 select c.relname as name, c.relrowsecurity as enabled, c.relforcerowsecurity as forced,

@@ -21,6 +21,8 @@ USERS: Final = "/api/v1/users"
 ONE: Final = f"{TENANTS}/{{id}}"
 CONFIG: Final = f"{ONE}/config"
 EXPORT: Final = f"{ONE}/exports/{{export_id}}"
+WEBHOOKS: Final = f"{ONE}/webhooks"
+WEBHOOK: Final = f"{WEBHOOKS}/{{webhook_id}}"
 
 # The domain that the tenant which asks has proven to be its own.
 HOME_DOMAIN: Final = "home.matrix.example"
@@ -154,6 +156,10 @@ def _export(call: Call) -> dict[str, Any]:
     return {"dataTypes": ["users"], "format": "ndjson"}
 
 
+def _webhook(call: Call) -> dict[str, Any]:
+    return {"url": f"https://hooks.invalid/{call.unique}", "events": ["user.created"]}
+
+
 AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/login", W.STRANGER, body=_login),
     Declared("POST", f"{AUTH}/refresh", W.STRANGER, body=_refresh_token, fresh="user"),
@@ -246,6 +252,21 @@ TENANT_ROUTES: Final = (
         W.TENANT,
         P.TENANT_MIGRATE,
         status=204,
+    ),
+    Declared("GET", WEBHOOKS, W.TENANT, P.WEBHOOKS_WRITE),
+    Declared("POST", WEBHOOKS, W.TENANT, P.WEBHOOKS_WRITE, status=201, body=_webhook, operator=False),
+    Declared("GET", WEBHOOK, W.TENANT, P.WEBHOOKS_WRITE),
+    Declared("PATCH", WEBHOOK, W.TENANT, P.WEBHOOKS_WRITE, body=_webhook, operator=False),
+    Declared("DELETE", WEBHOOK, W.TENANT, P.WEBHOOKS_WRITE, status=204),
+    Declared("POST", f"{WEBHOOK}/ping", W.TENANT, P.WEBHOOKS_WRITE, status=202),
+    Declared("GET", f"{WEBHOOK}/deliveries", W.TENANT, P.WEBHOOKS_WRITE),
+    Declared(
+        "POST",
+        f"{WEBHOOK}/deliveries/{{delivery_id}}/replay",
+        W.TENANT,
+        P.WEBHOOKS_WRITE,
+        status=202,
+        operator=False,
     ),
     Declared("GET", f"{ONE}/analytics", W.TENANT, P.USAGE_READ, Feature.ADVANCED_ANALYTICS),
     Declared("POST", f"{ONE}/export", W.TENANT, P.EXPORTS_WRITE, body=_export, status=202, fresh="tenant"),

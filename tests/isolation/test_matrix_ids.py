@@ -18,6 +18,8 @@ NOT_FOUND = {
     "export_id": "export_not_found",
     "invoice_id": "invoice_not_found",
     "migration_id": "migration_not_found",
+    "webhook_id": "webhook_not_found",
+    "delivery_id": "delivery_not_found",
 }
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [

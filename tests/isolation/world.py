@@ -127,6 +127,10 @@ class World:
             return await add_migration(self.suite, call.tenant)
         if name == "invoice_id":
             return await invoice_of(self.suite, call.tenant)
+        if name == "webhook_id":
+            return await add_webhook(self.suite, call.tenant)
+        if name == "delivery_id":
+            return await add_delivery(self.suite, call.tenant, call.params["webhook_id"])
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -182,8 +186,11 @@ async def set_look(suite: Suite, tenant: TenantHandle) -> None:
 
 async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
     """Return something of the tenant's for each parameter that a path may have."""
+    webhook_id = await add_webhook(suite, tenant)
     return {
         "id": str(tenant.id),
+        "webhook_id": webhook_id,
+        "delivery_id": await add_delivery(suite, tenant, webhook_id),
         "user_id": await add_user(suite, tenant),
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
@@ -240,6 +247,25 @@ async def invoice_of(suite: Suite, tenant: TenantHandle) -> str:
     answer = await suite.client.get(f"{TENANTS}/{tenant.id}/invoices", headers=tenant.auth)
     assert answer.status_code == 200, answer.text
     return str(answer.json()[0]["id"])
+
+
+async def add_webhook(suite: Suite, tenant: TenantHandle) -> str:
+    """Create a webhook and return its id; another one makes room where there are many."""
+    path = f"{TENANTS}/{tenant.id}/webhooks"
+    for old in (await suite.client.get(path, headers=tenant.auth)).json()[10:-1]:
+        await suite.client.delete(f"{path}/{old['id']}", headers=tenant.auth)
+    body = {"url": "https://hooks.invalid/hook", "events": ["user.created"]}
+    answer = await suite.client.post(path, json=body, headers=tenant.auth)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+async def add_delivery(suite: Suite, tenant: TenantHandle, webhook_id: str) -> str:
+    """Ping the webhook, where no worker sends anything, and return the delivery's id."""
+    path = f"{TENANTS}/{tenant.id}/webhooks/{webhook_id}/ping"
+    answer = await suite.client.post(path, headers=tenant.auth)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["id"])
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from mis_jobs.outbox import EventType, publish
 from mis_tenancy.configuration import KNOWN, merged, plan_layer
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.plans import PLANS, PlanName
@@ -168,6 +169,7 @@ class Configuration:
         """Leave the audit row, with values only where they are ours to read, and tell every cache."""
         shown = change if key in KNOWN else {}
         self._caller.record(self._session, action, resource=f"config/{key}", changes={"config_value": shown})
+        publish(self._session, EventType.CONFIG_CHANGED, {"configKey": key})
         revoke(self._session, Kind.TENANT, tenant_id=tenant.id)
 
 

@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import ColumnElement, and_, func, select, tuple_, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from mis_http.kept_answers import KeyOfRequest, TenantAnswers
 from mis_models.tenants import IdempotencyRow
+from mis_models.webhooks import WebhookRow
 from mis_tenancy.encryption import TenantKeys, Undecryptable
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import (
@@ -25,6 +27,7 @@ from mis_tenancy.tables import (
 )
 from tenant_service.configuration.errors import ConfigUndecryptable
 from tenant_service.configuration.secrets import Secrets
+from tenant_service.webhooks.secrets import WebhookSecrets
 
 _log = structlog.get_logger(__name__)
 
@@ -126,6 +129,13 @@ async def _renew_answer(session: TenantSession, keys: TenantKeys, row: Idempoten
     row.answer = await answers.seal(session, request, await answers.open(session, request, row.answer or b""))
 
 
+async def _renew_signing_secrets(session: TenantSession, keys: TenantKeys, row: WebhookRow) -> None:
+    secrets = WebhookSecrets(session, keys)
+    row.secret = await secrets.seal(row.id, await secrets.open(row.id, row.secret))
+    if row.previous_secret is not None:
+        row.previous_secret = await secrets.seal(row.id, await secrets.open(row.id, row.previous_secret))
+
+
 def _older_secret(
     table: type[ConfigurationRow] | type[ConfigurationVersionRow],
 ) -> Callable[[int], ColumnElement[bool]]:
@@ -136,11 +146,20 @@ def _older_secret(
 
 
 def _older_answer(newest: int) -> ColumnElement[bool]:
-    return func.substring(IdempotencyRow.answer, 1, _VERSION_BYTES) < newest.to_bytes(_VERSION_BYTES, "big")
+    return _is_older(IdempotencyRow.answer, newest)
+
+
+def _older_signing_secret(newest: int) -> ColumnElement[bool]:
+    return or_(_is_older(WebhookRow.secret, newest), _is_older(WebhookRow.previous_secret, newest))
+
+
+def _is_older(ciphertext: InstrumentedAttribute[Any], newest: int) -> ColumnElement[bool]:
+    return func.substring(ciphertext, 1, _VERSION_BYTES) < newest.to_bytes(_VERSION_BYTES, "big")
 
 
 HOLDERS: Final = (
     Holder(ConfigurationRow, _older_secret(ConfigurationRow), _renew_secret),
     Holder(ConfigurationVersionRow, _older_secret(ConfigurationVersionRow), _renew_secret),
     Holder(IdempotencyRow, _older_answer, _renew_answer),
+    Holder(WebhookRow, _older_signing_secret, _renew_signing_secrets),
 )

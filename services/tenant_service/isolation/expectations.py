@@ -41,10 +41,11 @@ NEVER_CROSSED: Final = frozenset(
     {
         *("users", "user_terms", "refresh_tokens", "tenant_profiles"),
         *("tenant_configurations", "tenant_configuration_versions", "tenant_data_keys"),
+        *("webhooks", "webhook_deliveries"),
     }
 )
 # Their rows are claimed over all tenants, or share one namespace, so their keys cannot lead with the tenant.
-KEYED_APART: Final = frozenset({"jobs", "outbox", "tenant_names"})
+KEYED_APART: Final = frozenset({"jobs", "outbox", "tenant_names", "webhook_lanes"})
 # Tables without row-level security that a service may read: a public key and a price are nobody's.
 UNNARROWED: Final = frozenset({"public_signing_keys", "plan_prices"})
 # Logs that only grow.

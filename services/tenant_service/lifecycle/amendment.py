@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
+from mis_jobs.outbox import EventType, publish
 from mis_tenancy.plans import PLANS, Feature, PlanName
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
@@ -144,9 +147,12 @@ class Amending:
                 await configuration.put(
                     self._session, key, value, is_encrypted=False, by=self._caller.id, now=now
                 )
+            publish(self._session, EventType.CONFIG_CHANGED, {"configKey": key})
 
     def _leave_trail(self, row: TenantRow, changes: Change) -> None:
         self._caller.record(self._session, "tenant.updated", resource=f"tenants/{row.id}", changes=changes)
+        told = sorted(to_camel(name) for name in changes)
+        publish(self._session, EventType.TENANT_UPDATED, {"changed": told})
         revoke(self._session, Kind.TENANT, tenant_id=row.id)
 
 

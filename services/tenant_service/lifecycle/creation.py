@@ -13,6 +13,7 @@ from typing import Any
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import add_first_member, member_columns
 from mis_accounts.passwords import Passwords, require_policy
+from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import CountersRow
 from mis_models.tenants import TenantProfileRow
 from mis_tenancy.encryption import Wrapping
@@ -179,6 +180,8 @@ class Creation:
                 status="invited" if owner.password_hash is None else "active",
             )
             add_first_member(self._session, columns)
+            told = {"id": str(columns["id"]), "role": columns["role"]}
+            publish(self._session, EventType.USER_CREATED, told)
 
     def _leave_trail(self, new: NewTenant) -> None:
         session, tenant_id = self._session, tenant_of(self._session)
@@ -188,5 +191,6 @@ class Creation:
         self._caller.record_on_platform(
             session, "tenant.created", resource=resource, tenant_id=tenant_id, changes=changes
         )
+        publish(session, EventType.TENANT_CREATED, {"slug": new.slug, "plan": new.plan.value})
         # Nobody knows the tenant yet, but processes may remember that its names are nobody's.
         revoke(session, Kind.TENANT, tenant_id=tenant_id)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from mis_jobs.outbox import EventType, publish
 from mis_tenancy.gate import PAST_DUE
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Tenant, TenantStatus
@@ -32,6 +33,7 @@ class States:
         row = await tenant_in(self._session, _SUSPENDABLE)
         step = Step(TenantStatus.SUSPENDED, "tenant.suspended", reason, ends_tokens=reason == PAST_DUE)
         await take(self._session, row, step, self._caller)
+        publish(self._session, EventType.TENANT_SUSPENDED, {"reason": reason})
         return await shown(self._session, row, self._tenant)
 
     async def reactivate(self) -> TenantDocument:
@@ -43,4 +45,5 @@ class States:
         was_past_due = row.status_reason == PAST_DUE
         step = Step(TenantStatus.ACTIVE, "tenant.reactivated", ends_tokens=was_past_due)
         await take(self._session, row, step, self._caller)
+        publish(self._session, EventType.TENANT_REACTIVATED, {})
         return await shown(self._session, row, self._tenant)

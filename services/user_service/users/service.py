@@ -13,6 +13,7 @@ from mis_accounts.passwords import Passwords
 from mis_accounts.seats import lock_seats, release_seats
 from mis_http.etags import Precondition
 from mis_http.pages import Page
+from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
@@ -64,7 +65,7 @@ class Users:
             now=datetime.now(UTC),
         )
         changes = {field: {"old": None, "new": getattr(user, field)} for field in ("email", "name", "role")}
-        self._record("user.created", user, changes)
+        self._record(EventType.USER_CREATED, user, changes)
         return user
 
     async def change(self, user_id: UUID, fields: Mapping[str, Any], expected: Precondition) -> UserRow:
@@ -91,7 +92,7 @@ class Users:
         raise_epoch(self._session, user)
         await repository.delete(self._session, user)
         await release_seats(self._session)
-        self._record("user.deleted", user)
+        self._record(EventType.USER_DELETED, user)
 
     async def _hash(self, password: str, email: Email, name: str) -> str:
         refuse_visiting_operator(self._principal, "set passwords")
@@ -125,10 +126,15 @@ class Users:
             await end_sessions(self._session, user.id, reason="user_disabled", now=now)
         if "name" in changed:
             await renew_terms(self._session, user)
-        self._record("user.disabled" if disabled else "user.updated", user, changes)
+        self._record(EventType.USER_DISABLED if disabled else EventType.USER_UPDATED, user, changes)
 
-    def _record(self, action: str, user: UserRow, changes: Mapping[str, Any] | None = None) -> None:
-        record(self._session, self._by, action, resource=f"user:{user.id}", changes=changes)
+    def _record(self, event: EventType, user: UserRow, changes: Mapping[str, Any] | None = None) -> None:
+        """Leave the audit row, and tell whoever subscribed: of personal fields only that they changed."""
+        record(self._session, self._by, event.value, resource=f"user:{user.id}", changes=changes)
+        told: dict[str, Any] = {"id": str(user.id), "role": user.role}
+        if event is EventType.USER_UPDATED:
+            told["changed"] = sorted(changes or ())
+        publish(self._session, event, told)
 
 
 def _found(user: UserRow | None) -> UserRow:

@@ -1,0 +1,128 @@
+"""Sends what is due: webhooks take turns over all tenants, and a slow receiver keeps only its own waiting."""
+
+import asyncio
+import contextlib
+import secrets
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from mis_jobs.waking import Wakeup
+from mis_tenancy.database import Database
+from mis_tenancy.encryption import TenantKeys
+from mis_tenancy.redis import Redis
+from tenant_service.webhooks import lanes_repository as lanes
+from tenant_service.webhooks.destinations import DestinationRefused
+from tenant_service.webhooks.lanes_repository import Lane
+from tenant_service.webhooks.reach import Reach
+from tenant_service.webhooks.schedule import Outcome
+from tenant_service.webhooks.signing import signed_headers
+from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport, Wire
+from tenant_service.webhooks.turns import Parcel, Turn
+
+_log = structlog.get_logger(__name__)
+
+LANES_AT_ONCE: Final = 64
+# One attempt takes no longer than `TOTAL_SECONDS`; what is left is for a database that is slow.
+LEASE: Final = timedelta(seconds=3 * TOTAL_SECONDS)
+_POLL_SECONDS: Final = 0.5
+# A webhook with much to be told steps back now and then, behind those that wait.
+_TURN_SECONDS: Final = 5.0
+_FIXED_HEADERS: Final = {"content-type": "application/json", "user-agent": "mis-webhooks/1"}
+
+
+class Sending:
+    """One worker process's share of the sending.
+
+    `platform` claims lanes over all tenants; what happens inside a tenant happens as `application`, bound to
+    it. `slots` webhooks are sent to at a time, and half of them never to receivers that failed last time.
+    """
+
+    def __init__(
+        self,
+        platform: Database,
+        application: Database,
+        keys: TenantKeys,
+        reach: Reach,
+        transport: Transport,
+        redis: Redis | None = None,
+        *,
+        slots: int = LANES_AT_ONCE,
+        lease: timedelta = LEASE,
+    ) -> None:
+        self.worker = f"sender-{secrets.token_hex(6)}"
+        self._platform = platform
+        self._application = application
+        self._keys = keys
+        self._reach = reach
+        self._transport = transport
+        self._slots = slots
+        self._lease = lease
+        self._running: dict[asyncio.Task[None], Lane] = {}
+        self._wakeup = Wakeup(redis, lanes.CHANNEL, _POLL_SECONDS)
+
+    async def run(self) -> None:
+        """Send what falls due until cancelled; then let what is under way go back for a successor."""
+        await self._wakeup.start()
+        try:
+            while True:
+                await self._claim()
+                await self._wakeup.wait()
+        finally:
+            for task in self._running:
+                task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                async with self._platform.platform_transaction() as session:
+                    await lanes.leave(session, self.worker)
+
+    async def _claim(self) -> None:
+        failing = sum(lane.failing for lane in self._running.values())
+        free, left_to_failing = self._slots - len(self._running), max(0, self._slots // 2 - failing)
+        if free <= 0:
+            return
+        try:
+            async with self._platform.platform_transaction() as session:
+                claimed = await lanes.claim(
+                    session, self.worker, slots=free, failing_slots=left_to_failing, lease=self._lease
+                )
+        except Exception as error:
+            _log.warning("webhooks.claim_failed", error=repr(error))
+            return
+        for lane in claimed:
+            task = asyncio.create_task(self._serve(lane), name=f"webhook {lane.webhook_id}")
+            self._running[task] = lane
+            task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        self._wakeup.wake()
+
+    async def _serve(self, lane: Lane) -> None:
+        """Send to one webhook what is due, in order, for as long as its turn lasts."""
+        end = monotonic() + _TURN_SECONDS
+        turn = Turn(self._application, self._keys, lane, self.worker, self._lease)
+        try:
+            async with self._transport.wire() as wire:
+                parcel = await turn.first()
+                while parcel is not None:
+                    outcome = await self._send(wire, parcel)
+                    parcel = await turn.next(parcel, outcome, is_over=monotonic() > end)
+        except Exception as error:
+            # The lane comes back when its lease runs out.
+            _log.warning("webhooks.turn_failed", webhook=str(lane.webhook_id), error=repr(error))
+
+    async def _send(self, wire: Wire, parcel: Parcel) -> Outcome:
+        if not parcel.secrets:
+            return Outcome(error="secret_undecryptable")
+        try:
+            destination = self._reach.read(parcel.url)
+        except DestinationRefused:
+            # The rules, or the setting that loosens them, have changed since the URL was saved.
+            return Outcome(error="address_refused")
+        signed = signed_headers(
+            parcel.secrets, parcel.delivery_id, int(datetime.now(UTC).timestamp()), parcel.body
+        )
+        return await wire.post(destination, _FIXED_HEADERS | signed, parcel.body)

@@ -1,0 +1,388 @@
+"""From the event to the receiver: signed, in order, tried again, given up, never lost."""
+
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from mis_jobs.jobs import Job
+from mis_models.webhooks import DeliveryRow, WebhookLaneRow, WebhookRow
+from mis_tenancy.encryption import TenantKeys
+from mis_tenancy.identifiers import new_id
+from mis_worker.app import working
+from tenant_service.webhooks import lanes_repository as lanes
+from tenant_service.webhooks.jobs import RETENTION, DeliveryRetention
+from tenant_service.webhooks.reach import Reach
+from tenant_service.webhooks.schedule import Outcome
+from tenant_service.webhooks.turns import Turn
+from tests.tenant_service.receiver import Reply
+from tests.tenant_service.requests import audit_rows, fine
+from tests.tenant_service.webhook_rig import Post
+
+
+async def test_an_event_reaches_the_webhook_signed_and_in_its_envelope(post: Post) -> None:
+    """Catalogue 123."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/signed")
+    async with post.working():
+        user_id = await post.add_user(tenant)
+        (request,) = await post.receiver.wait_for("/signed")
+        row = await post.delivery(hook, status="delivered")
+    message = Webhook(hook.secret).verify(request.body, request.headers)
+    assert message == request.message
+    assert message["type"] == "user.created"
+    assert message["data"] == {"tenantId": str(tenant.id), "id": user_id, "role": "viewer"}
+    assert message["timestamp"].endswith("Z")
+    assert request.headers["content-type"] == "application/json"
+    assert row["id"] == request.id
+    assert (row["attempts"], row["responseStatus"], row["nextAttemptAt"]) == (1, 204, None)
+
+
+async def test_the_worker_itself_sends_within_a_second_of_the_event(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    await post.hook(tenant, "/worker")
+    async with working(post.suite.settings):
+        await post.add_user(tenant)
+        # The promise is a second; the wait allows for a machine that is busy with other tests.
+        await post.receiver.wait_for("/worker")
+
+
+async def test_after_a_rotation_both_secrets_sign_for_a_day(post: Post) -> None:
+    """Catalogue 123."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/rotated")
+    new = fine(await post.ask(hook, "PATCH", json={"rotateSecret": True}))["secret"]
+    async with post.working():
+        await post.add_user(tenant)
+        (request,) = await post.receiver.wait_for("/rotated")
+        await post.delivery(hook, status="delivered")
+        assert len(request.headers["webhook-signature"].split(" ")) == 2
+        for secret in (hook.secret, new):
+            assert Webhook(secret).verify(request.body, request.headers)
+        async with post.application.transaction(tenant.id) as session:
+            row = (await session.scalars(select(WebhookRow))).one()
+            assert row.previous_until is not None
+            row.previous_until -= timedelta(hours=24)
+        await post.add_user(tenant)
+        _, later = await post.receiver.wait_for("/rotated", 2)
+    assert len(later.headers["webhook-signature"].split(" ")) == 1
+    assert Webhook(new).verify(later.body, later.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(hook.secret).verify(later.body, later.headers)
+
+
+async def test_events_arrive_in_the_order_in_which_they_happened(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    await post.hook(tenant, "/ordered")
+    ids = [await post.add_user(tenant) for _ in range(12)]
+    for user_id in ids:
+        await post.suite.client.delete(f"/api/v1/users/{user_id}", headers=tenant.auth)
+    async with post.working():
+        received = await post.receiver.wait_for("/ordered", 24)
+    told = [(one.message["type"], one.message["data"]["id"]) for one in received]
+    assert told == [(kind, user_id) for kind in ("user.created", "user.deleted") for user_id in ids]
+    assert {one.connection for one in received} != set()
+
+
+async def test_a_webhook_hears_only_of_what_it_asked_for(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    await post.hook(tenant, "/deleted-only", ["user.deleted"])
+    async with post.working():
+        user_id = await post.add_user(tenant)
+        await post.suite.client.delete(f"/api/v1/users/{user_id}", headers=tenant.auth)
+        (only,) = await post.receiver.wait_for("/deleted-only")
+    assert only.message["type"] == "user.deleted"
+
+
+async def test_a_failed_attempt_is_repeated_with_the_same_id_and_body(post: Post) -> None:
+    """Catalogue 124."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/flaky")
+    statuses = iter([500, 302, 200])
+    post.receiver.answers["/flaky"] = lambda _: Reply(next(statuses))
+    async with post.working():
+        await post.add_user(tenant)
+        row = await post.delivery(hook, attempts=1)
+        assert (row["status"], row["responseStatus"], row["error"]) == ("pending", 500, None)
+        waits = datetime.fromisoformat(row["nextAttemptAt"]) - datetime.fromisoformat(row["lastAttemptAt"])
+        assert timedelta(seconds=5) <= waits < timedelta(seconds=6)
+        assert fine(await post.ask(hook, "GET"))["failingSince"] == row["lastAttemptAt"]
+        for attempts in (2, 3):
+            await post.hasten(hook)
+            row = await post.delivery(hook, attempts=attempts)
+    first, *others = post.receiver.at("/flaky")
+    assert len(others) == 2
+    for one in others:
+        assert (one.id, one.body) == (first.id, first.body)
+        assert Webhook(hook.secret).verify(one.body, one.headers)
+    assert (row["status"], row["responseStatus"]) == ("delivered", 200)
+    assert fine(await post.ask(hook, "GET"))["failingSince"] is None
+
+
+async def test_a_receiver_that_asks_for_a_pause_gets_it_for_all_its_messages(post: Post) -> None:
+    """Catalogue 124."""
+    tenant = await post.suite.tenant()
+    hook, other = await post.hook(tenant, "/busy"), await post.hook(tenant, "/quiet")
+    post.receiver.answers["/busy"] = lambda _: Reply(429, {"Retry-After": "3600"})
+    async with post.working():
+        await post.add_user(tenant)
+        row = await post.delivery(hook, attempts=1)
+        asked = datetime.fromisoformat(row["nextAttemptAt"]) - datetime.fromisoformat(row["lastAttemptAt"])
+        assert asked >= timedelta(hours=1)
+        await post.add_user(tenant)
+        await post.receiver.wait_for("/quiet", 2)
+        waiting = await post.deliveries(hook, status="pending")
+        assert sorted(one["attempts"] for one in waiting) == [0, 1]
+        del post.receiver.answers["/busy"]
+        await post.hasten(hook)
+        await post.receiver.wait_for("/busy", 3)
+    assert len(await post.deliveries(other, status="delivered")) == 2
+
+
+async def test_a_receiver_that_is_gone_is_disabled_with_a_notice(post: Post) -> None:
+    """Catalogue 124."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/gone")
+    post.receiver.answers["/gone"] = lambda _: Reply(410)
+    async with post.working():
+        await post.add_user(tenant)
+        row = await post.delivery(hook, status="failed")
+        assert (row["attempts"], row["responseStatus"]) == (1, 410)
+        shown = fine(await post.ask(hook, "GET"))
+        assert (shown["status"], shown["disabledReason"]) == ("disabled", "gone")
+        rows = await audit_rows(post.suite, tenant.id)
+        assert [one["action"] for one in rows].count("webhook.disabled") == 1
+        await post.add_user(tenant)
+        await post.pass_on()
+        assert len(await post.deliveries(hook)) == 1
+        post.receiver.answers.clear()
+        fine(await post.ask(hook, "PATCH", json={"status": "active"}))
+        await post.add_user(tenant)
+        await post.receiver.wait_for("/gone", 2)
+
+
+async def test_a_webhook_that_fails_through_the_whole_schedule_is_disabled(post: Post) -> None:
+    """Catalogue 124."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/hopeless")
+    post.receiver.answers["/hopeless"] = lambda _: Reply(503)
+    async with post.working():
+        await post.add_user(tenant)
+        for attempts in range(1, 10):
+            await post.delivery(hook, attempts=attempts)
+            if attempts == 9:
+                async with post.application.transaction(tenant.id) as session:
+                    stored = (await session.scalars(select(WebhookRow))).one()
+                    assert stored.failing_since is not None
+                    stored.failing_since -= timedelta(days=4)
+            await post.hasten(hook)
+        row = await post.delivery(hook, status="failed")
+    assert row["attempts"] == len(post.receiver.at("/hopeless")) == 10
+    shown = fine(await post.ask(hook, "GET"))
+    assert (shown["status"], shown["disabledReason"]) == ("disabled", "failing")
+
+
+async def test_what_waits_for_a_disabled_webhook_goes_on_when_it_is_enabled(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/paused")
+    await post.add_user(tenant)
+    await post.pass_on()
+    fine(await post.ask(hook, "PATCH", json={"status": "disabled"}))
+    async with post.working():
+        await post.add_user(tenant)
+        other = await post.hook(tenant, "/meanwhile")
+        await post.add_user(tenant)
+        await post.delivery(other, status="delivered")
+        assert post.receiver.at("/paused") == []
+        fine(await post.ask(hook, "PATCH", json={"status": "active"}))
+        await post.delivery(hook, status="delivered")
+
+
+async def test_a_delivery_is_replayed_under_its_id_and_a_ping_goes_to_one_webhook(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook, _ = await post.hook(tenant, "/replayed"), await post.hook(tenant, "/not-pinged")
+    async with post.working():
+        sent = fine(await post.ask(hook, "POST", "/ping"), 202)
+        assert (sent["type"], sent["status"], sent["attempts"]) == ("webhook.ping", "pending", 0)
+        await post.delivery(hook, status="delivered")
+        again = fine(await post.ask(hook, "POST", f"/deliveries/{sent['id']}/replay"), 202)
+        assert (again["id"], again["status"]) == (sent["id"], "pending")
+        first, second = await post.receiver.wait_for("/replayed", 2)
+        await post.delivery(hook, status="delivered", attempts=1)
+    assert first.id == second.id == sent["id"]
+    assert first.body == second.body
+    assert first.message["data"] == {"tenantId": str(tenant.id), "webhookId": str(hook.id)}
+    assert post.receiver.at("/not-pinged") == []
+
+
+async def test_slow_receivers_hold_up_nobody_else(post: Post) -> None:
+    """Catalogue 105: with two slots, and more receivers that never answer than there are slots."""
+    slow, quick = await post.suite.tenant(), await post.suite.tenant()
+    for number in range(4):
+        await post.hook(slow, f"/stuck-{number}")
+        post.receiver.answers[f"/stuck-{number}"] = lambda _: Reply(hang=True)
+    async with post.working(post.sending(total_seconds=0.4, slots=2)):
+        await post.add_user(slow)
+        # Each has failed once, so from now on they share one slot.
+        for number in range(4):
+            await post.receiver.wait_for(f"/stuck-{number}")
+        await post.hook(quick, "/quick")
+        for count in range(1, 4):
+            await post.add_user(slow)
+            await post.add_user(quick)
+            await post.receiver.wait_for("/quick", count)
+
+
+async def test_a_busy_tenants_webhooks_leave_slots_to_others(post: Post) -> None:
+    """Catalogue 105: what tenants get is decided by turns, not by who has more."""
+    busy, quiet = await post.suite.tenant(), await post.suite.tenant()
+    for number in range(5):
+        await post.hook(busy, f"/crowd-{number}")
+    hook = await post.hook(quiet, "/alone")
+    await post.add_user(busy)
+    await post.add_user(quiet)
+    await post.pass_on()
+    await post.quiet(busy, quiet)
+    lease = timedelta(seconds=45)
+    async with post.platform.platform_transaction() as session:
+        claimed = await lanes.claim(session, "a", slots=2, failing_slots=0, lease=lease)
+        claimed += await lanes.claim(session, "b", slots=2, failing_slots=0, lease=lease)
+        for worker in ("a", "b"):
+            await lanes.leave(session, worker)
+    assert [lane.tenant_id for lane in claimed].count(quiet.id) == 1
+    assert hook.id in {lane.webhook_id for lane in claimed[:2]}
+
+
+async def test_a_delivery_of_a_killed_worker_is_sent_again_under_its_id(post: Post) -> None:
+    """Catalogue 124: killed between sending and noting down that it was sent."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/killed")
+    post.receiver.answers["/killed"] = lambda _: Reply(hang=True)
+    await post.add_user(tenant)
+    await post.pass_on()
+    child = sending_child(post)
+    try:
+        (first,) = await post.receiver.wait_for("/killed", seconds=60)
+    finally:
+        child.kill()
+        child.wait()
+    del post.receiver.answers["/killed"]
+    row = await post.delivery(hook)
+    assert (row["id"], row["status"], row["attempts"]) == (first.id, "pending", 0)
+    async with post.working():
+        # Its lease is a second; nobody else may send before it has run out.
+        _, again = await post.receiver.wait_for("/killed", 2)
+        await post.delivery(hook, status="delivered", attempts=1)
+    assert (again.id, again.body) == (first.id, first.body)
+
+
+def sending_child(post: Post) -> subprocess.Popen[bytes]:
+    program = Path(__file__).with_name("sending_child.py")
+    given = (post.urls.platform, post.urls.app, post.suite.settings.master_keys)
+    return subprocess.Popen([sys.executable, str(program), *given])  # noqa: S603  # our own program
+
+
+async def test_a_worker_that_lost_its_lease_notes_nothing_down(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/stolen")
+
+    await post.add_user(tenant)
+    await post.pass_on()
+    await post.quiet(tenant)
+    lease = timedelta(seconds=45)
+    async with post.platform.platform_transaction() as session:
+        (lane,) = await lanes.claim(session, "slow", slots=9, failing_slots=9, lease=lease)
+    keys = TenantKeys(post.suite.tenancy("tenant").wrapping)
+    turn = Turn(post.application, keys, lane, "slow", lease)
+    parcel = await turn.first()
+    assert parcel is not None
+    async with post.platform.system_transaction() as system:
+        await system.fetch("update webhook_lanes set leased_by = 'thief' where leased_by = 'slow'")
+    assert await turn.next(parcel, Outcome(status=200), is_over=False) is None
+    row = await post.delivery(hook)
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+    async with post.platform.platform_transaction() as session:
+        await lanes.leave(session, "thief")
+
+
+async def test_a_stopped_worker_gives_back_what_it_had_under_way(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/stopped")
+    post.receiver.answers["/stopped"] = lambda _: Reply(hang=True)
+    async with post.working():
+        await post.add_user(tenant)
+        await post.receiver.wait_for("/stopped")
+    async with post.application.transaction(tenant.id) as session:
+        lane = (
+            await session.scalars(select(WebhookLaneRow).where(WebhookLaneRow.tenant_id == tenant.id))
+        ).one()
+        assert (lane.leased_by, lane.leased_until) == (None, None)
+        assert lane.due_at is not None
+    del post.receiver.answers["/stopped"]
+    async with post.working():
+        await post.delivery(hook, status="delivered", attempts=1)
+
+
+async def test_a_secret_that_does_not_open_costs_an_attempt_and_stops_nobody(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    broken, sound = await post.hook(tenant, "/broken"), await post.hook(tenant, "/sound")
+    async with post.application.transaction(tenant.id) as session:
+        stored = (await session.scalars(select(WebhookRow).where(WebhookRow.id == broken.id))).one()
+        stored.secret = stored.secret[:-1] + bytes([stored.secret[-1] ^ 1])
+    async with post.working():
+        await post.add_user(tenant)
+        await post.delivery(sound, status="delivered")
+        row = await post.delivery(broken, attempts=1)
+    assert (row["status"], row["error"]) == ("pending", "secret_undecryptable")
+    assert post.receiver.at("/broken") == []
+
+
+async def test_an_address_that_may_no_longer_be_reached_is_refused_when_it_is_sent_to(post: Post) -> None:
+    """Catalogue 120: the setting was on when the webhook was saved."""
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/inside")
+    async with post.working(post.sending(reach=Reach(allow_private=False))):
+        await post.add_user(tenant)
+        row = await post.delivery(hook, attempts=1)
+    assert row["error"] == "address_refused"
+    assert post.receiver.at("/inside") == []
+
+
+async def test_deliveries_are_forgotten_after_thirty_days(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/old")
+    now = datetime.now().astimezone()
+    ages = (29, 31)
+    async with post.application.transaction(tenant.id) as session:
+        for days in ages:
+            moment = now - timedelta(days=days)
+            made = new_id(int(moment.timestamp() * 1000))
+            session.add(
+                DeliveryRow(
+                    id=made, webhook_id=hook.id, type="x", body="{}", status="delivered", created_at=moment
+                )
+            )
+    await DeliveryRetention(post.platform).run(Job(UUID(int=0), None, RETENTION, {}, 1))
+    (left,) = await post.deliveries(hook)
+    assert datetime.fromisoformat(left["createdAt"]) > now - timedelta(days=30)
+
+
+async def test_a_webhook_deleted_while_it_is_sent_to_leaves_nothing_behind(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/vanishing")
+    post.receiver.answers["/vanishing"] = lambda _: Reply(200, body=b"xyz", pace=0.1)
+    async with post.working():
+        await post.add_user(tenant)
+        await post.receiver.wait_for("/vanishing")
+        fine(await post.ask(hook, "DELETE"), 204)
+        # Whatever comes of the attempt, there is nowhere to note it down; the next one is served.
+        other = await post.hook(tenant, "/staying")
+        await post.add_user(tenant)
+        await post.delivery(other, status="delivered")
+    async with post.application.transaction(tenant.id) as session:
+        assert {row.webhook_id for row in await session.scalars(select(DeliveryRow))} == {other.id}
