@@ -249,6 +249,14 @@ async def test_a_closed_tenant_shows_nothing(suite: Suite) -> None:
     refused(await fetched(suite, url), 404, "tenant_not_found")
 
 
+async def test_a_logo_of_a_look_that_is_refused_is_not_kept(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    fine(await put(suite, tenant, {"logo": data_url(PNG)}))
+    late = {"logo": data_url(PNG + b"late")}
+    refused(await put(suite, tenant, late, **{"If-Match": '"0"'}), 412, "precondition_failed")
+    assert len(stored(suite, tenant)) == 1
+
+
 async def test_logos_are_no_way_around_the_limit_of_storage(suite: Suite) -> None:
     tenant = await suite.tenant("premium")
     for _ in range(20):
@@ -270,14 +278,14 @@ async def test_logos_that_nobody_names_are_swept_up_and_only_those(suite: Suite)
     pictures = [PNG + secrets.token_bytes(4) for _ in range(2)]
     for picture in pictures:
         fine(await put(suite, tenant, {"logo": data_url(picture)}))
-    # Uploaded for a look that was refused: nobody ever named it.
-    late = {"logo": data_url(PNG + b"late")}
-    refused(await put(suite, tenant, late, **{"If-Match": '"0"'}), 412, "precondition_failed")
+    # As a process leaves it that is killed before it can name it.
+    storage = suite.apps["tenant"].state.storage
+    await storage.of(tenant.id).put(f"branding/{uuid4()}", PNG)
     application = suite.tenancy("tenant").database
     async with application.transaction(tenant.id) as session:
         jobs = (await session.scalars(select(JobRow).where(JobRow.kind == LOGO_CLEANUP))).all()
     assert [job.run_at - job.created_at > CLEANUP_AFTER - timedelta(seconds=30) for job in jobs] == [True] * 2
-    cleanup = LogoCleanup(application, suite.apps["tenant"].state.storage)
+    cleanup = LogoCleanup(application, storage)
     job = Job(uuid4(), tenant.id, LOGO_CLEANUP, {}, 1)
     await cleanup.sweep(job)
     replaced, current, unnamed = stored(suite, tenant)

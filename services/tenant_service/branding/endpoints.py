@@ -77,7 +77,11 @@ async def get_public_branding(
     return shown
 
 
-@router.get("/branding/logo", response_class=Response, responses=problems(*_STRANGERS, LogoNotFound))
+@router.get(
+    "/branding/logo",
+    response_class=Response,
+    responses=problems(*_STRANGERS, LogoNotFound, StorageUnavailable),
+)
 async def get_public_logo(
     request: Request,
     tenant: CurrentTenant,

@@ -1,5 +1,6 @@
 """Setting a tenant's look, and what strangers see of it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -51,10 +52,17 @@ class Branding:
         """Set the tenant's look as a whole and return it; `hold` raises where another one was expected.
 
         Raise LogoRefused for what is no logo, TooManyLogos after many of them. The picture is stored before
-        the transaction that names it, so a look never names one that is not there; what nobody names is swept
-        up later.
+        the transaction that names it, so a look never names one that is not there.
         """
         uploaded = await self._upload(wanted.logo)
+        try:
+            return await self._set(wanted, uploaded, hold)
+        except BaseException:
+            if uploaded is not None:
+                await asyncio.shield(self._storage.delete(uploaded.key))
+            raise
+
+    async def _set(self, wanted: WantedLook, uploaded: Logo | None, hold: Callable[[int], None]) -> Look:
         row = await lock_tenant(self._session)
         before = await repository.look_of(self._session)
         hold(before.version)
