@@ -16,10 +16,11 @@ from mis_models import (
     webhooks,
     work,
 )
-from mis_tenancy import usage_tables
+from mis_tenancy import actor_key_tables, usage_tables
 
 __all__ = [
     "accounts",
+    "actor_key_tables",
     "alerts",
     "audit",
     "billing",

@@ -13,12 +13,13 @@ from sqlalchemy import event, func, select, text, update
 from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 
 from mis_tenancy.actor_key_statements import FIND_OR_MAKE, LOCK, LOCK_ALONE, Obtained, Search, columns_of
+from mis_tenancy.actor_key_tables import ActorKeyRow
 from mis_tenancy.actor_keys import Actor, ActorKey, ActorKeys, key_id_of, owner_of_origin
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins import UNKNOWN_ORIGIN, Origin
 from mis_tenancy.session import BoundSession, TenantSession, tenant_of
-from mis_tenancy.tables import ActorKeyRow, AuditRow, TenantRow
+from mis_tenancy.tables import AuditRow, TenantRow
 
 ACTOR_KEYS: Final = "mis.actor_keys"
 _UNCOMMITTED: Final = "mis.uncommitted_actor_keys"

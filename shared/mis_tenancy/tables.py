@@ -175,6 +175,7 @@ class ConfigurationVersionRow(TenantScoped, Base):
     is_encrypted: Mapped[bool] = mapped_column(Boolean)
     deleted: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     changed_by: Mapped[UUID | None]
+    by_operator: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
     created_at: Mapped[datetime]
 
     __table_args__ = (PrimaryKeyConstraint("tenant_id", "config_key", "version"),)
@@ -234,27 +235,6 @@ class DataKeyRow(TenantScoped, Base):
     retired_at: Mapped[datetime | None]
 
     __table_args__ = (PrimaryKeyConstraint("tenant_id", "version"),)
-
-
-class ActorKeyRow(TenantScoped, Base):
-    """A key under which an actor's audit rows keep their origin, wrapped by a master key.
-
-    An actor may have several, made by processes that did not know of each other's. Erased ones are empty, and
-    say that the actor gets none any more. The nil `actor` stands for strangers.
-    """
-
-    __tablename__ = "audit_actor_keys"
-
-    id: Mapped[UUID]
-    actor: Mapped[UUID]
-    wrapped_key: Mapped[bytes]
-    master_key_id: Mapped[str]
-    erased_at: Mapped[datetime | None]
-
-    __table_args__ = (
-        PrimaryKeyConstraint("tenant_id", "id"),
-        Index("ix_audit_actor_keys_actor", "tenant_id", "actor", "id"),
-    )
 
 
 class AuditRow(TenantScoped, Base):

@@ -216,6 +216,71 @@ async def test_a_rollback_is_held_to_the_same_rules(suite: Suite) -> None:
     assert fine(await operator.roll_back("session.timeout", 1))["configValue"] == 9_000
 
 
+@pytest.mark.parametrize(
+    ("key", "lowered", "lower", "between", "code"),
+    [
+        ("api.rate_limit", 500, 300, 501, "config_exceeds_plan"),
+        ("features.biometric_auth", False, False, True, "config_exceeds_plan"),
+        ("session.timeout", 900, 600, 901, "config_may_only_tighten"),
+        (
+            "security.password_policy",
+            {"minLength": 16},
+            {"minLength": 20, "requireNumbers": True},
+            {"requireNumbers": True},
+            "config_may_only_tighten",
+        ),
+    ],
+)
+async def test_what_an_operator_lowered_only_an_operator_raises(
+    suite: Suite, key: str, lowered: Any, lower: Any, between: Any, code: str
+) -> None:
+    """Catalogue 94."""
+    tenant = await suite.tenant("premium")
+    operator, member = Config(suite, tenant, suite.operator), Config(suite, tenant)
+    plan = fine(await member.get(key))["configValue"]
+    fine(await member.put(key, lower))
+    # What a member has lowered himself he may take back.
+    fine(await member.put(key, plan))
+    fine(await member.drop(key), 204)
+    fine(await operator.put(key, lowered))
+    fine(await member.put(key, lower))
+    for refusal in (
+        await member.put(key, plan),
+        await member.put(key, between),
+        await member.drop(key),
+        await member.roll_back(key, 2),
+        await member.roll_back(key, 3),
+    ):
+        problem = refused(refusal, 403, code)
+        assert problem["planValue"] == plan
+        assert "operatorValue" in problem
+    assert fine(await member.put(key, lowered))["override"] == lowered
+    # The operator takes his word back, and the plan alone bounds again.
+    fine(await operator.drop(key), 204)
+    fine(await member.put(key, lower))
+    assert fine(await member.put(key, plan))["configValue"] == plan
+
+
+async def test_what_an_operator_granted_beyond_the_plan_is_no_members_to_take_again(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    operator, member = Config(suite, tenant, suite.operator), Config(suite, tenant)
+    fine(await operator.put("api.rate_limit", 90_000))
+    fine(await member.put("api.rate_limit", 700))
+    problem = refused(await member.put("api.rate_limit", 90_000), 403, "config_exceeds_plan")
+    assert "operatorValue" not in problem
+    assert fine(await member.put("api.rate_limit", 10_000))["configValue"] == 10_000
+
+
+async def test_an_operator_inside_the_tenant_is_held_as_its_admins_are(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    inside = Config(suite, tenant, await act_as(suite, tenant))
+    fine(await inside.put("api.rate_limit", 500))
+    # His is a member's value: members may take it back.
+    assert fine(await Config(suite, tenant).put("api.rate_limit", 10_000))["configValue"] == 10_000
+    fine(await Config(suite, tenant, suite.operator).put("api.rate_limit", 400))
+    refused(await inside.put("api.rate_limit", 500), 403, "config_exceeds_plan")
+
+
 async def test_history_keeps_every_version_also_removals_and_rollback_makes_a_new_one(suite: Suite) -> None:
     tenant = await suite.tenant("custom")
     config = Config(suite, tenant)

@@ -181,6 +181,33 @@ async def test_members_may_lower_and_not_raise(suite: Suite) -> None:
     assert read == tenant.document
 
 
+async def test_members_switch_on_again_what_they_switched_off_but_not_what_an_operator_did(
+    suite: Suite,
+) -> None:
+    """Catalogue 94."""
+    tenant = await suite.tenant("premium")
+    off, on = ({"features": {"biometric_auth": value}} for value in (False, True))
+    fine(await patch(suite, tenant, tenant.auth, **off))
+    assert fine(await patch(suite, tenant, tenant.auth, **on))["features"]["biometric_auth"] is True
+    fine(await patch(suite, tenant, suite.operator, **off))
+    refused(await patch(suite, tenant, tenant.auth, **on), 403, "permission_denied")
+    by_config = {"configKey": "features.biometric_auth", "configValue": True}
+    path = f"{TENANTS}/{tenant.id}/config"
+    answer = await suite.client.post(path, json=by_config, headers=tenant.auth)
+    refused(answer, 403, "config_exceeds_plan")
+    refused(
+        await suite.client.delete(f"{path}/features.biometric_auth", headers=tenant.auth),
+        *(403, "config_exceeds_plan"),
+    )
+    branding = {"settings": {"custom_branding": False}}
+    fine(await patch(suite, tenant, suite.operator, **branding))
+    branding = {"settings": {"custom_branding": True}}
+    refused(await patch(suite, tenant, tenant.auth, **branding), 403, "permission_denied")
+    fine(await patch(suite, tenant, suite.operator, **on))
+    fine(await patch(suite, tenant, tenant.auth, **off))
+    fine(await patch(suite, tenant, tenant.auth, **on))
+
+
 async def test_operators_raise_up_to_the_plan(suite: Suite) -> None:
     tenant = await suite.tenant("premium", maxUsers=50, features={"biometric_auth": False})
     more = {"maxUsers": 1_000, "features": {"biometric_auth": True}}

@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
+from tenant_service.configuration.rules import Word
+from tenant_service.trail import Caller
 
 
 async def lock_tenant(session: TenantSession) -> TenantRow:
@@ -62,8 +64,20 @@ async def version(session: TenantSession, key: str, number: int) -> Configuratio
     return found
 
 
+async def operators_words(session: TenantSession, keys: Iterable[str]) -> dict[str, Word]:
+    """Return what an operator has said last of those of `keys` he has spoken of, unless that took it back."""
+    version = ConfigurationVersionRow
+    last = (
+        select(version.config_key, version.config_value, version.deleted)
+        .where(version.by_operator, version.config_key.in_(sorted(keys)))
+        .ext(distinct_on(version.config_key))
+        .order_by(version.config_key, version.version.desc())
+    )
+    return {key: Word(value) for key, value, deleted in await session.execute(last) if not deleted}
+
+
 async def put(
-    session: TenantSession, key: str, value: Any, *, is_encrypted: bool, by: UUID, now: datetime
+    session: TenantSession, key: str, value: Any, *, is_encrypted: bool, by: Caller, now: datetime
 ) -> ConfigurationRow:
     """Write `value` as the newest version of `key`; the tenant's row must be locked."""
     row = await override(session, key)
@@ -79,7 +93,7 @@ async def put(
     return row
 
 
-async def drop(session: TenantSession, row: ConfigurationRow, *, by: UUID, now: datetime) -> None:
+async def drop(session: TenantSession, row: ConfigurationRow, *, by: Caller, now: datetime) -> None:
     """Remove the tenant's own value; its removal is a version too. The tenant's row must be locked."""
     key = row.config_key
     number = await _newest_version(session, key) + 1
@@ -87,7 +101,7 @@ async def drop(session: TenantSession, row: ConfigurationRow, *, by: UUID, now: 
     await session.delete(row)
 
 
-def add_first(session: TenantSession, key: str, value: Any, *, by: UUID, now: datetime) -> None:
+def add_first(session: TenantSession, key: str, value: Any, *, by: Caller, now: datetime) -> None:
     """Write `value` as the first version of `key`, for a tenant that is being made."""
     session.add(
         ConfigurationRow(
@@ -111,7 +125,7 @@ async def _newest_version(session: TenantSession, key: str) -> int:
 
 
 def _version(
-    key: str, number: int, value: Any, *, is_encrypted: bool, deleted: bool, by: UUID, now: datetime
+    key: str, number: int, value: Any, *, is_encrypted: bool, deleted: bool, by: Caller, now: datetime
 ) -> ConfigurationVersionRow:
     return ConfigurationVersionRow(
         config_key=key,
@@ -119,6 +133,7 @@ def _version(
         config_value=value,
         is_encrypted=is_encrypted,
         deleted=deleted,
-        changed_by=by,
+        changed_by=by.id,
+        by_operator=by.is_operator,
         created_at=now,
     )

@@ -1,8 +1,14 @@
-"""What a value must meet to become configuration: its key's type, and how far its setter may go."""
+"""What a value must meet to become configuration: its key's type, and how far its setter may go.
 
+Members move a key within two bounds: what the plan says, and what an operator has said of it last. So they
+may take back what they lowered themselves, and not what an operator lowered on purpose
+(docs/decisions/0011-an-operators-word.md).
+"""
+
+from dataclasses import dataclass
 from typing import Any, Final
 
-from mis_tenancy.configuration import KNOWN, NAMESPACES, Rule, plan_layer
+from mis_tenancy.configuration import KNOWN, NAMESPACES, Rule, merged, plan_layer
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.plans import PlanName
 from tenant_service.configuration.errors import (
@@ -18,8 +24,20 @@ _TOO_FAR: Final[dict[Rule, type[ProblemError]]] = {
 }
 
 
-def judge(key: str, value: Any, plan: PlanName, *, is_encrypted: bool, by_operator: bool) -> None:
-    """Raise the refusal that applies to `key` = `value` on `plan`; operators may pass the plan's bounds."""
+_OPERATORS_WORD: Final = (
+    "An operator of the platform has set this key; only an operator may go beyond that value."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A value that an operator has given a key."""
+
+    value: Any
+
+
+def judge(key: str, value: Any, *, is_encrypted: bool) -> None:
+    """Raise the refusal of a value that `key` does not take, whoever sets it."""
     known = KNOWN.get(key)
     if known is None:
         # In another spelling it would read like one of ours and do nothing.
@@ -33,6 +51,26 @@ def judge(key: str, value: Any, plan: PlanName, *, is_encrypted: bool, by_operat
         raise ConfigInvalid(
             "isEncrypted", f"{key} is read by every service on every request; it stays readable."
         )
-    bound = plan_layer(plan)[key]
-    if not by_operator and not known.allows(value, bound):
-        raise _TOO_FAR[known.rule](configKey=key, planValue=bound)
+
+
+def hold_members(key: str, value: Any, plan: PlanName, word: Word | None) -> None:
+    """Raise the refusal of a value that lies beyond a member's bounds; `word` is the operator's, if any."""
+    known = KNOWN.get(key)
+    if known is None:
+        return
+    base = plan_layer(plan)[key]
+    # What counts is what would be in force: of an object, the plan fills what is left out.
+    wanted = merged(base, value)
+    if not known.allows(wanted, base):
+        raise _TOO_FAR[known.rule](configKey=key, planValue=base)
+    if word is not None and not known.allows(wanted, said := merged(base, word.value)):
+        raise _TOO_FAR[known.rule](_OPERATORS_WORD, configKey=key, planValue=base, operatorValue=said)
+
+
+def may_have(key: str, value: Any, plan: PlanName, word: Word | None) -> bool:
+    """Return whether the value lies within a member's bounds."""
+    try:
+        hold_members(key, value, plan, word)
+    except ProblemError:
+        return False
+    return True

@@ -19,7 +19,7 @@ from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, Tenant
 from mis_tenancy.tenant import Tenant
 from tenant_service.configuration import repository
 from tenant_service.configuration.errors import ConfigNotFound, ConfigVersionNotFound
-from tenant_service.configuration.rules import judge
+from tenant_service.configuration.rules import hold_members, judge
 from tenant_service.configuration.secrets import Secrets, fingerprint_of
 from tenant_service.trail import Caller
 
@@ -90,7 +90,8 @@ class Configuration:
         """Set a key of the tenant's own; `hold` raises where the caller expected another version."""
         tenant, before = await self._locked(key, hold)
         plan = PlanName(tenant.plan)
-        judge(key, value, plan, is_encrypted=is_encrypted, by_operator=self._caller.is_operator)
+        judge(key, value, is_encrypted=is_encrypted)
+        await self._hold(key, value, plan)
         old = _visible(before)
         stored = await self._secrets.seal(key, value) if is_encrypted else value
         row = await self._write(tenant, key, stored, is_encrypted=is_encrypted)
@@ -102,6 +103,7 @@ class Configuration:
         tenant, before = await self._locked(key, hold)
         if before is None:
             raise ConfigNotFound
+        await self._hold_to_plan(key, tenant)
         await self._drop(tenant, before)
 
     async def history(
@@ -125,6 +127,7 @@ class Configuration:
             raise ConfigVersionNotFound
         if past.deleted:
             if current is not None:
+                await self._hold_to_plan(key, tenant)
                 await self._drop(tenant, current)
             return _below(key, PlanName(tenant.plan)) or Entry(key, None, None, Layer.DEFAULT)
         return await self._restore(tenant, current, past)
@@ -135,13 +138,24 @@ class Configuration:
         key, value, plan = past.config_key, past.config_value, PlanName(tenant.plan)
         if past.is_encrypted:
             await self._secrets.open(key, value)
-        operator = self._caller.is_operator
-        judge(key, value, plan, is_encrypted=past.is_encrypted, by_operator=operator)
+        judge(key, value, is_encrypted=past.is_encrypted)
+        await self._hold(key, value, plan)
         old = _visible(current)
         row = await self._write(tenant, key, value, is_encrypted=past.is_encrypted)
         change = {"old": old, "new": _visible(row), "to_version": past.version}
         self._left("config.rolled_back", key, tenant, change)
         return _entry(key, plan, row)
+
+    async def _hold(self, key: str, value: Any, plan: PlanName) -> None:
+        """Raise the refusal of a value that this caller may not give a key."""
+        if key in KNOWN and not self._caller.is_operator:
+            words = await repository.operators_words(self._session, [key])
+            hold_members(key, value, plan, words.get(key))
+
+    async def _hold_to_plan(self, key: str, tenant: TenantRow) -> None:
+        """Raise the refusal where this caller may not let the plan's value come back."""
+        plan = PlanName(tenant.plan)
+        await self._hold(key, plan_layer(plan).get(key), plan)
 
     async def _locked(self, key: str, hold: Hold) -> tuple[TenantRow, ConfigurationRow | None]:
         tenant = await repository.lock_tenant(self._session)
@@ -154,14 +168,14 @@ class Configuration:
     ) -> ConfigurationRow:
         now = datetime.now(UTC)
         row = await repository.put(
-            self._session, key, value, is_encrypted=is_encrypted, by=self._caller.id, now=now
+            self._session, key, value, is_encrypted=is_encrypted, by=self._caller, now=now
         )
         _age_document(tenant, key, now)
         return row
 
     async def _drop(self, tenant: TenantRow, row: ConfigurationRow) -> None:
         key, now, old = row.config_key, datetime.now(UTC), _visible(row)
-        await repository.drop(self._session, row, by=self._caller.id, now=now)
+        await repository.drop(self._session, row, by=self._caller, now=now)
         _age_document(tenant, key, now)
         self._left("config.deleted", key, tenant, {"old": old, "new": None})
 

@@ -1,7 +1,7 @@
 """How a tenant's names, limits, features and settings change, by its members within bounds or by operators.
 
-Members may lower what the tenant has, never raise it; renaming the slug, which other systems know it by, is
-the operators'.
+Members may lower what the tenant has, and switch on again what they switched off themselves; raising is the
+operators', and so is renaming the slug, which other systems know it by.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +17,7 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
 from tenant_service.configuration import repository as configuration
+from tenant_service.configuration.rules import may_have
 from tenant_service.domains.claims import change_claim
 from tenant_service.domains.names import judge_domain
 from tenant_service.domains.repository import refuse_taken
@@ -38,7 +39,10 @@ from tenant_service.trail import Caller
 _NAMES: Final = ("slug", "subdomain")
 # Names that a tenant has given up are nobody's for 90 days; without a cap one tenant could use up many.
 MOST_HELD_BACK: Final = 10
-_ONLY_LOWER: Final = "Members may only lower limits and switch features off. Ask an operator of the platform."
+_ONLY_LOWER: Final = (
+    "Members may lower limits, and switch features of the plan off and on unless an operator has switched "
+    "them off. Ask an operator of the platform."
+)
 
 Change = dict[str, Any]
 
@@ -75,6 +79,7 @@ class Amending:
         asked = wanted_features(wanted.features, wanted.settings)
         switched = {feature: value for feature, value in asked.items() if features[feature] is not value}
         settings = patched(profile.settings, wanted.settings)
+        await self._hold_members(row, columns, switched)
         self._judge(row, columns, switched)
         changes = _changes(row, columns, features, switched)
         if settings != profile.settings:
@@ -87,14 +92,21 @@ class Amending:
             self._leave_trail(row, changes)
         return TenantDocument(row, settings, features | switched)
 
+    async def _hold_members(self, row: TenantRow, columns: Change, switched: Mapping[Feature, bool]) -> None:
+        """Raise PermissionDenied for what only operators may do."""
+        if self._caller.is_operator:
+            return
+        if "slug" in columns:
+            raise operators_only("Only an operator of the platform may change a tenant's slug.")
+        raised = any(not is_within(columns[name], getattr(row, name)) for name in LIMITS if name in columns)
+        on = [f"features.{feature.value}" for feature, value in switched.items() if value]
+        words = await configuration.operators_words(self._session, on) if on else {}
+        plan = PlanName(row.plan)
+        if raised or not all(may_have(key, True, plan, words.get(key)) for key in on):
+            raise operators_only(_ONLY_LOWER)
+
     def _judge(self, row: TenantRow, columns: Change, switched: Mapping[Feature, bool]) -> None:
         limits = {name: value for name, value in columns.items() if name in LIMITS}
-        if not self._caller.is_operator:
-            if "slug" in columns:
-                raise operators_only("Only an operator of the platform may change a tenant's slug.")
-            raised = any(not is_within(value, getattr(row, name)) for name, value in limits.items())
-            if raised or any(switched.values()):
-                raise operators_only(_ONLY_LOWER)
         judge_names({name: columns[name] for name in _NAMES if name in columns})
         judge_domain(columns.get("domain"), self._platform_hosts)
         judge_limits(PlanName(row.plan), limits)
@@ -142,10 +154,10 @@ class Amending:
         for feature, value in switched.items():
             key = f"features.{feature.value}"
             if key in own and value is (feature in PLANS[plan].features):
-                await configuration.drop(self._session, own[key], by=self._caller.id, now=now)
+                await configuration.drop(self._session, own[key], by=self._caller, now=now)
             else:
                 await configuration.put(
-                    self._session, key, value, is_encrypted=False, by=self._caller.id, now=now
+                    self._session, key, value, is_encrypted=False, by=self._caller, now=now
                 )
             publish(self._session, EventType.CONFIG_CHANGED, {"configKey": key})
 

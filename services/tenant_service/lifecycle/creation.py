@@ -163,7 +163,7 @@ class Creation:
         for feature, value in wanted.items():
             # What the plan says anyway is no override: it would outlive a change of plan.
             if value is not (feature in included):
-                add_first(session, f"features.{feature.value}", value, by=self._caller.id, now=now)
+                add_first(session, f"features.{feature.value}", value, by=self._caller, now=now)
         return {feature: wanted.get(feature, feature in included) for feature in Feature}
 
     def _seat(self, owner: _Owner | None, now: datetime) -> None:
