@@ -7,8 +7,8 @@ partition itself becomes the partition of the gap, and an empty one takes its pl
 
 from alembic import op
 
-revision = "0016"
-down_revision = "0015"
+revision = "0019"
+down_revision = "0018"
 branch_labels = None
 depends_on = None
 
