@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -11,7 +12,20 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
 from tenant_service.configuration.rules import Word
-from tenant_service.trail import Caller
+
+
+class Author(Protocol):
+    """Who changes configuration; a request's `Caller` is one."""
+
+    @property
+    def id(self) -> UUID:
+        """The id that versions name the author by."""
+        ...
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether the platform's staff does, whose word bounds members."""
+        ...
 
 
 async def lock_tenant(session: TenantSession) -> TenantRow:
@@ -77,7 +91,7 @@ async def operators_words(session: TenantSession, keys: Iterable[str]) -> dict[s
 
 
 async def put(
-    session: TenantSession, key: str, value: Any, *, is_encrypted: bool, by: Caller, now: datetime
+    session: TenantSession, key: str, value: Any, *, is_encrypted: bool, by: Author, now: datetime
 ) -> ConfigurationRow:
     """Write `value` as the newest version of `key`; the tenant's row must be locked."""
     row = await override(session, key)
@@ -93,7 +107,7 @@ async def put(
     return row
 
 
-async def drop(session: TenantSession, row: ConfigurationRow, *, by: Caller, now: datetime) -> None:
+async def drop(session: TenantSession, row: ConfigurationRow, *, by: Author, now: datetime) -> None:
     """Remove the tenant's own value; its removal is a version too. The tenant's row must be locked."""
     key = row.config_key
     number = await _newest_version(session, key) + 1
@@ -101,7 +115,7 @@ async def drop(session: TenantSession, row: ConfigurationRow, *, by: Caller, now
     await session.delete(row)
 
 
-def add_first(session: TenantSession, key: str, value: Any, *, by: Caller, now: datetime) -> None:
+def add_first(session: TenantSession, key: str, value: Any, *, by: Author, now: datetime) -> None:
     """Write `value` as the first version of `key`, for a tenant that is being made."""
     session.add(
         ConfigurationRow(
@@ -125,7 +139,7 @@ async def _newest_version(session: TenantSession, key: str) -> int:
 
 
 def _version(
-    key: str, number: int, value: Any, *, is_encrypted: bool, deleted: bool, by: Caller, now: datetime
+    key: str, number: int, value: Any, *, is_encrypted: bool, deleted: bool, by: Author, now: datetime
 ) -> ConfigurationVersionRow:
     return ConfigurationVersionRow(
         config_key=key,

@@ -2,7 +2,7 @@
 
 Members move a key within two bounds: what the plan says, and what an operator has said of it last. So they
 may take back what they lowered themselves, and not what an operator lowered on purpose
-(docs/decisions/0011-an-operators-word.md).
+(docs/decisions/0013-an-operators-word.md).
 """
 
 from dataclasses import dataclass

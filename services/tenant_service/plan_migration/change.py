@@ -98,7 +98,7 @@ class PlanChange:
         # Whoever waits for the counters has read the limits of the plan before.
         counters.plan = self._row.to_plan
         for key in weighed.assessment.dropped:
-            await configuration.drop(self._session, weighed.overrides[key], by=actor.id, now=now)
+            await configuration.drop(self._session, weighed.overrides[key], by=actor, now=now)
         carry_out(self._session, self._subscription, weighed.stay, moment)
         self._over(Status.COMPLETED, now)
         self._row.effects = weighed.effects
