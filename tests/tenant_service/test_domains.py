@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from mis_models.work import OutboxRow
 from mis_tenancy.settings import SettingsError
 from tenant_service.domains.names import parse_domain
 from tenant_service.domains.proofs import Proofs
@@ -115,6 +117,9 @@ async def test_a_proven_domain_resolves_in_every_service_within_a_second(suite: 
     await eventually(asking(suite, domain), is_served)
     assert await tenant_at(suite, tenant, domain) == "own"
     assert await domain_changes(suite, tenant) == [{"domain_verified": {"old": None, "new": domain}}]
+    async with suite.tenancy("tenant").database.transaction(tenant.id) as session:
+        told = (await session.scalars(select(OutboxRow).where(OutboxRow.type == "tenant.updated"))).all()
+    assert [event.data for event in told] == [{"changed": ["domain"], "domainVerified": True}]
     # Again is no other state.
     assert fine(await verify(suite, tenant))["verifiedAt"] == state["verifiedAt"]
 

@@ -98,7 +98,7 @@ class Branding:
             due = datetime.now(UTC) + CLEANUP_AFTER
             await enqueue(session, LOGO_CLEANUP, {}, tenant_id=tenant_id, run_at=due)
         self._caller.record(session, "branding.changed", resource=resource, changes=_changes(before, look))
-        publish(session, EventType.TENANT_UPDATED, {"tenantId": str(tenant_id), "changed": ["branding"]})
+        publish(session, EventType.TENANT_UPDATED, {"changed": ["branding"]})
 
 
 async def shown(database: Database, tenant: Tenant) -> Look:

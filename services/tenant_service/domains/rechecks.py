@@ -85,4 +85,4 @@ async def _lapse(
         session, action="domain.lapsed", actor=None, actor_kind=None, resource=resource, changes=changes
     )
     revoke(session, Kind.TENANT, tenant_id=row.id)
-    publish(session, EventType.TENANT_UPDATED, {"tenantId": str(row.id), "verifiedDomain": None})
+    publish(session, EventType.TENANT_UPDATED, {"changed": ["domain"], "domainVerified": False})

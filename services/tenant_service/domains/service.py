@@ -88,9 +88,7 @@ class Proving:
         changes = {"domain_verified": {"old": None, "new": claim.domain}}
         self._caller.record(session, "domain.verified", resource=f"tenants/{tenant_id}", changes=changes)
         revoke(session, Kind.TENANT, tenant_id=tenant_id)
-        publish(
-            session, EventType.TENANT_UPDATED, {"tenantId": str(tenant_id), "verifiedDomain": claim.domain}
-        )
+        publish(session, EventType.TENANT_UPDATED, {"changed": ["domain"], "domainVerified": True})
 
 
 def _unproven(claim: Claim) -> DomainUnproven:
