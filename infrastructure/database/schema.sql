@@ -619,6 +619,7 @@ CREATE TABLE public.tenants (
     updated_at timestamp with time zone NOT NULL,
     status_before text,
     purging_since timestamp with time zone,
+    search tsvector,
     CONSTRAINT ck_tenants_lower_case CHECK (((slug = lower(slug)) AND (subdomain = lower(subdomain)))),
     CONSTRAINT ck_tenants_plan CHECK ((plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
     CONSTRAINT ck_tenants_status CHECK ((status = ANY (ARRAY['provisioning'::text, 'active'::text, 'maintenance'::text, 'suspended'::text, 'pending_deletion'::text, 'purged'::text])))
@@ -1055,11 +1056,17 @@ CREATE INDEX ix_sessions_user ON public.sessions USING btree (tenant_id, user_id
 
 CREATE INDEX ix_tenant_names_tenant_id ON public.tenant_names USING btree (tenant_id);
 
-CREATE INDEX ix_tenants_plan ON public.tenants USING btree (plan, id);
+CREATE INDEX ix_tenants_present ON public.tenants USING btree (((status = 'purged'::text)), id);
+
+CREATE INDEX ix_tenants_present_plan ON public.tenants USING btree (((status = 'purged'::text)), plan, id);
 
 CREATE INDEX ix_tenants_purge_at ON public.tenants USING btree (purge_at) WHERE (status = 'pending_deletion'::text);
 
+CREATE INDEX ix_tenants_search ON public.tenants USING gin (search);
+
 CREATE INDEX ix_tenants_status ON public.tenants USING btree (status, id);
+
+CREATE INDEX ix_tenants_status_plan ON public.tenants USING btree (status, plan, id);
 
 CREATE INDEX ix_usage_members_last_hour ON public.usage_members USING btree (tenant_id, last_hour);
 
@@ -1736,6 +1743,8 @@ GRANT UPDATE(updated_at) ON TABLE public.tenants TO mis_app;
 
 GRANT UPDATE(status_before) ON TABLE public.tenants TO mis_app;
 
+GRANT UPDATE(search) ON TABLE public.tenants TO mis_app;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_days TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_days TO mis_platform;
 
@@ -1814,5 +1823,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0020');
+INSERT INTO public.alembic_version (version_num) VALUES ('0021');
 SELECT public.ensure_audit_partitions(3);

@@ -14,6 +14,8 @@ from tenant_service.audit_seals.endpoints import router as audit_seals
 from tenant_service.billing.endpoints import router as billing
 from tenant_service.billing.payments import ManualProvider
 from tenant_service.branding.endpoints import router as branding
+from tenant_service.bulk.endpoints import router as bulk
+from tenant_service.bulk.received import LARGEST_BODY
 from tenant_service.configuration.endpoints import router as configuration
 from tenant_service.domains.endpoints import router as domains
 from tenant_service.domains.proofs import Proofs
@@ -26,6 +28,7 @@ from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
 from tenant_service.isolation.endpoints import router as isolation
 from tenant_service.isolation.service import Verification
+from tenant_service.job_queue.endpoints import router as job_queue
 from tenant_service.lifecycle.endpoints import router as lifecycle
 from tenant_service.plan_migration.downtime import Downtime
 from tenant_service.plan_migration.endpoints import router as plan_migration
@@ -50,6 +53,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             resolution,
             domains,
             branding,
+            bulk,
+            job_queue,
             lifecycle,
             endings,
             configuration,
@@ -67,6 +72,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
+        body_limits={"/api/v1/tenants/bulk": LARGEST_BODY},
     )
     app.state.passwords = Passwords()
     app.state.proofs = Proofs(settings.dns_servers)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from mis_tenancy.access import is_platform_operator
+from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.errors import (
     ActAsRequired,
     TenantConflict,
@@ -29,11 +30,9 @@ async def target(named: Named, request: Request, admitted: Admitted, principal: 
     """Return the tenant the path names; raise TenantNotFound where the caller may not know of it."""
     if is_platform_operator(principal):
         found = await _of_operator(tenancy_of(request), admitted, named)
-        if found.status is TenantStatus.PURGED:
-            raise TenantNotFound
-        if found.is_purging and request.method != "GET":
-            # What is written into a tenant that is being purged would be left behind.
-            raise TenantPendingDeletion(purgeAt=found.purge_at)
+        _refuse_purged(found)
+        if request.method != "GET":
+            refuse_purging(found)
         return found
     own = admitted.tenant
     if own is None or (parse_id(named) != own.id and parse_slug(named) != own.slug):
@@ -69,15 +68,38 @@ Target = Annotated[Tenant, Depends(target)]
 FormerTarget = Annotated[Tenant, Depends(former_target)]
 
 
-async def _of_operator(tenancy: Tenancy, admitted: Admission, named: str) -> Tenant:
+async def existing(directory: TenantDirectory, named: str) -> Tenant:
+    """Return the tenant of that id or slug; raise TenantNotFound where there is none that still exists."""
+    found = await _known(directory, named)
+    _refuse_purged(found)
+    return found
+
+
+def refuse_purging(tenant: Tenant) -> None:
+    """Raise TenantPendingDeletion where the purge has begun: what is written then would be left behind."""
+    if tenant.is_purging:
+        raise TenantPendingDeletion(purgeAt=tenant.purge_at)
+
+
+def _refuse_purged(tenant: Tenant) -> None:
+    if tenant.status is TenantStatus.PURGED:
+        raise TenantNotFound
+
+
+async def _known(directory: TenantDirectory, named: str) -> Tenant:
     tenant_id, slug = parse_id(named), parse_slug(named)
     found = None
     if tenant_id is not None:
-        found = await tenancy.directory.by_id(tenant_id)
+        found = await directory.by_id(tenant_id)
     elif slug is not None:
-        found = await tenancy.directory.by_slug(slug)
+        found = await directory.by_slug(slug)
     if found is None:
         raise TenantNotFound
+    return found
+
+
+async def _of_operator(tenancy: Tenancy, admitted: Admission, named: str) -> Tenant:
+    found = await _known(tenancy.directory, named)
     # A hint beside the path is a second naming, and the two must agree like any others.
     hints = await tenancy.resolver.settle(admitted.sources, found)
     try:

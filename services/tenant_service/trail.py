@@ -21,11 +21,11 @@ _LONGEST_AGENT = 512
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A verified caller and where the request came from."""
+    """A verified caller and where the request came from, as far as that is an address."""
 
     principal: Principal
     request_id: str
-    ip: str
+    ip: str | None
     user_agent: str | None = None
     sources: tuple[str, ...] = ()
 

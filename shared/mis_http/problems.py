@@ -55,6 +55,17 @@ class Problem(BaseModel):
     errors: list[FieldProblem] | None = None
 
 
+class PartProblem(BaseModel):
+    """What is wrong with one part of a request; further members depend on `code`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: list[FieldProblem] | None = None
+
+
 def problems(*refusals: type[ProblemError]) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of an endpoint that may refuse so, for OpenAPI."""
     listed: dict[int | str, dict[str, Any]] = {}
@@ -76,6 +87,13 @@ def problem_response(error: ProblemError, request: Request) -> Response:
         headers=headers,
         media_type="application/problem+json",
     )
+
+
+def bare_problem(error: ProblemError) -> dict[str, Any]:
+    """Return `error` as the problem of one part of a request, without what belongs to the whole of it."""
+    problem = error.document("", "")
+    del problem["instance"], problem["requestId"]
+    return problem
 
 
 def install_problem_handlers(app: FastAPI) -> None:

@@ -89,7 +89,7 @@ def described(error: BaseException) -> str:
     An error of ours says what happened. A library's may quote a row or a password, so only its name is told.
     """
     if isinstance(error, ProblemError):
-        return f"{error.code}: {error.detail}"
+        return f"{error.code}: {error}"
     if isinstance(error, PermanentFailure):
         return str(error)
     kind = type(error)

@@ -27,6 +27,7 @@ _POLL_SECONDS: Final = 0.5
 _TICK_SECONDS: Final = 2.0
 _EXPIRY_SECONDS: Final = 1.0
 _COUNT_SECONDS: Final = 15.0
+_SILENCE_SECONDS: Final = 10.0
 # Most jobs end within moments; the others are made to be resumed.
 _PATIENCE_SECONDS: Final = 3.0
 
@@ -60,8 +61,14 @@ class Runner:
         self._runs = Runs(
             database, self.worker, handlers, self.metrics, lease=lease, on_free=self._wakeup.wake
         )
+        self._claimed_at = 0.0
         # Workers start at different places of the round, so that they do not meet at one lane.
         self._after = uuid4()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether the queue answered lately, or every slot is taken."""
+        return len(self._runs) >= self._slots or monotonic() - self._claimed_at < _SILENCE_SECONDS
 
     async def run(self) -> None:
         """Work until cancelled; then let what is nearly done end, and give the rest back at once."""
@@ -104,7 +111,7 @@ class Runner:
         except Exception as error:
             log.warning("jobs.claim_failed", error=repr(error))
             return []
-        self._after = claim.after
+        self._after, self._claimed_at = claim.after, monotonic()
         return claim.jobs
 
     async def _every(self, seconds: float, upkeep: Callable[[], Awaitable[None]]) -> None:

@@ -19,7 +19,7 @@ _HOSTS: Final = frozenset(
 )
 _ROLES: Final = frozenset({"mail", "support", "root", "system", "platform"})
 # Words that stand in our own paths where a slug could.
-_ROUTES: Final = frozenset({"create", "resolve", "bulk", "plans", "exports", "branding", "domains"})
+_ROUTES: Final = frozenset({"create", "resolve", "bulk", "jobs", "plans", "exports", "branding", "domains"})
 RESERVED: Final = _HOSTS | _ROLES | _ROUTES
 
 

@@ -5,6 +5,7 @@ it, for one that is no longer there, and for one that asks another permission th
 route is one line.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -135,6 +136,10 @@ def _new_tenant(call: Call) -> dict[str, Any]:
     return {"name": "Matrix", "slug": f"m-{call.unique}", "plan": "basic"}
 
 
+def _bulk(call: Call) -> bytes:
+    return json.dumps({"operation": "create", "name": "Matrix", "slug": f"b-{call.unique}"}).encode()
+
+
 def _new_user(call: Call) -> dict[str, Any]:
     return {"email": f"new-{call.unique}@{call.tenant.slug}.example", "name": "Nina New", "role": "viewer"}
 
@@ -195,6 +200,9 @@ TENANT_ROUTES: Final = (
     Declared("POST", TENANTS, W.OPERATOR, status=201, body=_new_tenant),
     Declared("POST", f"{TENANTS}/create", W.OPERATOR, status=201, body=_new_tenant),
     Declared("GET", TENANTS, W.OPERATOR),
+    Declared("POST", f"{TENANTS}/bulk", W.OPERATOR, body=_bulk, content_type="application/x-ndjson"),
+    Declared("GET", f"{TENANTS}/jobs", W.OPERATOR),
+    Declared("POST", f"{TENANTS}/jobs/{{job_id}}/retry", W.OPERATOR),
     Declared("GET", ONE, W.TENANT),
     Declared("PATCH", ONE, W.TENANT, P.TENANT_WRITE, body=lambda call: {"name": f"Matrix {call.unique}"}),
     Declared(

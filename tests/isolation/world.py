@@ -18,6 +18,7 @@ from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Decl
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
+from tests.tenant_service.job_queue import add_dead_job
 
 Headers = dict[str, str]
 
@@ -131,6 +132,8 @@ class World:
             return await add_webhook(self.suite, call.tenant)
         if name == "delivery_id":
             return await add_delivery(self.suite, call.tenant, call.params["webhook_id"])
+        if name == "job_id":
+            return str(await add_dead_job(self.suite, call.tenant))
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -199,6 +202,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "migration_id": await add_migration(suite, tenant),
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
+        "job_id": str(await add_dead_job(suite, tenant)),
     }
 
 

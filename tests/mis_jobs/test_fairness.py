@@ -1,8 +1,6 @@
 """The claim goes round: nobody waits for another tenant's queue, however long that is and however many."""
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
@@ -13,6 +11,7 @@ from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from tests.database import connected
 from tests.mis_jobs.job_queue import add, add_many, claim
+from tests.plans import scans_of
 from tests.servers import TestServers
 
 
@@ -86,15 +85,6 @@ async def test_a_tenant_at_its_share_is_passed_over_for_the_others(platform: Dat
     assert len(await claim(platform, 12, per_lane=4, worker="other")) == 4
 
 
-def scans(node: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield each scan of the table of jobs: its kind, and how many rows it read."""
-    if node.get("Relation Name") == "jobs" and "Scan" in node["Node Type"]:
-        rows = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-        yield node["Node Type"], rows * node["Actual Loops"]
-    for child in node.get("Plans", ()):
-        yield from scans(child)
-
-
 async def test_a_claim_reads_neither_the_jobs_that_wait_nor_those_for_later(
     platform: Database, test_servers: TestServers
 ) -> None:
@@ -110,10 +100,8 @@ async def test_a_claim_reads_neither_the_jobs_that_wait_nor_those_for_later(
     async with connected(test_servers.database("jobs").owner) as owner:
         await owner.execute("analyze jobs")
     async with platform.platform_transaction() as session:
-        explain = text(f"explain (analyze, format json) {repository._CLAIM.text}")
         given = {"worker": "w", "slots": 16, "per_lane": 4, "after": uuid4(), "lease": repository.LEASE}
-        plan = (await session.execute(explain, given)).scalar_one()[0]["Plan"]
-    found = list(scans(plan))
-    assert not [kind for kind, _ in found if kind == "Seq Scan"], found
+        found = await scans_of(session, repository._CLAIM.text, "jobs", **given)
+    assert not [scan for scan in found if scan.kind == "Seq Scan"], found
     # Sixteen jobs, each found by a hop and a look at its lane, then updated.
-    assert sum(rows for _, rows in found) <= 16 * 4, found
+    assert sum(scan.rows for scan in found) <= 16 * 4, found

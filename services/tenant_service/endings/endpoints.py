@@ -13,7 +13,12 @@ from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantC
 from mis_tenancy.fastapi import requires
 from tenant_service.endings import service
 from tenant_service.endings.errors import TenantNotPurged
-from tenant_service.endings.schemas import CertificateKeysOut, CertificateOut, DeletionOut
+from tenant_service.endings.schemas import (
+    LONGEST_GRACE_DAYS,
+    CertificateKeysOut,
+    CertificateOut,
+    DeletionOut,
+)
 from tenant_service.endings.service import Endings
 from tenant_service.lifecycle.errors import TenantStateConflict
 from tenant_service.lifecycle.schemas import TenantOut
@@ -25,7 +30,6 @@ router = APIRouter(prefix="/api/v1/tenants", tags=["endings"], route_class=Idemp
 
 _KNOWN = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict)
 _ONE = (*_KNOWN, TenantStateConflict)
-_LONGEST_GRACE_DAYS = 365
 
 
 async def ending(session: CallersSession, target: Target, caller: Calling) -> Endings:
@@ -36,7 +40,7 @@ async def ending(session: CallersSession, target: Target, caller: Calling) -> En
 async def asked_grace(
     grace_days: Annotated[
         int | None,
-        Query(alias="graceDays", ge=0, le=_LONGEST_GRACE_DAYS, description="For operators; else 30."),
+        Query(alias="graceDays", ge=0, le=LONGEST_GRACE_DAYS, description="For operators; else 30."),
     ] = None,
 ) -> timedelta | None:
     """Read the grace of the query."""

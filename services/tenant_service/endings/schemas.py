@@ -1,8 +1,10 @@
 """Endings on the wire."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from mis_http.schemas import Moment, ResponseBody
+
+LONGEST_GRACE_DAYS: Final = 365
 
 
 class DeletionOut(ResponseBody):

@@ -59,7 +59,7 @@ def _blank(row: TenantRow) -> None:
     """Take everything out that tells who the tenant was; a slug that is an id can be nobody's name."""
     row.name = ""
     row.slug = row.subdomain = str(row.id)
-    row.domain = row.domain_verified_at = row.status_reason = row.status_before = None
+    row.domain = row.domain_verified_at = row.status_reason = row.status_before = row.search = None
     row.purging_since = row.max_users = row.max_storage = None
 
 

@@ -34,6 +34,7 @@ from tenant_service.lifecycle.rules import (
     patched,
     wanted_features,
 )
+from tenant_service.lifecycle.search import vector_of
 from tenant_service.trail import Caller
 
 _NAMES: Final = ("slug", "subdomain")
@@ -122,6 +123,7 @@ class Amending:
             await change_claim(self._session, columns["domain"], now)
         for name, value in columns.items():
             setattr(row, name, value)
+        row.search = vector_of(row)
         row.version += 1
         row.updated_at = now
         await repository.flush_tenant(self._session)

@@ -37,6 +37,7 @@ from tenant_service.lifecycle.rules import (
     judge_names,
     wanted_features,
 )
+from tenant_service.lifecycle.search import vector_of
 from tenant_service.trail import Caller
 
 
@@ -97,6 +98,7 @@ class Creation:
         await self._claim(new, now)
         price = await price_of(self._session, new.plan, None, now)
         row = self._row(new, now)
+        row.search = vector_of(row)
         self._session.add(row)
         in_force = self._furnish(new, features, now)
         self._seat(owner, now)

@@ -70,7 +70,9 @@ async def moving(session: GoverningSession, target: Target, caller: Calling) -> 
 async def asked_tenants(
     status: Annotated[TenantStatus | None, Query()] = None,
     plan: Annotated[PlanName | None, Query()] = None,
-    q: Annotated[Text | None, Query(max_length=200, description="Part of a name, slug or domain.")] = None,
+    q: Annotated[
+        Text | None, Query(max_length=200, description="Beginnings of a name's words, a slug or a domain.")
+    ] = None,
 ) -> TenantFilter:
     """Read the filters of the query."""
     return TenantFilter(status, plan, q)

@@ -8,7 +8,7 @@ from mis_tenancy.tenant import TenantStatus
 
 @dataclass(frozen=True, slots=True)
 class TenantFilter:
-    """Which tenants are asked for; `text` is looked for in name, slug, subdomain and domain."""
+    """Which tenants are asked for; `text` is looked for at the beginning of their names and words."""
 
     status: TenantStatus | None = None
     plan: PlanName | None = None

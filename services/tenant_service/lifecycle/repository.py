@@ -10,16 +10,13 @@ from sqlalchemy import Text, Uuid, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import IntegrityError
 
-from mis_http.pages import Page
 from mis_models.tenants import TenantProfileRow
 from mis_tenancy.insertion import insert_together
-from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
+from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, TenantNameRow, TenantRow
-from mis_tenancy.tenant import TenantStatus
 from tenant_service.domains.repository import is_anothers
 from tenant_service.lifecycle.document import FEATURE_KEYS
 from tenant_service.lifecycle.errors import NameTaken, SlugTaken, SubdomainTaken
-from tenant_service.lifecycle.filters import TenantFilter
 
 RESERVED_FOR: Final = timedelta(days=90)
 
@@ -147,21 +144,3 @@ async def feature_overrides(session: TenantSession) -> Sequence[ConfigurationRow
     """Return the tenant's own values of the `features.*` keys."""
     own = select(ConfigurationRow).where(ConfigurationRow.config_key.in_(FEATURE_KEYS))
     return (await session.scalars(own)).all()
-
-
-async def listed(session: PlatformSession, asked: TenantFilter, page: Page) -> Sequence[TenantRow]:
-    """Return a page of tenants, one row longer where there is more; purged ones only where asked for."""
-    statement = select(TenantRow)
-    if asked.status is None:
-        statement = statement.where(TenantRow.status != TenantStatus.PURGED.value)
-    else:
-        statement = statement.where(TenantRow.status == asked.status.value)
-    if asked.plan is not None:
-        statement = statement.where(TenantRow.plan == asked.plan.value)
-    if asked.text is not None:
-        searched = (TenantRow.name, TenantRow.slug, TenantRow.subdomain, TenantRow.domain)
-        statement = statement.where(
-            or_(*(column.icontains(asked.text, autoescape=True) for column in searched))
-        )
-    paged = page.apply(statement, TenantRow.id)  # type: ignore[arg-type]  # the mapped column is the column
-    return (await session.scalars(paged)).all()

@@ -9,7 +9,7 @@ from mis_tenancy.plans import Feature, PlanName
 from mis_tenancy.session import PlatformSession, TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import Tenant
-from tenant_service.lifecycle import repository
+from tenant_service.lifecycle import list_repository, repository
 from tenant_service.lifecycle.document import TenantDocument, features_of
 from tenant_service.lifecycle.filters import TenantFilter
 
@@ -48,7 +48,8 @@ async def list_tenants(
     Features come from the directory through `lookup`: the platform's role reads no tenant's configuration.
     """
     return [
-        Listed(row, await _features(row, lookup)) for row in await repository.listed(session, asked, page)
+        Listed(row, await _features(row, lookup))
+        for row in await list_repository.listed(session, asked, page)
     ]
 
 

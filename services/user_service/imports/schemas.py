@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
+from mis_http.problems import bare_problem
 from mis_http.schemas import RequestBody, ResponseBody
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.tenant import Role
@@ -50,10 +51,7 @@ class RowResult(msgspec.Struct, frozen=True, omit_defaults=True):
     @classmethod
     def refused(cls, row: int, error: ProblemError) -> "RowResult":
         """Return the result of a row that met `error`."""
-        problem = error.document("", "")
-        # Both belong to a request, and a row is none.
-        del problem["instance"], problem["requestId"]
-        return cls(row, False, problem=problem)
+        return cls(row, False, problem=bare_problem(error))
 
 
 class ImportResult(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Many operations on tenants in one request, each standing for itself."""
