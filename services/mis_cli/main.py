@@ -2,30 +2,50 @@
 
 from typing import Any
 
+import asyncpg
 import typer
+from sqlalchemy.exc import InterfaceError, OperationalError
 from typer.core import TyperGroup
 
 from mis_cli.commands.audit import app as audit
+from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
 from mis_cli.commands.migrate import migrate
+from mis_cli.commands.operator import app as operator
 from mis_cli.commands.run import run
+from mis_cli.commands.seed import seed
+from mis_cli.commands.tenants import app as tenants
 from mis_cli.commands.worker import worker
 from mis_cli.embedded import EmbeddedServerError
+from mis_cli.exits import AWAY, CANNOT_START
 from mis_cli.launcher import LaunchError
+from mis_cli.tenant_files import FileRefused
 from mis_tenancy.settings import SettingsError
 
-CANNOT_START = 2
+_UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused)
+# What drivers raise when the database is not there, is starting, or does not let us in.
+_AWAY = (
+    OperationalError,
+    InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.CannotConnectNowError,
+    ConnectionError,
+)
 
 
 class _Commands(TyperGroup):
-    """The commands, with one answer to misconfiguration: what is wrong and its fix, no traceback."""
+    """The commands, with one answer to what a user can put right: what is wrong and its fix, no traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (SettingsError, EmbeddedServerError, LaunchError) as error:
+        except _UNFIT as error:
             typer.echo(f"mis: {error}", err=True)
             raise typer.Exit(CANNOT_START) from error
+        except _AWAY as error:
+            typer.echo(f"mis: the database cannot be reached ({type(error).__name__}). Try again.", err=True)
+            raise typer.Exit(AWAY) from error
 
 
 app = typer.Typer(
@@ -39,5 +59,9 @@ app = typer.Typer(
 app.command()(run)
 app.command()(migrate)
 app.command()(worker)
+app.command()(seed)
+app.add_typer(tenants, name="tenants")
+app.add_typer(operator, name="operator")
+app.add_typer(jobs, name="jobs")
 app.add_typer(keys, name="keys")
 app.add_typer(audit, name="audit")

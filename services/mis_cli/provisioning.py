@@ -27,6 +27,11 @@ _DATABASE_SETTINGS: Final = (
     "migration_database_url",
 )
 
+# Browsers resolve every name below `localhost` to this machine, so subdomains work without DNS.
+LOCAL_DOMAINS: Final = ("mis.local", "localhost")
+# Where the master keys of a data directory are kept, and under which name.
+MASTER_KEYS: Final = ("master_keys.json", "keys")
+
 
 @dataclass(frozen=True, slots=True)
 class Databases:
@@ -106,14 +111,14 @@ def _decided(settings: LauncherSettings, data: Path, base_url: str) -> dict[str,
         storage_url = storage.as_uri()
     master_keys = settings.master_keys
     if master_keys is None:
-        master_keys = generated(data / "master_keys.json", ("keys",), _new_master_key)["keys"]
+        file, name = MASTER_KEYS
+        master_keys = generated(data / file, (name,), _new_master_key)[name]
     return {
         "storage_url": storage_url,
         "spool_dir": spool,
         "mail_dir": settings.mail_dir or data / "mail",
         "public_url": settings.public_url or base_url,
-        # Browsers resolve every name below `localhost` to this machine, so subdomains work without DNS.
-        "base_domains": settings.base_domains or ("mis.local", "localhost"),
+        "base_domains": settings.base_domains or LOCAL_DOMAINS,
         "master_keys": master_keys,
     }
 

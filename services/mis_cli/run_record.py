@@ -21,6 +21,23 @@ class DemoTenant:
     password: str
 
 
+def read_record(data_dir: Path) -> dict[str, Any] | None:
+    """Return the record of the suite that runs on this data directory, None where there is none."""
+    try:
+        document: dict[str, Any] = json.loads((data_dir / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return document
+
+
+def note_demo(data_dir: Path, demo: Sequence[DemoTenant]) -> None:
+    """Add the demo's sign-in data to the record of the suite that runs here, if it still does."""
+    record = read_record(data_dir)
+    if record is not None:
+        record["demo"] = [asdict(tenant) for tenant in demo]
+        write_private(data_dir / "run.json", json.dumps(record, indent=2))
+
+
 class RunRecord:
     """The record of one running suite; written whole each time, removed when the suite stops."""
 

@@ -81,3 +81,34 @@ class MigrationSettings(EnvironmentSettings):
         description="Set it to the postgresql:// URL of the role mis_owner. "
         "(`mis run` migrates its embedded database by itself.)",
     )
+
+
+class OperatingSettings(EnvironmentSettings):
+    """The settings of commands that act on a deployment: all of these, or none beside a running `mis run`."""
+
+    data_dir: Path = Field(Path(".mis"), description="Set it to the data directory of a running `mis run`.")
+    database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_app."
+    )
+    auth_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_auth."
+    )
+    platform_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the postgresql:// URL of the role mis_platform."
+    )
+    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' redis:// URL.")
+    public_url: PublicUrl | None = Field(
+        None, description="Set it to the URL under which clients reach the suite."
+    )
+    base_domains: CommaList | None = Field(None, description="Set it to the services' base domains.")
+    master_keys: MasterKeysText | None = Field(
+        None, repr=False, description="Set it to the services' master keys."
+    )
+
+
+class SeedSettings(EnvironmentSettings):
+    """The settings of `mis seed`."""
+
+    data_dir: Path = Field(Path(".mis"), description="Set it to the data directory of a running `mis run`.")
+    operator_email: str | None = Field(None, description="Set it to an operator's e-mail address.")
+    operator_password: str | None = Field(None, repr=False, description="Set it to that operator's password.")

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import SLOTS, Runner
@@ -19,6 +19,7 @@ from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
 from mis_worker.retention.jobs import SCHEDULES, Retention
+from mis_worker.serving import serving
 from mis_worker.settings import WorkerSettings
 from tenant_service.alerts import jobs as alerts
 from tenant_service.alerts.watch import Watch
@@ -154,5 +155,9 @@ async def work(settings: WorkerSettings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with working(settings):
+    async with AsyncExitStack() as stack:
+        runner = await stack.enter_async_context(working(settings))
+        if settings.worker_port is not None:
+            host, port = settings.worker_host, settings.worker_port
+            await stack.enter_async_context(serving(runner, host, port))
         await stopped.wait()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import remove_server_directory
+from mis_cli import desk
+from tests.mis_cli.command_line import CommandLine, environment
+from tests.servers import TestServers, remove_server_directory
 
 
 @pytest.fixture
@@ -25,3 +27,10 @@ def closed_place() -> Iterator[Path]:
     directory.chmod(0o700)
     yield directory
     remove_server_directory(directory)
+
+
+@pytest.fixture
+def mis(test_servers: TestServers, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """The command line on the suite's deployment; the log of this process stays the tests'."""
+    monkeypatch.setattr(desk, "configure_logging", lambda *given, **more: None)
+    return CommandLine(environment(test_servers))

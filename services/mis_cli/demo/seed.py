@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -52,9 +53,26 @@ DEMO: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A suite to fill, whose operator signs in; the owners' passwords are kept in `data_dir`."""
+
+    base_url: str
+    operator_email: str
+    operator_password: str
+    data_dir: Path
+
+
 async def seed_demo(suite: RunningSuite) -> Sequence[DemoTenant]:
+    """Fill the suite that this process runs."""
+    made = suite.provisions
+    where = suite.record.path.parent
+    return await fill(Target(suite.base_url, made.operator_email, made.operator_password, where))
+
+
+async def fill(target: Target) -> Sequence[DemoTenant]:
     """Make the demo tenants that are missing, with their users; return how to sign in to each."""
-    kept = suite.record.path.parent / "demo.json"
+    kept = target.data_dir / "demo.json"
     passwords = generated(kept, tuple(want.slug for want in DEMO), _owner_password)
     progress = Progress(
         TextColumn("  seeding {task.description}"),
@@ -62,9 +80,9 @@ async def seed_demo(suite: RunningSuite) -> Sequence[DemoTenant]:
         MofNCompleteColumn(),
         console=Console(stderr=True),
     )
-    async with httpx.AsyncClient(base_url=suite.base_url, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=target.base_url, timeout=60) as client:
         seeder = _Seeder(client, progress)
-        await seeder.sign_in(suite.provisions.operator_email, suite.provisions.operator_password)
+        await seeder.sign_in(target.operator_email, target.operator_password)
         with progress:
             return [await seeder.make(want, passwords[want.slug]) for want in DEMO]
 
