@@ -17,6 +17,7 @@ from mis_tenancy.identifiers import new_id
 from mis_worker.app import working
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.jobs import RETENTION, DeliveryRetention
+from tenant_service.webhooks.lanes_repository import Room
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.turns import Turn
@@ -250,12 +251,14 @@ async def test_a_busy_tenants_webhooks_leave_slots_to_others(post: Post) -> None
     await post.quiet(busy, quiet)
     lease = timedelta(seconds=45)
     async with post.platform.platform_transaction() as session:
-        claimed = await lanes.claim(session, "a", slots=2, failing_slots=0, lease=lease)
-        claimed += await lanes.claim(session, "b", slots=2, failing_slots=0, lease=lease)
+        first = await lanes.claim(session, "a", Room(2, 0, 4), lease)
+        rest = await lanes.claim(session, "b", Room(9, 0, 4), lease)
         for worker in ("a", "b"):
             await lanes.leave(session, worker)
-    assert [lane.tenant_id for lane in claimed].count(quiet.id) == 1
-    assert hook.id in {lane.webhook_id for lane in claimed[:2]}
+    assert {lane.tenant_id for lane in first} == {busy.id, quiet.id}
+    assert hook.id in {lane.webhook_id for lane in first}
+    # Together with the one that worker `a` has, that is as many as one tenant gets.
+    assert [lane.tenant_id for lane in rest] == [busy.id] * 3
 
 
 async def test_a_delivery_of_a_killed_worker_is_sent_again_under_its_id(post: Post) -> None:
@@ -296,7 +299,7 @@ async def test_a_worker_that_lost_its_lease_notes_nothing_down(post: Post) -> No
     await post.quiet(tenant)
     lease = timedelta(seconds=45)
     async with post.platform.platform_transaction() as session:
-        (lane,) = await lanes.claim(session, "slow", slots=9, failing_slots=9, lease=lease)
+        (lane,) = await lanes.claim(session, "slow", Room(9, 9, 9), lease)
     keys = TenantKeys(post.suite.tenancy("tenant").wrapping)
     turn = Turn(post.application, keys, lane, "slow", lease)
     parcel = await turn.first()

@@ -25,8 +25,8 @@ def sending_of(
     settings: ServiceSettings, platform: Database, application: Database, redis: Redis | None
 ) -> Sending:
     """Return a worker's sending, which reaches what the settings let it reach."""
-    # As many threads as receivers at a time: a name server that is slow for one keeps no other waiting.
-    reach = Reach(allow_private=settings.webhook_allow_private, threads=LANES_AT_ONCE)
+    # Enough threads for all receivers at a time, even where a look-up outlives the attempt that asked for it.
+    reach = Reach(allow_private=settings.webhook_allow_private, threads=2 * LANES_AT_ONCE)
     keys = TenantKeys(Wrapping(MasterKeys.parse(settings.master_keys)))
     return Sending(platform, application, keys, reach, Transport(reach), redis)
 

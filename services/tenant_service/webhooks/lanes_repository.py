@@ -3,7 +3,7 @@
 Whoever changes a webhook, its deliveries or both takes its lane first, so no two of them wait for each other.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -20,8 +20,8 @@ CHANNEL: Final = "mis:webhooks"
 _PLAIN: Final[dict[str, Any]] = {"synchronize_session": False}
 _NOW: Final = func.clock_timestamp()
 
-# A tenant's turn is how many of its webhooks are sent to already or stand before this one. Webhooks whose
-# receivers failed last fill the slots that are left to them only, so that they cannot take all.
+# A lane's turn is how many of its tenant's are sent to already or stand before it, and no tenant gets further
+# than `per_tenant`. Webhooks whose receivers failed last get the slots that are left to them and no others.
 _CLAIM: Final = text("""
 with busy as (
     select tenant_id, count(*) as n from webhook_lanes
@@ -36,7 +36,7 @@ with busy as (
 ), placed as (
     select webhook_id, turn, due_at, failing,
            row_number() over (partition by failing order by turn, due_at) as place
-      from due
+      from due where turn <= :per_tenant
 ), chosen as (
     select webhook_id from webhook_lanes
      where webhook_id in (select webhook_id from placed where not failing or place <= :failing_slots
@@ -62,12 +62,18 @@ class Lane:
     failing: bool
 
 
-async def claim(
-    session: PlatformSession, worker: str, *, slots: int, failing_slots: int, lease: timedelta
-) -> list[Lane]:
-    """Lease up to `slots` due lanes to `worker`, at most `failing_slots` of them failing ones."""
-    parameters = {"worker": worker, "slots": slots, "failing_slots": failing_slots, "lease": lease}
-    rows = await session.execute(_CLAIM, parameters)
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many lanes a worker takes: in all, of tenants' whose receivers failed last, and of one tenant."""
+
+    slots: int
+    failing_slots: int
+    per_tenant: int
+
+
+async def claim(session: PlatformSession, worker: str, room: Room, lease: timedelta) -> list[Lane]:
+    """Lease to `worker` as many due lanes as it has room for."""
+    rows = await session.execute(_CLAIM, asdict(room) | {"worker": worker, "lease": lease})
     return [Lane(row.webhook_id, row.tenant_id, row.failing) for row in rows]
 
 

@@ -28,7 +28,7 @@ class Reach:
     `allow_private` opens local networks and plain http, for development and closed installations.
     """
 
-    def __init__(self, *, allow_private: bool, resolve: Resolve | None = None, threads: int = 4) -> None:
+    def __init__(self, *, allow_private: bool, resolve: Resolve | None = None, threads: int = 8) -> None:
         self._allow_private = allow_private
         self._resolve = resolve or _Names(threads)
 

@@ -15,7 +15,7 @@ from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.destinations import DestinationRefused
-from tenant_service.webhooks.lanes_repository import Lane
+from tenant_service.webhooks.lanes_repository import Lane, Room
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.signing import signed_headers
@@ -25,6 +25,7 @@ from tenant_service.webhooks.turns import Parcel, Turn
 _log = structlog.get_logger(__name__)
 
 LANES_AT_ONCE: Final = 64
+_PER_TENANT: Final = 8
 # One attempt takes no longer than `TOTAL_SECONDS`; what is left is for a database that is slow.
 LEASE: Final = timedelta(seconds=3 * TOTAL_SECONDS)
 _POLL_SECONDS: Final = 0.5
@@ -80,14 +81,16 @@ class Sending:
 
     async def _claim(self) -> None:
         failing = sum(lane.failing for lane in self._running.values())
-        free, left_to_failing = self._slots - len(self._running), max(0, self._slots // 2 - failing)
-        if free <= 0:
+        room = Room(
+            slots=self._slots - len(self._running),
+            failing_slots=max(0, self._slots // 2 - failing),
+            per_tenant=_PER_TENANT,
+        )
+        if room.slots <= 0:
             return
         try:
             async with self._platform.platform_transaction() as session:
-                claimed = await lanes.claim(
-                    session, self.worker, slots=free, failing_slots=left_to_failing, lease=self._lease
-                )
+                claimed = await lanes.claim(session, self.worker, room, self._lease)
         except Exception as error:
             _log.warning("webhooks.claim_failed", error=repr(error))
             return
