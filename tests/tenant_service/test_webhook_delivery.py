@@ -1,9 +1,11 @@
 """From the event to the receiver: signed, in order, tried again, given up, never lost."""
 
+import asyncio
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,8 +22,9 @@ from tenant_service.webhooks.jobs import RETENTION, DeliveryRetention
 from tenant_service.webhooks.lanes_repository import Room
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
-from tenant_service.webhooks.turns import Turn
-from tests.tenant_service.receiver import Reply
+from tenant_service.webhooks.transport import Wire
+from tenant_service.webhooks.turns import Sent, Turn
+from tests.tenant_service.receiver import Received, Reply
 from tests.tenant_service.requests import audit_rows, fine
 from tests.tenant_service.webhook_rig import Post
 
@@ -302,11 +305,12 @@ async def test_a_worker_that_lost_its_lease_notes_nothing_down(post: Post) -> No
         (lane,) = await lanes.claim(session, "slow", Room(9, 9, 9), lease)
     keys = TenantKeys(post.suite.tenancy("tenant").wrapping)
     turn = Turn(post.application, keys, lane, "slow", lease)
-    parcel = await turn.first()
-    assert parcel is not None
+    batch = await turn.first()
+    assert batch is not None
+    sent = [Sent(batch.parcels[0], Outcome(status=200), datetime.now(UTC))]
     async with post.platform.system_transaction() as system:
         await system.fetch("update webhook_lanes set leased_by = 'thief' where leased_by = 'slow'")
-    assert await turn.next(parcel, Outcome(status=200), is_over=False) is None
+    assert await turn.next(sent, is_over=False) is None
     row = await post.delivery(hook)
     assert (row["status"], row["attempts"]) == ("pending", 0)
     async with post.platform.platform_transaction() as session:
@@ -389,3 +393,42 @@ async def test_a_webhook_deleted_while_it_is_sent_to_leaves_nothing_behind(post:
         await post.delivery(other, status="delivered")
     async with post.application.transaction(tenant.id) as session:
         assert {row.webhook_id for row in await session.scalars(select(DeliveryRow))} == {other.id}
+
+
+async def test_a_failure_among_many_messages_delays_neither_those_before_nor_those_after_it(
+    post: Post,
+) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/one-of-many")
+    ids = [await post.add_user(tenant) for _ in range(30)]
+    bad = ids[13]
+
+    def answer(request: Received) -> Reply:
+        return Reply(500 if request.message["data"]["id"] == bad else 204)
+
+    post.receiver.answers["/one-of-many"] = answer
+    async with post.working():
+        received = await post.receiver.wait_for("/one-of-many", 30)
+        while len(await post.deliveries(hook, status="delivered")) < 29:  # noqa: ASYNC110  # the worker's work
+            await asyncio.sleep(0.02)
+    assert [one.message["data"]["id"] for one in received] == ids
+    (failed,) = await post.deliveries(hook, status="pending")
+    assert failed["id"] == received[13].id
+    assert (failed["attempts"], failed["responseStatus"]) == (1, 500)
+
+
+async def test_whatever_a_receiver_brings_about_counts_as_an_attempt(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await post.suite.tenant()
+    hook = await post.hook(tenant, "/defect")
+
+    async def defect(*_: Any) -> Outcome:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "post", defect)
+        async with post.working():
+            await post.add_user(tenant)
+            row = await post.delivery(hook, attempts=1)
+    assert (row["status"], row["error"]) == ("pending", "failed")

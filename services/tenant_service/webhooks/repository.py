@@ -55,11 +55,17 @@ async def find_delivery(session: TenantSession, webhook_id: UUID, delivery_id: U
     )
 
 
-async def next_due(session: TenantSession, webhook_id: UUID) -> DeliveryRow | None:
-    """Return the delivery of the webhook that has been due longest, or None."""
+async def deliveries_of(session: TenantSession, ids: Sequence[UUID]) -> dict[UUID, DeliveryRow]:
+    """Return those of the deliveries that there are, by id."""
+    return {row.id: row for row in await session.scalars(select(DeliveryRow).where(DeliveryRow.id.in_(ids)))}
+
+
+async def next_due(session: TenantSession, webhook_id: UUID, limit: int) -> Sequence[DeliveryRow]:
+    """Return the deliveries of the webhook that have been due longest, in their order."""
     due = select(DeliveryRow).where(
         DeliveryRow.webhook_id == webhook_id,
         DeliveryRow.status == "pending",
         DeliveryRow.next_attempt_at <= func.clock_timestamp(),
     )
-    return await session.scalar(due.order_by(DeliveryRow.next_attempt_at, DeliveryRow.id).limit(1))
+    due = due.order_by(DeliveryRow.next_attempt_at, DeliveryRow.id).limit(limit)
+    return (await session.scalars(due)).all()

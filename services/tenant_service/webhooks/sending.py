@@ -20,7 +20,7 @@ from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.signing import signed_headers
 from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport, Wire
-from tenant_service.webhooks.turns import Parcel, Turn
+from tenant_service.webhooks.turns import Batch, Parcel, Sent, Turn
 
 _log = structlog.get_logger(__name__)
 
@@ -31,6 +31,8 @@ LEASE: Final = timedelta(seconds=3 * TOTAL_SECONDS)
 _POLL_SECONDS: Final = 0.5
 # A webhook with much to be told steps back now and then, behind those that wait.
 _TURN_SECONDS: Final = 5.0
+# How much a killed worker may have sent without anybody knowing: what went out within so long.
+_UNWRITTEN_SECONDS: Final = 0.5
 _FIXED_HEADERS: Final = {"content-type": "application/json", "user-agent": "mis-webhooks/1"}
 
 
@@ -109,23 +111,36 @@ class Sending:
         turn = Turn(self._application, self._keys, lane, self.worker, self._lease)
         try:
             async with self._transport.wire() as wire:
-                parcel = await turn.first()
-                while parcel is not None:
-                    outcome = await self._send(wire, parcel)
-                    parcel = await turn.next(parcel, outcome, is_over=monotonic() > end)
+                batch = await turn.first()
+                while batch is not None:
+                    sent = await self._send(wire, batch)
+                    batch = await turn.next(sent, is_over=monotonic() > end)
         except Exception as error:
             # The lane comes back when its lease runs out.
             _log.warning("webhooks.turn_failed", webhook=str(lane.webhook_id), error=repr(error))
 
-    async def _send(self, wire: Wire, parcel: Parcel) -> Outcome:
-        if not parcel.secrets:
+    async def _send(self, wire: Wire, batch: Batch) -> list[Sent]:
+        """Send what gets through at once; a failure, or a moment that has passed, is written down first."""
+        end = monotonic() + _UNWRITTEN_SECONDS
+        sent = []
+        for parcel in batch.parcels:
+            outcome = await self._attempt(wire, batch, parcel)
+            sent.append(Sent(parcel, outcome, datetime.now(UTC)))
+            if not outcome.is_success or monotonic() > end:
+                break
+        return sent
+
+    async def _attempt(self, wire: Wire, batch: Batch, parcel: Parcel) -> Outcome:
+        if not batch.secrets:
             return Outcome(error="secret_undecryptable")
+        now = int(datetime.now(UTC).timestamp())
+        signed = signed_headers(batch.secrets, parcel.delivery_id, now, parcel.body)
         try:
-            destination = self._reach.read(parcel.url)
+            return await wire.post(self._reach.read(batch.url), _FIXED_HEADERS | signed, parcel.body)
         except DestinationRefused:
             # The rules, or the setting that loosens them, have changed since the URL was saved.
             return Outcome(error="address_refused")
-        signed = signed_headers(
-            parcel.secrets, parcel.delivery_id, int(datetime.now(UTC).timestamp()), parcel.body
-        )
-        return await wire.post(destination, _FIXED_HEADERS | signed, parcel.body)
+        except Exception as error:
+            # Whatever a receiver brings about counts as an attempt, or it would be tried without end.
+            _log.warning("webhooks.attempt_failed", delivery=str(parcel.delivery_id), error=repr(error))
+            return Outcome(error="failed")

@@ -1,15 +1,17 @@
 """A webhook's turn: its due deliveries one after the other, in order, by the worker that leases its lane.
 
-Requests run between transactions, never inside one. What came of one is written down together with taking the
-next, and that prolongs the lease. A worker that is killed in between leaves a delivery that is still pending,
-and when the lease has run out a successor sends it again under the same id.
+Requests run between transactions, never inside one. What came of a few is written down together with taking
+the next few, and that prolongs the lease. A worker that is killed in between leaves deliveries that are still
+pending, and when the lease has run out a successor sends them again under the same ids.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import UUID
 
-from mis_models.webhooks import DeliveryRow, WebhookRow
+from mis_models.webhooks import WebhookRow
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Undecryptable
@@ -21,15 +23,33 @@ from tenant_service.webhooks.lanes_repository import Lane
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.secrets import WebhookSecrets
 
+BATCH: Final = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A delivery that is about to be sent; `secrets` are those in force, none where they do not open."""
+    """A delivery that is about to be sent."""
 
     delivery_id: UUID
-    url: str
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be sent to a webhook, in order; `secrets` are those in force, none if they do not open."""
+
+    url: str
     secrets: tuple[bytes, ...]
+    parcels: tuple[Parcel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a parcel, and when."""
+
+    parcel: Parcel
+    outcome: Outcome
+    at: datetime
 
 
 class Turn:
@@ -44,24 +64,21 @@ class Turn:
         self._worker = worker
         self._lease = lease
 
-    async def first(self) -> Parcel | None:
+    async def first(self) -> Batch | None:
         """Return what is to be sent first; with None the turn is over."""
         async with self._application.transaction(self._lane.tenant_id) as session:
             webhook = await self._held(session)
             return None if webhook is None else await self._take(session, webhook)
 
-    async def next(self, sent: Parcel, outcome: Outcome, *, is_over: bool) -> Parcel | None:
-        """Write down what came of the parcel and return the next one; with None the turn is over."""
-        now = datetime.now(UTC)
+    async def next(self, sent: Sequence[Sent], *, is_over: bool) -> Batch | None:
+        """Write down what came of what was sent, and return what is next; with None the turn is over."""
         async with self._application.transaction(self._lane.tenant_id) as session:
             webhook = await self._held(session)
             if webhook is None:
-                # The webhook is gone, or a successor has its lane and sends this one again.
+                # The webhook is gone, or a successor has its lane and sends these again.
                 return None
-            delivery = await repository.find_delivery(session, webhook.id, sent.delivery_id)
-            if delivery is not None:
-                _write_down(session, webhook, delivery, outcome, now)
-            pause = outcome.asked_pause(now)
+            await _write_down(session, webhook, sent)
+            pause = sent[-1].outcome.asked_pause(sent[-1].at)
             if is_over or pause is not None:
                 await self._end(session, webhook, pause)
                 return None
@@ -71,12 +88,13 @@ class Turn:
         held = await lanes.hold_leased(session, self._lane.webhook_id, self._worker, self._lease)
         return await repository.find(session, self._lane.webhook_id) if held else None
 
-    async def _take(self, session: TenantSession, webhook: WebhookRow) -> Parcel | None:
-        due = await repository.next_due(session, webhook.id) if webhook.status == "active" else None
-        if due is None:
+    async def _take(self, session: TenantSession, webhook: WebhookRow) -> Batch | None:
+        due = await repository.next_due(session, webhook.id, BATCH) if webhook.status == "active" else ()
+        if not due:
             await self._end(session, webhook)
             return None
-        return Parcel(due.id, webhook.url, due.body.encode(), await self._secrets(session, webhook))
+        parcels = tuple(Parcel(row.id, row.body.encode()) for row in due)
+        return Batch(webhook.url, await self._secrets(session, webhook), parcels)
 
     async def _end(self, session: TenantSession, webhook: WebhookRow, pause: timedelta | None = None) -> None:
         await lanes.settle(session, webhook)
@@ -94,11 +112,12 @@ class Turn:
             return ()
 
 
-def _write_down(
-    session: TenantSession, webhook: WebhookRow, delivery: DeliveryRow, outcome: Outcome, now: datetime
-) -> None:
+async def _write_down(session: TenantSession, webhook: WebhookRow, sent: Sequence[Sent]) -> None:
     was = webhook.status
-    note(webhook, delivery, outcome, now)
+    rows = await repository.deliveries_of(session, [one.parcel.delivery_id for one in sent])
+    for one in sent:
+        if (delivery := rows.get(one.parcel.delivery_id)) is not None:
+            note(webhook, delivery, one.outcome, one.at)
     if webhook.status != was:
         record_change(
             session,
