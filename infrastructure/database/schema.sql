@@ -69,6 +69,20 @@ begin
 end
 $_$;
 
+CREATE TABLE public.account_tokens (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    purpose text NOT NULL,
+    token_hash bytea NOT NULL,
+    email text,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_account_tokens_purpose CHECK ((purpose = ANY (ARRAY['password_reset'::text, 'email_change'::text])))
+);
+
+ALTER TABLE ONLY public.account_tokens FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.alembic_version (
     version_num character varying(32) NOT NULL
 );
@@ -248,6 +262,22 @@ CREATE TABLE public.idempotency_keys (
 );
 
 ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.invitations (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    email text NOT NULL,
+    email_norm text NOT NULL,
+    role text NOT NULL,
+    token_hash bytea NOT NULL,
+    invited_by uuid,
+    user_id uuid,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_invitations_role CHECK ((role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text])))
+);
+
+ALTER TABLE ONLY public.invitations FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.invoices (
     tenant_id uuid NOT NULL,
@@ -833,6 +863,9 @@ ALTER TABLE ONLY public.audit_logs
 ALTER TABLE ONLY public.audit_logs_default
     ADD CONSTRAINT audit_logs_default_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.account_tokens
+    ADD CONSTRAINT pk_account_tokens PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT pk_alerts PRIMARY KEY (tenant_id, id);
 
@@ -856,6 +889,9 @@ ALTER TABLE ONLY public.exports
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, principal_id, method, path, key);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT pk_invitations PRIMARY KEY (tenant_id, id);
 
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT pk_invoices PRIMARY KEY (tenant_id, id);
@@ -974,6 +1010,9 @@ ALTER TABLE ONLY public.webhook_lanes
 ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT pk_webhooks PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT uq_invitations_tenant_id_email_norm UNIQUE (tenant_id, email_norm);
+
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT uq_invoices_tenant_id_number UNIQUE (tenant_id, number);
 
@@ -1008,6 +1047,10 @@ CREATE INDEX ix_audit_logs_newest ON ONLY public.audit_logs USING brin (tenant_i
 
 CREATE INDEX audit_logs_default_tenant_id_xid_idx1 ON public.audit_logs_default USING brin (tenant_id, xid) WITH (autosummarize='true', pages_per_range='32');
 
+CREATE INDEX ix_account_tokens_expires_at ON public.account_tokens USING btree (tenant_id, expires_at);
+
+CREATE INDEX ix_account_tokens_user ON public.account_tokens USING btree (tenant_id, user_id);
+
 CREATE INDEX ix_alerts_news ON public.alerts USING btree (tenant_id, id) WHERE is_news;
 
 CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id) WHERE operators_due;
@@ -1017,6 +1060,10 @@ CREATE INDEX ix_audit_actor_keys_actor ON public.audit_actor_keys USING btree (t
 CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
+
+CREATE INDEX ix_invitations_expires_at ON public.invitations USING btree (tenant_id, expires_at);
+
+CREATE INDEX ix_invitations_user ON public.invitations USING btree (tenant_id, user_id);
 
 CREATE INDEX ix_invoices_open ON public.invoices USING btree (tenant_id, due_at) WHERE (status = 'open'::text);
 
@@ -1108,6 +1155,12 @@ ALTER INDEX public.ix_audit_logs_xid ATTACH PARTITION public.audit_logs_default_
 
 ALTER INDEX public.ix_audit_logs_newest ATTACH PARTITION public.audit_logs_default_tenant_id_xid_idx1;
 
+ALTER TABLE ONLY public.account_tokens
+    ADD CONSTRAINT fk_account_tokens_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.account_tokens
+    ADD CONSTRAINT fk_account_tokens_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT fk_alerts_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1128,6 +1181,12 @@ ALTER TABLE ONLY public.exports
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT fk_idempotency_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT fk_invitations_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.invitations
+    ADD CONSTRAINT fk_invitations_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT fk_invoices_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1219,6 +1278,8 @@ ALTER TABLE ONLY public.webhook_deliveries
 ALTER TABLE ONLY public.webhooks
     ADD CONSTRAINT fk_webhooks_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE public.account_tokens ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.alerts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_actor_keys ENABLE ROW LEVEL SECURITY;
@@ -1239,11 +1300,15 @@ ALTER TABLE public.exports ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.invitations ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY owner ON public.account_tokens TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.alerts TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1260,6 +1325,8 @@ CREATE POLICY owner ON public.domain_claims TO mis_owner USING (true) WITH CHECK
 CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.invitations TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.invoices TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1321,6 +1388,8 @@ CREATE POLICY owner ON public.webhooks TO mis_owner USING (true) WITH CHECK (tru
 
 ALTER TABLE public.plan_migrations ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY platform ON public.account_tokens TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
@@ -1332,6 +1401,8 @@ CREATE POLICY platform ON public.domain_claims TO mis_platform USING (true) WITH
 CREATE POLICY platform ON public.exports TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.invitations TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.invoices TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1389,6 +1460,8 @@ ALTER TABLE public.tenant_counters ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_data_keys ENABLE ROW LEVEL SECURITY;
 
+CREATE POLICY tenant_isolation ON public.account_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.alerts TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_actor_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1402,6 +1475,8 @@ CREATE POLICY tenant_isolation ON public.domain_claims TO mis_app, mis_platform 
 CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.invitations TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.invoices TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1500,6 +1575,13 @@ GRANT USAGE ON SCHEMA public TO mis_platform;
 REVOKE ALL ON FUNCTION public.ensure_audit_partitions(months integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION public.ensure_audit_partitions(months integer) TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.account_tokens TO mis_app;
+GRANT DELETE ON TABLE public.account_tokens TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.account_tokens TO mis_platform;
+
+GRANT SELECT(expires_at) ON TABLE public.account_tokens TO mis_platform;
+
 GRANT SELECT,INSERT ON TABLE public.alerts TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.alerts TO mis_platform;
 
@@ -1586,6 +1668,13 @@ GRANT SELECT(path) ON TABLE public.idempotency_keys TO mis_platform;
 GRANT SELECT(key) ON TABLE public.idempotency_keys TO mis_platform;
 
 GRANT SELECT(created_at) ON TABLE public.idempotency_keys TO mis_platform;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invitations TO mis_app;
+GRANT INSERT,DELETE ON TABLE public.invitations TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.invitations TO mis_platform;
+
+GRANT SELECT(expires_at) ON TABLE public.invitations TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invoices TO mis_platform;
 GRANT SELECT,INSERT ON TABLE public.invoices TO mis_app;
@@ -1823,5 +1912,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0021');
+INSERT INTO public.alembic_version (version_num) VALUES ('0022');
 SELECT public.ensure_audit_partitions(3);

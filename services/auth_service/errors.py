@@ -3,7 +3,9 @@
 ProblemError
 ├── InvalidCredentials 401 · LoginThrottled 429
 ├── RefreshSuperseded 409
-└── SessionNotFound 404
+├── SessionNotFound 404
+├── InvitationInvalid 400 · InvitationNotFound 404 · InvitationPending 409
+└── LinkInvalid 400
 """
 
 from mis_tenancy.errors import ProblemError
@@ -45,3 +47,35 @@ class SessionNotFound(ProblemError):
     status = 404
     code = "session_not_found"
     detail = "You have no such session. Check the id."
+
+
+class InvitationInvalid(ProblemError):
+    """The token opens no invitation: invented, altered, used, revoked, run out; it never says which."""
+
+    status = 400
+    code = "invitation_invalid"
+    detail = "This invitation is not valid, or not any more. Ask whoever invited you for a new one."
+
+
+class InvitationNotFound(ProblemError):
+    """The caller's tenant has no open invitation of this id."""
+
+    status = 404
+    code = "invitation_not_found"
+    detail = "There is no such open invitation. Check the id."
+
+
+class InvitationPending(ProblemError):
+    """The address is invited already."""
+
+    status = 409
+    code = "invitation_pending"
+    detail = "This address is invited already. Revoke that invitation first to send another."
+
+
+class LinkInvalid(ProblemError):
+    """The token of a mailed link opens nothing: invented, altered, used, run out; it never says which."""
+
+    status = 400
+    code = "link_invalid"
+    detail = "This link is not valid, or not any more. Ask for a new one."

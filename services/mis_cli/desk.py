@@ -84,6 +84,7 @@ async def opened(deployment: Deployment) -> AsyncIterator[Desk]:
             wrapping=wrapping,
             passwords=passwords,
             platform_hosts=deployment.platform_hosts,
+            public_url=deployment.public_url,
             downtime=Downtime(application),
             settle=_forgetting(directory),
         )

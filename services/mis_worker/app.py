@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from auth_service.invitations import jobs as invitations
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import SLOTS, Runner
 from mis_mail.choice import transport_for
@@ -95,6 +96,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         "usage_levels": usage_upkeep.note_levels,
         "usage_months": usage_upkeep.add_up,
         "usage_retention": usage_upkeep.forget,
+        invitations.LAPSES: invitations.InvitationRounds(platform, application).let_go,
         MAIL: Delivery(platform, mail_queue, transport, sender=settings.mail_sender).deliver,
         alerts.NOTICE: alert_jobs.tell_tenant,
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
@@ -117,6 +119,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     schedules = [
         *SCHEDULES,
         *alerts.SCHEDULES,
+        *invitations.SCHEDULES,
         *audit_seals.SCHEDULES,
         *endings.SCHEDULES,
         *exports.SCHEDULES,

@@ -50,6 +50,14 @@ async def add_member(
     columns = member_columns(
         email, name, role, now=now, password_hash=password_hash, status=status, attributes=attributes
     )
+    return await seat_member(session, columns)
+
+
+async def seat_member(session: TenantSession, columns: Mapping[str, Any]) -> UserRow:
+    """Insert a user who has a seat already and return the row; `columns` are those of `member_columns`.
+
+    Raise EmailTaken for an address in use; the transaction is then lost.
+    """
     user = UserRow(**columns)
     session.add(user)
     try:

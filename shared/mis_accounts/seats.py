@@ -6,6 +6,7 @@ the last owner) are judged on what is true and not on what was.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import or_, select, update
 
@@ -41,30 +42,33 @@ class Seats:
 
 async def claim_seats(session: TenantSession, count: int = 1) -> None:
     """Take `count` seats of the session's tenant, or raise LimitExceeded and take none."""
-    if await _claimed(session, count):
-        return
-    # Either there is no room, or the claim waited while the plan changed and compared with what it had read
-    # before. Once the counters are held, a second one reads what is in force.
-    await hold_counters(session)
-    if not await _claimed(session, count):
-        raise (await _counted(session, lock=False)).refusal(count)
+    await _claim(session, {"users": CountersRow.users + count}, count)
 
 
-async def _claimed(session: TenantSession, count: int) -> bool:
-    taken = CountersRow.users + CountersRow.pending_invitations + count
-    claimed = await session.scalar(
-        update(CountersRow)
-        .where(
-            TenantRow.id == CountersRow.tenant_id,
-            # A claim that waited for the row sees the row as it is now, and the tenant as it was before.
-            or_(CountersRow.plan.is_(None), CountersRow.plan == TenantRow.plan),
-            or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users),
-        )
-        .values(users=CountersRow.users + count)
-        .returning(CountersRow.users)
-        .execution_options(synchronize_session=False)
-    )
-    return claimed is not None
+async def hold_seat(session: TenantSession) -> None:
+    """Keep a seat for somebody who is invited, or raise LimitExceeded."""
+    await _claim(session, {"pending_invitations": CountersRow.pending_invitations + 1}, 1)
+
+
+async def release_held_seats(session: TenantSession, count: int) -> None:
+    """Give back `count` seats that were kept for people who are not invited any more."""
+    await _set(session, {"pending_invitations": CountersRow.pending_invitations - count})
+
+
+async def take_held_seat(session: TenantSession) -> None:
+    """Turn a seat that was kept for somebody into that of a user, which no limit can refuse any more."""
+    kept = CountersRow.pending_invitations - 1
+    await _set(session, {"users": CountersRow.users + 1, "pending_invitations": kept})
+
+
+async def release_seats(session: TenantSession, count: int = 1) -> None:
+    """Give `count` seats of the session's tenant back."""
+    await _set(session, {"users": CountersRow.users - count})
+
+
+async def lock_seats(session: TenantSession) -> Seats:
+    """Return the tenant's seats, and let nobody else change its membership until the transaction ends."""
+    return await _counted(session, lock=True)
 
 
 async def hold_counters(session: TenantSession) -> CountersRow:
@@ -76,18 +80,35 @@ async def hold_counters(session: TenantSession) -> CountersRow:
     return (await session.scalars(held)).one()
 
 
-async def release_seats(session: TenantSession, count: int = 1) -> None:
-    """Give `count` seats of the session's tenant back."""
-    await session.execute(
+async def _claim(session: TenantSession, values: dict[str, Any], count: int) -> None:
+    if await _claimed(session, values, count):
+        return
+    # Either there is no room, or the claim waited while the plan changed and compared with what it had read
+    # before. Once the counters are held, a second one reads what is in force.
+    await hold_counters(session)
+    if not await _claimed(session, values, count):
+        raise (await _counted(session, lock=False)).refusal(count)
+
+
+async def _claimed(session: TenantSession, values: dict[str, Any], count: int) -> bool:
+    taken = CountersRow.users + CountersRow.pending_invitations + count
+    claimed = await session.scalar(
         update(CountersRow)
-        .values(users=CountersRow.users - count)
+        .where(
+            TenantRow.id == CountersRow.tenant_id,
+            # A claim that waited for the row sees the row as it is now, and the tenant as it was before.
+            or_(CountersRow.plan.is_(None), CountersRow.plan == TenantRow.plan),
+            or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users),
+        )
+        .values(values)
+        .returning(CountersRow.users)
         .execution_options(synchronize_session=False)
     )
+    return claimed is not None
 
 
-async def lock_seats(session: TenantSession) -> Seats:
-    """Return the tenant's seats, and let nobody else change its membership until the transaction ends."""
-    return await _counted(session, lock=True)
+async def _set(session: TenantSession, values: dict[str, Any]) -> None:
+    await session.execute(update(CountersRow).values(values).execution_options(synchronize_session=False))
 
 
 async def _counted(session: TenantSession, *, lock: bool) -> Seats:

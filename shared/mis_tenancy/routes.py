@@ -111,6 +111,8 @@ SUITE: Final = (
     # The link is its own proof: it is signed, and names tenant and export.
     Rule(f"{_TENANTS}/*/exports/*/file", Access.OPEN, "GET"),
     Rule(f"{_TENANTS}/domains/ask", Access.OPEN, "GET"),
+    # Whom a tenant invites is the tenant's; an operator acts as one of its own to see or do that.
+    Rule(f"{_AUTH}/invitations/**", Access.MEMBER),
     Rule(f"{_AUTH}/**", Access.OPERATOR_OR_MEMBER),
     Rule(f"{_TENANTS}/**", Access.OPERATOR_OR_MEMBER),
     Rule("/api/v1/plans/**", Access.OPERATOR_OR_MEMBER),

@@ -144,6 +144,10 @@ def _new_user(call: Call) -> dict[str, Any]:
     return {"email": f"new-{call.unique}@{call.tenant.slug}.example", "name": "Nina New", "role": "viewer"}
 
 
+def _new_invitation(call: Call) -> dict[str, str]:
+    return {"email": f"invited-{call.unique}@{call.tenant.slug}.example", "role": "viewer"}
+
+
 def _import(call: Call) -> bytes:
     return f"email,name,role\nrow-{call.unique}@{call.tenant.slug}.example,Rita Row,viewer\n".encode()
 
@@ -151,6 +155,10 @@ def _import(call: Call) -> bytes:
 def look(call: Call) -> dict[str, Any]:
     """Return a look with a logo, which has to be there to be asked for."""
     return {"name": f"Matrix {call.unique}", "logo": "data:image/png;base64,iVBORw0KGgo="}
+
+
+def _acceptance(call: Call) -> dict[str, str]:
+    return {"token": call.params["token"], "name": "Ina Invited", "password": PASSWORD}
 
 
 def _setting(call: Call) -> dict[str, Any]:
@@ -189,6 +197,10 @@ AUTH_ROUTES: Final = (
     Declared("GET", f"{AUTH}/sessions", W.PRINCIPAL),
     Declared("DELETE", f"{AUTH}/sessions", W.PRINCIPAL, status=204, fresh="user"),
     Declared("DELETE", f"{AUTH}/sessions/{{session_id}}", W.PRINCIPAL, status=204, fresh="user"),
+    Declared("POST", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE, status=201, body=_new_invitation),
+    Declared("GET", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE),
+    Declared("DELETE", f"{AUTH}/invitations/{{invitation_id}}", W.MEMBER, P.INVITATIONS_WRITE, status=204),
+    Declared("POST", f"{AUTH}/invitations/accept", W.STRANGER, body=_acceptance, fresh="invitation"),
     Declared("POST", f"{AUTH}/password/change", W.PRINCIPAL, body=_passwords, status=204, fresh="user"),
 )
 

@@ -190,6 +190,8 @@ SECRETS = {
     "user_terms": ["term"],
     "sessions": ["user_id", "ip", "user_agent", "created_at", "last_seen_at"],
     "refresh_tokens": ["token_hash"],
+    "invitations": ["email", "email_norm", "role", "token_hash"],
+    "account_tokens": ["user_id", "email", "token_hash"],
     "tenant_configurations": ["config_value"],
     "tenant_configuration_versions": ["config_value"],
     "tenant_data_keys": ["wrapped_key"],

@@ -14,6 +14,7 @@ from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tests.auth_service.links import invite, token_of
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
@@ -92,6 +93,8 @@ class World:
         if route.fresh == "user":
             caller = await self.suite.user(tenant, role or Role.VIEWER)
         call = Call(tenant, caller, {}, unique)
+        if route.fresh == "invitation":
+            call.params["token"] = token_of((await invite(self.suite, tenant))["acceptUrl"])
         for name in self.home_ids:
             if f"{{{name}}}" in route.path:
                 call.params[name] = await self._parameter(name, call)
@@ -134,6 +137,8 @@ class World:
             return await add_delivery(self.suite, call.tenant, call.params["webhook_id"])
         if name == "job_id":
             return str(await add_dead_job(self.suite, call.tenant))
+        if name == "invitation_id":
+            return str((await invite(self.suite, call.tenant))["id"])
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -203,6 +208,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
         "job_id": str(await add_dead_job(suite, tenant)),
+        "invitation_id": str((await invite(suite, tenant))["id"]),
     }
 
 

@@ -39,7 +39,7 @@ class Attempt:
         return cls(
             account=f"account:{_digest(realm, email_norm)}",
             device=f"device:{_digest(realm, email_norm, network)}",
-            address=f"address:{network}",
+            address=_address(network),
         )
 
 
@@ -60,10 +60,7 @@ async def count_failure(session: AsyncSession, attempt: Attempt, *, is_known: bo
     failures = await repository.count(session, own, repository.LAPSES_AFTER, is_fixed=False)
     if failures > FREE_FAILURES:
         await repository.block(session, own, wait_after(failures))
-    failures = await repository.count(session, attempt.address, ADDRESS_WINDOW, is_fixed=True)
-    if failures >= ADDRESS_FAILURES:
-        await repository.block(session, attempt.address, ADDRESS_WINDOW)
-    await repository.prune(session)
+    await _count_at(session, attempt.address)
 
 
 async def forgive(session: AsyncSession, attempt: Attempt) -> None:
@@ -77,6 +74,28 @@ async def forgive(session: AsyncSession, attempt: Attempt) -> None:
     await repository.remember(session, attempt.device)
 
 
+async def require_free_address(session: AsyncSession, network: str) -> None:
+    """Raise LoginThrottled where too much has failed from a network, for what names no account."""
+    waits = await repository.waits(session, (_address(network),))
+    if (seconds := max(waits.values(), default=0)) > 0:
+        raise LoginThrottled(seconds)
+
+
+async def count_address_failure(session: AsyncSession, network: str) -> None:
+    """Write down that something failed from a network which names no account, such as a link's token."""
+    await _count_at(session, _address(network))
+
+
+async def is_within(session: AsyncSession, subject: str, most: int, window: timedelta) -> bool:
+    """Count one more of what `subject` asks for; return whether it is among the first `most` in `window`."""
+    return await repository.count(session, subject, window, is_fixed=True) <= most
+
+
+async def know_network(session: AsyncSession, attempt: Attempt) -> None:
+    """Know the network from now on as one of the account's own."""
+    await repository.remember(session, attempt.device)
+
+
 def wait_after(failures: int) -> timedelta:
     """Return the wait after so many failures in a row: 1 s from the tenth, doubling up to 15 minutes."""
     beyond = failures - FREE_FAILURES - 1
@@ -85,3 +104,14 @@ def wait_after(failures: int) -> timedelta:
 
 def _digest(*parts: str) -> str:
     return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
+
+
+async def _count_at(session: AsyncSession, address: str) -> None:
+    failures = await repository.count(session, address, ADDRESS_WINDOW, is_fixed=True)
+    if failures >= ADDRESS_FAILURES:
+        await repository.block(session, address, ADDRESS_WINDOW)
+    await repository.prune(session)
+
+
+def _address(network: str) -> str:
+    return f"address:{network}"

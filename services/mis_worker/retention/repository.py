@@ -17,6 +17,7 @@ EXPIRED: Final = {
     # Kept for a week past their end, so that the use of an old refresh token can still be told from an
     # invention.
     "sessions": "delete from sessions where expires_at < now() - interval '7 days'",
+    "account_tokens": "delete from account_tokens where expires_at < now() - interval '1 day'",
     "alerts": "delete from alerts where resolved_at < now() - interval '400 days'",
     # What was given up stays for a quarter of a year, in which an operator may still try it again.
     "jobs": (

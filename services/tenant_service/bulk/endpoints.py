@@ -55,6 +55,7 @@ async def bulk_of(request: Request, operator: OperatorOnly, caller: Calling) -> 
         wrapping=tenancy.wrapping,
         passwords=request.app.state.passwords,
         platform_hosts=tenancy.settings.platform_hosts,
+        public_url=tenancy.settings.issuer,
         downtime=request.app.state.downtime,
         settle=tenancy.settle,
     )

@@ -43,6 +43,7 @@ class Means:
     wrapping: Wrapping
     passwords: Passwords
     platform_hosts: Sequence[str]
+    public_url: str
     downtime: Downtime
     settle: Callable[[AsyncSession], Awaitable[None]]
 
@@ -137,6 +138,7 @@ class Operations:
             passwords=self._means.passwords,
             platform_hosts=self._means.platform_hosts,
             caller=self._caller,
+            public_url=self._means.public_url,
         )
 
     def _states(self, session: TenantSession, tenant: Tenant) -> States:

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from mis_accounts.emails import Email, parse_email
+from mis_accounts.invitations import accept_url, new_invitation
 from mis_accounts.members import add_first_member, member_columns
 from mis_accounts.passwords import Passwords, require_policy
 from mis_jobs.outbox import EventType, publish
@@ -83,7 +85,9 @@ class Creation:
         passwords: Passwords,
         platform_hosts: Sequence[str],
         caller: Caller,
+        public_url: str,
     ) -> None:
+        self._public_url = public_url
         self._session = session
         self._wrapping = wrapping
         self._passwords = passwords
@@ -101,11 +105,11 @@ class Creation:
         row.search = vector_of(row)
         self._session.add(row)
         in_force = self._furnish(new, features, now)
-        self._seat(owner, now)
+        invitation = self._seat(owner, now)
         open_subscription(self._session, new.plan, price, now)
         self._leave_trail(new)
         await repository.insert_tenant(self._session)
-        return TenantDocument(row, new.settings, in_force)
+        return TenantDocument(row, new.settings, in_force, invitation)
 
     def _judge(self, new: NewTenant) -> dict[Feature, bool]:
         judge_names({"slug": new.slug, "subdomain": new.subdomain})
@@ -168,22 +172,34 @@ class Creation:
                 add_first(session, f"features.{feature.value}", value, by=self._caller, now=now)
         return {feature: wanted.get(feature, feature in included) for feature in Feature}
 
-    def _seat(self, owner: _Owner | None, now: datetime) -> None:
-        """Add the first owner, who takes the first seat; every plan and every limit has at least that one."""
+    def _seat(self, owner: _Owner | None, now: datetime) -> str | None:
+        """Add the first owner, who takes the first seat; every plan and every limit has at least that one.
+
+        Return the link by which an owner without a password chooses one.
+        """
         taken = 0 if owner is None else 1
         self._session.add(CountersRow(users=taken, pending_invitations=0, storage_bytes=0))
-        if owner is not None:
-            columns = member_columns(
-                owner.email,
-                owner.name,
-                Role.OWNER,
-                now=now,
-                password_hash=owner.password_hash,
-                status="invited" if owner.password_hash is None else "active",
-            )
-            add_first_member(self._session, columns)
-            told = {"id": str(columns["id"]), "role": columns["role"]}
-            publish(self._session, EventType.USER_CREATED, told)
+        if owner is None:
+            return None
+        columns = member_columns(
+            owner.email,
+            owner.name,
+            Role.OWNER,
+            now=now,
+            password_hash=owner.password_hash,
+            status="invited" if owner.password_hash is None else "active",
+        )
+        add_first_member(self._session, columns)
+        told = {"id": str(columns["id"]), "role": columns["role"]}
+        publish(self._session, EventType.USER_CREATED, told)
+        return self._invite(owner.email, columns["id"], now) if owner.password_hash is None else None
+
+    def _invite(self, email: Email, user_id: UUID, now: datetime) -> str:
+        row, token = new_invitation(
+            tenant_of(self._session), email, Role.OWNER, invited_by=self._caller.id, now=now, user_id=user_id
+        )
+        self._session.add(row)
+        return accept_url(self._public_url, token)
 
     def _leave_trail(self, new: NewTenant) -> None:
         session, tenant_id = self._session, tenant_of(self._session)

@@ -54,6 +54,7 @@ async def creating(request: Request, session: FoundingSession, caller: Calling) 
         passwords=request.app.state.passwords,
         platform_hosts=tenancy.settings.platform_hosts,
         caller=caller,
+        public_url=tenancy.settings.issuer,
     )
 
 

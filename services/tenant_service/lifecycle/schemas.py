@@ -146,16 +146,26 @@ class TenantListed(ResponseBody):
 
 
 class TenantOut(TenantListed):
-    """A tenant: `maxStorage` in GiB, null is unlimited; `features` are those in force."""
+    """A tenant: `maxStorage` in GiB, null is unlimited; `features` are those in force.
+
+    `ownerInvitation` is there only when the tenant is made with an owner who has no password: the link by
+    which they choose one.
+    """
 
     settings: dict[str, Any]
+    owner_invitation: str | None = Field(default=None, repr=False, exclude_if=lambda value: value is None)
 
     @classmethod
     def of(cls, document: TenantDocument) -> Self:
         """Return the tenant as it is shown."""
         features = dict(document.features)
         settings = shown_settings(document.settings, features)
-        return cls(**_columns(document.row), features=features, settings=settings)
+        return cls(
+            **_columns(document.row),
+            features=features,
+            settings=settings,
+            owner_invitation=document.owner_invitation,
+        )
 
 
 def _columns(row: TenantRow) -> dict[str, Any]:
