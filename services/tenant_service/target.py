@@ -4,7 +4,7 @@ Members reach their own tenant and learn nothing of others; operators of the pla
 still exists. An operator inside a tenant (act-as) is like a member of it.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import Depends, Path, Request
 
@@ -23,6 +23,8 @@ from mis_tenancy.tenancy import Tenancy
 from mis_tenancy.tenant import Admission, Principal, Tenant, TenantStatus
 from tenant_service.errors import OPERATOR, operators_only
 
+_PURGING: Final = "The purge of this tenant has begun. Ask for its deletion certificate to see how far it is."
+
 Named = Annotated[str, Path(alias="id", description="The tenant's id or slug.", max_length=64)]
 
 
@@ -31,8 +33,7 @@ async def target(named: Named, request: Request, admitted: Admitted, principal: 
     if is_platform_operator(principal):
         found = await _of_operator(tenancy_of(request), admitted, named)
         _refuse_purged(found)
-        if request.method != "GET":
-            refuse_purging(found)
+        refuse_purging(found)
         return found
     own = admitted.tenant
     if own is None or (parse_id(named) != own.id and parse_slug(named) != own.slug):
@@ -76,9 +77,12 @@ async def existing(directory: TenantDirectory, named: str) -> Tenant:
 
 
 def refuse_purging(tenant: Tenant) -> None:
-    """Raise TenantPendingDeletion where the purge has begun: what is written then would be left behind."""
+    """Raise TenantPendingDeletion where the purge has begun.
+
+    What is read then is half gone, and what is written would be left behind.
+    """
     if tenant.is_purging:
-        raise TenantPendingDeletion(purgeAt=tenant.purge_at)
+        raise TenantPendingDeletion(_PURGING, purgeAt=tenant.purge_at)
 
 
 def _refuse_purged(tenant: Tenant) -> None:

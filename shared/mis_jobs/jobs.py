@@ -38,7 +38,7 @@ class Job:
 
     @property
     def lane(self) -> UUID:
-        """What the job takes turns with others in: its tenant, or the platform."""
+        """What the job takes turns with others in where it was given no lane: its tenant, or the platform."""
         return self.tenant_id or PLATFORM_LANE
 
     @property

@@ -41,6 +41,8 @@ def main() -> None:
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
+            # What a worker logs is not an answer of the nursery's.
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
             asyncio.run(work(url, redis_url, storage_url, master_keys, line.strip()))
             os._exit(0)
         say(str(child))

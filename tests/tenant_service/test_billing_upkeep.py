@@ -129,6 +129,21 @@ async def test_an_unpaid_invoice_makes_past_due_then_closes_and_payment_opens(su
     assert (alert["status"], alert["severity"]) == ("resolved", "warning")
 
 
+async def test_a_debt_that_is_paid_during_a_deletion_does_not_close_what_is_restored(suite: Suite) -> None:
+    start = datetime.now(UTC) - 29 * DAY
+    tenant = await begun(suite, "basic", start)
+    await let_pass(suite, tenant, start + 14 * DAY)
+    await let_pass(suite, tenant, start + 28 * DAY)
+    path = f"{TENANTS}/{tenant.id}"
+    fine(await suite.client.delete(path, headers=suite.operator), 202)
+    (invoice,) = await invoices_of(suite, tenant)
+    await settle(suite, tenant, invoice["id"])
+    shown = fine(await suite.client.get(path, headers=suite.operator))
+    assert shown["status"] == "pending_deletion"
+    restored = fine(await suite.client.post(f"{path}/restore", headers=suite.operator))
+    assert restored["status"] == "active"
+
+
 async def test_a_tenant_stays_closed_until_the_last_overdue_invoice_is_settled(suite: Suite) -> None:
     start = datetime.now(UTC) - 100 * DAY
     tenant = await begun(suite, "basic", start)

@@ -19,8 +19,11 @@ from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins import Origin
 from mis_tenancy.redis import Redis, tenant_key
+from mis_tenancy.seals import SealKeys
+from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
 from mis_tenancy.tables import AuditRow, TenantNameRow, TenantRow
+from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.endings import purge_repository
 from tenant_service.endings.errors import ResidueFound
 from tenant_service.endings.jobs import DUE_PURGES, PURGE, Purges
@@ -238,6 +241,10 @@ async def test_once_a_purge_has_begun_there_is_no_way_back(suite: Suite) -> None
     refused(await suite.client.post(restore, headers=suite.operator), 403, "tenant_pending_deletion")
     delete = await suite.client.delete(f"{TENANTS}/{tenant.id}?graceDays=9", headers=suite.operator)
     refused(delete, 403, "tenant_pending_deletion")
+    for path in ("", "/config", "/usage", "/audit-logs"):
+        # Half of what they would show is gone.
+        asked = await suite.client.get(f"{TENANTS}/{tenant.id}{path}", headers=suite.operator)
+        refused(asked, 403, "tenant_pending_deletion")
     visit = {"tenantId": str(tenant.id), "reason": "A test visits."}
     answer = await suite.client.post("/api/v1/auth/act-as", json=visit, headers=suite.operator)
     refused(answer, 404, "tenant_not_found")
@@ -359,6 +366,20 @@ async def test_a_record_that_is_written_while_the_tombstone_is_set_up_goes_nowhe
     await writing
     async with suite.database.transaction(tenant.id) as session:
         assert await session.get(AuditRow, (tenant.id, late.id)) is None
+
+
+async def test_no_seal_is_laid_over_a_tombstone(suite: Suite, owner_url: str) -> None:
+    tenant = await suite.tenant("custom")
+    await suite.tenancy("tenant").recorder.flush()
+    platform = suite.apps["tenant"].state.platform
+    sealing = Sealing(platform, SealKeys(MasterKeys.parse(suite.settings.master_keys)))
+    async with platform.transaction(tenant.id) as session:
+        row = await purge_repository.hold_tenant(session)
+        running = asyncio.create_task(sealing.seal())
+        await waiting_for_a_lock(owner_url, "mis_platform")
+        row.status = "purged"
+    assert await running > 0
+    assert "audit_seals" not in await rows_by_table(owner_url, tenant.id)
 
 
 async def test_a_write_in_flight_is_waited_for_and_found(suite: Suite, owner_url: str) -> None:

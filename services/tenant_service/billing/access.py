@@ -41,6 +41,15 @@ async def reopen(session: TenantSession, tenant: TenantRow, now: datetime) -> di
     return await move(session, tenant, step, now)
 
 
+def forgive(tenant: TenantRow) -> dict[str, Any]:
+    """Let a deletion that is under way lead back to an open tenant, where unpaid invoices had closed it."""
+    if tenant.status_before != TenantStatus.SUSPENDED or tenant.status_reason != PAST_DUE:
+        return {}
+    changes = {"status_before": {"old": tenant.status_before, "new": TenantStatus.ACTIVE.value}}
+    tenant.status_before, tenant.status_reason = TenantStatus.ACTIVE.value, None
+    return changes
+
+
 def is_closed(tenant: TenantRow, reason: str) -> bool:
     """Return whether the tenant is closed for this reason of billing's."""
     return tenant.status == TenantStatus.SUSPENDED and tenant.status_reason == reason

@@ -16,7 +16,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from tenant_service.alerts.book import resolve_alert
 from tenant_service.billing import repository
-from tenant_service.billing.access import is_closed, reopen
+from tenant_service.billing.access import forgive, is_closed, reopen
 from tenant_service.billing.errors import InvoiceNotFound, InvoiceNotPayable, SubscriptionNotFound
 from tenant_service.billing.issuing import Status, number_of, told
 from tenant_service.billing.subscription import State, standing
@@ -129,8 +129,8 @@ class Payments:
             subscription.version += 1
             await resolve_alert(self._session, PAYMENT_OVERDUE.kind, PAYMENT_OVERDUE.subject)
             changes["subscription_state"] = {"old": State.PAST_DUE.value, "new": subscription.state}
-            if is_closed(tenant, PAST_DUE):
-                changes |= await reopen(self._session, tenant, self._now)
+            lifted = is_closed(tenant, PAST_DUE)
+            changes |= await reopen(self._session, tenant, self._now) if lifted else forgive(tenant)
         resource = f"invoices/{invoice.id}"
         self._caller.record(self._session, action, resource=resource, changes=changes)
         self._caller.record_on_platform(

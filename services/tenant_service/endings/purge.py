@@ -118,10 +118,11 @@ class Purge:
 
     async def _empty(self, tenant_id: UUID) -> None:
         async with self._platform.transaction(tenant_id) as session:
+            shredded = {table.name: await repository.shred_keys(session, table) for table in key_tables()}
+            # The record is locked last, as below, so that two workers do not wait for each other in a circle.
             record = await repository.record(session)
-            for table in key_tables():
-                rows, keys = await repository.shred_keys(session, table)
-                _count(record, table.name, rows)
+            for name, (rows, keys) in shredded.items():
+                _count(record, name, rows)
                 record.keys_shredded += keys
         for table in purged_tables():
             more = True
