@@ -3,7 +3,9 @@
 from fastapi import FastAPI
 
 from auth_service.authority import Authority, prepare_keys
+from auth_service.emails.endpoints import router as emails
 from auth_service.invitations.endpoints import router as invitations
+from auth_service.link_pages.endpoints import router as link_pages
 from auth_service.login.endpoints import router as login
 from auth_service.operators.bootstrap import prepare_first_operator
 from auth_service.operators.endpoints import router as operators
@@ -27,7 +29,18 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings,
         service="auth",
         title="Auth service",
-        routers=(login, operators, refresh, sessions, passwords, permissions, signing_keys, invitations),
+        routers=(
+            login,
+            operators,
+            refresh,
+            sessions,
+            passwords,
+            permissions,
+            signing_keys,
+            invitations,
+            emails,
+            link_pages,
+        ),
         roles={"auth": settings.auth_database_url},
         on_start=(prepare_keys, prepare_first_operator),
     )

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from auth_service.invitations import jobs as invitations
+from auth_service.passwords.forgetting import RESET_MAIL
+from auth_service.passwords.jobs import ResetMails
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import SLOTS, Runner
 from mis_mail.choice import transport_for
@@ -97,6 +99,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         "usage_months": usage_upkeep.add_up,
         "usage_retention": usage_upkeep.forget,
         invitations.LAPSES: invitations.InvitationRounds(platform, application).let_go,
+        RESET_MAIL: ResetMails(application, Wrapping(master_keys), settings.public_url).write,
         MAIL: Delivery(platform, mail_queue, transport, sender=settings.mail_sender).deliver,
         alerts.NOTICE: alert_jobs.tell_tenant,
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,

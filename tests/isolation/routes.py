@@ -144,6 +144,18 @@ def _new_user(call: Call) -> dict[str, Any]:
     return {"email": f"new-{call.unique}@{call.tenant.slug}.example", "name": "Nina New", "role": "viewer"}
 
 
+def _forgotten(call: Call) -> dict[str, str]:
+    return {"email": f"nobody-{call.unique}@matrix.example", "tenantSlug": call.tenant.slug}
+
+
+def _reset(call: Call) -> dict[str, str]:
+    return {"token": call.params["token"], "newPassword": NEW_PASSWORD}
+
+
+def _confirmation(call: Call) -> dict[str, str]:
+    return {"token": call.params["token"]}
+
+
 def _new_invitation(call: Call) -> dict[str, str]:
     return {"email": f"invited-{call.unique}@{call.tenant.slug}.example", "role": "viewer"}
 
@@ -200,6 +212,12 @@ AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE, status=201, body=_new_invitation),
     Declared("GET", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE),
     Declared("DELETE", f"{AUTH}/invitations/{{invitation_id}}", W.MEMBER, P.INVITATIONS_WRITE, status=204),
+    Declared("GET", "/login/invitation", W.STRANGER),
+    Declared("GET", "/login/reset", W.STRANGER),
+    Declared("GET", "/login/email", W.STRANGER),
+    Declared("POST", f"{AUTH}/password/forgot", W.STRANGER, body=_forgotten, status=202),
+    Declared("POST", f"{AUTH}/password/reset", W.STRANGER, body=_reset, status=204, fresh="reset"),
+    Declared("POST", f"{AUTH}/email/confirm", W.STRANGER, body=_confirmation, status=204, fresh="email"),
     Declared("POST", f"{AUTH}/invitations/accept", W.STRANGER, body=_acceptance, fresh="invitation"),
     Declared("POST", f"{AUTH}/password/change", W.PRINCIPAL, body=_passwords, status=204, fresh="user"),
 )

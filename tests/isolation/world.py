@@ -14,7 +14,7 @@ from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
-from tests.auth_service.links import invite, token_of
+from tests.auth_service.links import invite, new_address_link, reset_link, token_of
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
@@ -95,6 +95,13 @@ class World:
         call = Call(tenant, caller, {}, unique)
         if route.fresh == "invitation":
             call.params["token"] = token_of((await invite(self.suite, tenant))["acceptUrl"])
+        if route.fresh in ("reset", "email"):
+            user = await self.suite.user(tenant)
+            if route.fresh == "reset":
+                link = await reset_link(self.suite, tenant, user.email)
+            else:
+                link = await new_address_link(self.suite, tenant, user, f"to-{unique}@matrix.example")
+            call.params["token"] = token_of(link)
         for name in self.home_ids:
             if f"{{{name}}}" in route.path:
                 call.params[name] = await self._parameter(name, call)

@@ -5,7 +5,7 @@ or the password was wrong. No transaction is open while the hash runs.
 """
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NoReturn
 
@@ -17,6 +17,7 @@ from auth_service.caller import Caller
 from auth_service.errors import InvalidCredentials
 from auth_service.login import repository
 from auth_service.login.repository import Account
+from auth_service.naming import named_tenant
 from auth_service.sessions.access_tokens import AccessToken, Holder
 from auth_service.sessions.books import MEMBERS, lifetime_in
 from auth_service.sessions.refresh_tokens import RefreshToken
@@ -28,11 +29,9 @@ from mis_http.sessions import recorded_refusal
 from mis_tenancy.errors import (
     ProblemError,
     TenantPendingDeletion,
-    TenantRequired,
     TenantSuspended,
     ValidationFailed,
 )
-from mis_tenancy.resolution import body_source
 from mis_tenancy.tenant import Tenant, TenantStatus
 
 
@@ -59,7 +58,7 @@ class Login:
         Raise InvalidCredentials for whatever is wrong, LoginThrottled after too many failures, and what keeps
         a member out of a tenant that is suspended or ending.
         """
-        tenant, realm = await self._named(tenant_slug)
+        tenant, realm, self._caller = await named_tenant(self._authority, self._caller, tenant_slug)
         norm = normalized(email)
         attempt = Attempt.of(realm, norm, self._caller.network)
         async with self._open(tenant) as session:
@@ -70,21 +69,6 @@ class Login:
         if tenant is None or account is None or not account.is_active or not matches:
             await self._refuse(tenant, account, attempt, is_known=is_known)
         return await self._enter(tenant, account, attempt, await self._renewed_hash(account, password))
-
-    async def _named(self, tenant_slug: str | None) -> tuple[Tenant | None, str]:
-        """Return the tenant that all sources name, and the realm its accounts are throttled in."""
-        sources = self._caller.sources
-        if tenant_slug is not None:
-            sources = (*sources, body_source(tenant_slug))
-            self._caller = replace(self._caller, sources=sources)
-        if not sources:
-            raise TenantRequired
-        await self._authority.tenancy.feed.confirm()
-        tenant = await self._authority.tenancy.resolver.resolve_any(sources)
-        if tenant is not None and tenant.is_purging:
-            # Its accounts are going; a failed sign-in that were written down there would be left behind.
-            tenant = None
-        return tenant, f"?{sources[0].value}" if tenant is None else str(tenant.id)
 
     async def _enter(
         self, tenant: Tenant, account: Account, attempt: Attempt, new_hash: str | None

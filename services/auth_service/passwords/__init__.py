@@ -1,1 +1,1 @@
-"""A tenant's password policy, and changing one's own password."""
+"""A tenant's password policy, and how a password is changed, or replaced when it is forgotten."""

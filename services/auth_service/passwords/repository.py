@@ -1,11 +1,18 @@
 """Every statement about passwords."""
 
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 
+from mis_accounts.account_links import opened_by
+from mis_accounts.link_tokens import LinkToken
 from mis_models.accounts import UserRow
+from mis_models.links import AccountTokenRow, InvitationRow
 from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import TenantRow
+
+_MAY_RESET: Final = ("active", "invited")
 
 
 async def find(session: TenantSession, user_id: UUID) -> Row[str, str, str | None] | None:
@@ -25,3 +32,46 @@ async def replace_hash(session: TenantSession, user_id: UUID, old: str | None, n
         .execution_options(synchronize_session=False)
     )
     return (await session.scalar(statement)) is not None
+
+
+async def addressee(session: TenantSession, email_norm: str) -> Row[UUID, str, str, str] | None:
+    """Return id, email, name and `tenant`, what the tenant calls itself, of who may get a link, or None.
+
+    That is an active user, or one who waits for an invitation: the mail proves as much as that would.
+    """
+    columns = select(UserRow.id, UserRow.email, UserRow.name, TenantRow.name.label("tenant"))
+    found = columns.join(TenantRow, TenantRow.id == UserRow.tenant_id).where(
+        UserRow.email_norm == email_norm, UserRow.status.in_(_MAY_RESET)
+    )
+    return (await session.execute(found)).one_or_none()
+
+
+async def holder_of_link(session: TenantSession, token: LinkToken) -> Row[str, str] | None:
+    """Return the normalised address and the name of the user whose password the link opens, or None."""
+    columns = select(UserRow.email_norm, UserRow.name).join(
+        AccountTokenRow, AccountTokenRow.user_id == UserRow.id
+    )
+    return (await session.execute(columns.where(*opened_by(token)))).one_or_none()
+
+
+async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) -> bool:
+    """Give the user a new hash, and let one who waited in; return whether there is such a user."""
+    statement = (
+        update(UserRow)
+        .where(UserRow.id == user_id, UserRow.status.in_(_MAY_RESET))
+        .values(
+            password_hash=password_hash,
+            status="active",
+            version=UserRow.version + 1,
+            updated_at=func.statement_timestamp(),
+        )
+        .returning(UserRow.id)
+        .execution_options(synchronize_session=False)
+    )
+    return (await session.scalar(statement)) is not None
+
+
+async def drop_invitation(session: TenantSession, user_id: UUID) -> None:
+    """Delete the invitation that the user waited for, who got in otherwise."""
+    own = delete(InvitationRow).where(InvitationRow.user_id == user_id)
+    await session.execute(own.execution_options(synchronize_session=False))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from auth_service.login.schemas import PasswordText
+from auth_service.login.schemas import EmailText, PasswordText
 from mis_http.schemas import RequestBody, ResponseBody
 
 # Bounded by the policy, which says so in its own words, and here only against a flood.
@@ -17,6 +17,21 @@ class PasswordChange(RequestBody):
     """A new password, and the one it replaces."""
 
     current_password: PasswordText
+    new_password: NewPasswordText
+
+
+class Forgotten(RequestBody):
+    """Whose password is forgotten; `tenantSlug` serves where nothing else names the tenant."""
+
+    email: EmailText
+    tenant_slug: str | None = None
+
+
+class Reset(RequestBody):
+    """A mailed link's token, and the new password."""
+
+    # Far longer than any token, and far shorter than a body may be.
+    token: Annotated[str, Field(max_length=1_024, repr=False)]
     new_password: NewPasswordText
 
 

@@ -7,9 +7,11 @@ from fastapi import Depends, Path, Query, Request
 
 from mis_accounts.passwords import Passwords
 from mis_http.schemas import Text
+from mis_mail.queue import MailQueue
 from mis_tenancy.access import Permission
-from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires
+from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires, tenancy_of
 from mis_tenancy.tenant import Principal, Role
+from user_service.users.addresses import AddressChanges
 from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
 from user_service.users.schemas import Status
@@ -22,7 +24,10 @@ CanWriteUsers = Annotated[Principal, requires(Permission.USERS_WRITE)]
 async def users_of_tenant(request: Request, session: Session, tenant: CurrentTenant, by: Admitted) -> Users:
     """Return the users of the request's tenant."""
     passwords: Passwords = request.app.state.passwords
-    return Users(session, tenant, by, passwords)
+    tenancy = tenancy_of(request)
+    mails = MailQueue(tenancy.wrapping)
+    addresses = AddressChanges(session, tenant, mails, tenancy.settings.issuer)
+    return Users(session, tenant, by, passwords, addresses)
 
 
 TenantUsers = Annotated[Users, Depends(users_of_tenant)]

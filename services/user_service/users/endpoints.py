@@ -75,7 +75,7 @@ async def read_own_profile(
     return UserOut.of(user)
 
 
-@router.patch("/me", responses=problems(PermissionDenied, UserNotFound, PreconditionFailed))
+@router.patch("/me", responses=problems(PermissionDenied, UserNotFound, EmailTaken, PreconditionFailed))
 async def change_own_profile(
     body: ProfileChange,
     response: Response,
@@ -84,7 +84,7 @@ async def change_own_profile(
     by: CanReadUsers,
     held: IfMatch,
 ) -> UserOut:
-    """Change the caller's own name and attributes."""
+    """Change the caller's own name and attributes, and ask for another address."""
     user = await users.change(me.id, body.given(), held)
     response.headers["ETag"] = etag(user.version)
     return UserOut.of(user)
@@ -98,7 +98,10 @@ async def read_user(response: Response, user_id: UserId, users: TenantUsers, by:
     return UserOut.of(user)
 
 
-@router.patch("/{user_id}", responses=problems(PermissionDenied, UserNotFound, LastOwner, PreconditionFailed))
+@router.patch(
+    "/{user_id}",
+    responses=problems(PermissionDenied, UserNotFound, LastOwner, EmailTaken, PreconditionFailed),
+)
 async def change_user(
     body: UserChange,
     response: Response,
@@ -107,7 +110,7 @@ async def change_user(
     by: CanWriteUsers,
     held: IfMatch,
 ) -> UserOut:
-    """Change a user's name, role, status or attributes."""
+    """Change a user's name, role, status or attributes, and ask for another address."""
     user = await users.change(user_id, body.given(), held)
     response.headers["ETag"] = etag(user.version)
     return UserOut.of(user)

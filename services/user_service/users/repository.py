@@ -73,6 +73,12 @@ async def lock(session: TenantSession, user_id: UUID) -> UserRow | None:
     return await session.scalar(statement.with_for_update().execution_options(populate_existing=True))
 
 
+async def is_taken(session: TenantSession, email_norm: str, *, but_by: UUID) -> bool:
+    """Return whether a user other than `but_by` has the address."""
+    others = select(UserRow.id).where(UserRow.email_norm == email_norm, UserRow.id != but_by)
+    return await session.scalar(others) is not None
+
+
 async def statuses_of_other_owners(session: TenantSession, user_id: UUID) -> Sequence[str]:
     """Return the status of each owner but this one; under `lock_seats` that stays true to the end."""
     others = select(UserRow.status).where(UserRow.role == Role.OWNER.value, UserRow.id != user_id)

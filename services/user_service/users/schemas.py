@@ -45,8 +45,12 @@ class UserCreate(RequestBody):
 
 
 class ProfileChange(RequestBody):
-    """What users may change about themselves; `attributes` replaces the object as a whole."""
+    """What users may change about themselves; `attributes` replaces the object as a whole.
 
+    `email` becomes the user's once the new address confirms, by the link that is mailed to it.
+    """
+
+    email: Annotated[Address | None, NotNull] = None
     name: Annotated[Name | None, NotNull] = None
     attributes: Annotated[Attributes | None, NotNull] = None
 

@@ -20,6 +20,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
 from user_service.audit import principal_of, record
 from user_service.users import repository
+from user_service.users.addresses import AddressChanges
 from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
 from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
@@ -37,12 +38,20 @@ async def page_of_users(database: Database, tenant: Tenant, wanted: UserFilter, 
 class Users:
     """The users of one tenant, as the caller `by` may see and change them."""
 
-    def __init__(self, session: TenantSession, tenant: Tenant, by: Admission, passwords: Passwords) -> None:
+    def __init__(
+        self,
+        session: TenantSession,
+        tenant: Tenant,
+        by: Admission,
+        passwords: Passwords,
+        addresses: AddressChanges,
+    ) -> None:
         self._session = session
         self._tenant = tenant
         self._by = by
         self._principal = principal_of(by)
         self._passwords = passwords
+        self._addresses = addresses
 
     async def get(self, user_id: UUID) -> UserRow:
         """Return the user; raise UserNotFound, also for one of another tenant."""
@@ -69,14 +78,20 @@ class Users:
         return user
 
     async def change(self, user_id: UUID, fields: Mapping[str, Any], expected: Precondition) -> UserRow:
-        """Change a user of at most the caller's own role; disabling them ends what they have open."""
+        """Change a user of at most the caller's own role; disabling them ends what they have open.
+
+        Another `email` is only asked for here: it becomes theirs when it confirms.
+        """
         if _STANDING & fields.keys():
             await lock_seats(self._session)
         user = _found(await repository.lock(self._session, user_id))
         if user_id != self._principal.id:
             require_rank(self._principal, Role(user.role))
         expected.hold(user.version)
+        if "email" in fields:
+            await self._ask_for_address(user, fields["email"])
         changed = {name: value for name, value in fields.items() if getattr(user, name) != value}
+        changed.pop("email", None)
         if changed:
             await self._allow(user, changed)
             await self._apply(user, changed)
@@ -93,6 +108,15 @@ class Users:
         await repository.delete(self._session, user)
         await release_seats(self._session)
         self._record(EventType.USER_DELETED, user)
+
+    async def _ask_for_address(self, user: UserRow, email: str) -> None:
+        if email == user.email:
+            return
+        # Whoever reads the account's mail can set its password.
+        refuse_visiting_operator(self._principal, "change e-mail addresses")
+        if await self._addresses.ask(user, email):
+            action = "user.email_change_requested"
+            record(self._session, self._by, action, resource=f"user:{user.id}", changes={"email": {}})
 
     async def _hash(self, password: str, email: Email, name: str) -> str:
         refuse_visiting_operator(self._principal, "set passwords")

@@ -1,0 +1,1 @@
+"""Confirming a new address, upon which the account is known by it."""

@@ -1,0 +1,26 @@
+"""HTTP of the pages that mailed links lead to."""
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from auth_service.link_pages.pages import EMAIL, HEADERS, INVITATION, RESET
+
+router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLResponse)
+
+
+@router.get("/invitation")
+async def invitation_page() -> HTMLResponse:
+    """Show the form by which an invitation is accepted."""
+    return HTMLResponse(INVITATION.html, headers=HEADERS)
+
+
+@router.get("/reset")
+async def reset_page() -> HTMLResponse:
+    """Show the form by which a forgotten password is replaced."""
+    return HTMLResponse(RESET.html, headers=HEADERS)
+
+
+@router.get("/email")
+async def email_page() -> HTMLResponse:
+    """Show the button by which a new address is confirmed."""
+    return HTMLResponse(EMAIL.html, headers=HEADERS)

@@ -1,0 +1,31 @@
+"use strict";
+const form = document.querySelector("form");
+const said = document.querySelector("output");
+const button = form.querySelector("button");
+const token = new URLSearchParams(location.search).get("token") || "";
+// The token leaves the address bar, and with it the history and what somebody looking over the shoulder sees.
+history.replaceState(null, "", location.pathname);
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  button.disabled = true;
+  said.textContent = "";
+  try {
+    const answer = await fetch(form.dataset.call, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ token, ...Object.fromEntries(new FormData(form)) }),
+    });
+    if (answer.ok) {
+      form.hidden = true;
+      said.textContent = form.dataset.done;
+      return;
+    }
+    const problem = await answer.json();
+    const rules = (problem.errors || []).map((error) => error.message);
+    said.textContent = [problem.detail, rules.join("; ")].filter(Boolean).join(" ");
+  } catch {
+    said.textContent = "The server did not answer. Try again.";
+  }
+  button.disabled = false;
+});

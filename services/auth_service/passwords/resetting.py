@@ -1,0 +1,86 @@
+"""Setting a new password by a mailed link, which works once and ends every session of the account."""
+
+from datetime import UTC, datetime
+from typing import NoReturn
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from auth_service.audit import record
+from auth_service.authority import Authority
+from auth_service.caller import Caller
+from auth_service.errors import LinkInvalid
+from auth_service.passwords import repository
+from auth_service.sessions.agreement import agrees
+from auth_service.throttling.service import count_address_failure, require_free_address
+from mis_accounts.account_links import drop_account_links, use_account_link
+from mis_accounts.departures import end_sessions
+from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
+from mis_accounts.password_rules import require_policy
+from mis_http.sessions import recorded_refusal
+from mis_tenancy.tenant import Tenant, TenantStatus
+
+
+class Resetting:
+    """Resets passwords, for the client `caller`."""
+
+    def __init__(self, authority: Authority, caller: Caller) -> None:
+        self._authority = authority
+        self._caller = caller
+
+    async def reset(self, text: str, password: str) -> None:
+        """Give the account of the token its new password; who waited for an invitation becomes active.
+
+        Raise LinkInvalid for whatever is wrong with the token, PasswordPolicyUnmet for a password that the
+        tenant does not take, which leaves the token good.
+        """
+        token = parse_link_token(text, LinkPurpose.RESET)
+        tenant = None if token is None else await self._named(token)
+        if token is None or tenant is None:
+            await self._refuse(None)
+        async with self._authority.tenant_transaction(tenant.id) as session:
+            await require_free_address(session, self._caller.network)
+            person = await repository.holder_of_link(session, token)
+        if person is None:
+            await self._refuse(tenant.id)
+        context = (person.email_norm.partition("@")[0], person.name, tenant.slug)
+        policy = tenant.configuration["security.password_policy"]
+        require_policy(password, policy, context, field="newPassword")
+        await self._replace(tenant, token, await self._authority.passwords.hash(password))
+
+    async def _named(self, token: LinkToken) -> Tenant | None:
+        """Return the tenant that the token names and all other sources agree on, if it is still there."""
+        await self._authority.tenancy.feed.confirm()
+        if not await agrees(self._authority, self._caller, token.tenant_id):
+            return None
+        tenant = await self._authority.tenancy.directory.by_id(token.tenant_id)
+        if tenant is None or tenant.is_purging or tenant.status is TenantStatus.PURGED:
+            return None
+        return tenant
+
+    async def _replace(self, tenant: Tenant, token: LinkToken, password_hash: str) -> None:
+        async with self._authority.tenant_transaction(tenant.id) as session:
+            used = await use_account_link(session, token)
+            if used is None or not await repository.reset_hash(session, used.user_id, password_hash):
+                raise LinkInvalid
+            user_id: UUID = used.user_id
+            # Whoever else had asked for a link, or for another address, does not get in by it any more.
+            await drop_account_links(session, user_id)
+            await repository.drop_invitation(session, user_id)
+            await end_sessions(session, user_id, reason="password_reset", now=datetime.now(UTC))
+            record(
+                session,
+                tenant.id,
+                "password.reset",
+                self._caller,
+                kind="change",
+                actor=user_id,
+                resource=f"user:{user_id}",
+            )
+
+    async def _refuse(self, tenant_id: UUID | None) -> NoReturn:
+        async def trace(session: AsyncSession) -> None:
+            await count_address_failure(session, self._caller.network)
+            record(session, tenant_id, "password.reset_refused", self._caller, outcome="refused")
+
+        await recorded_refusal(self._authority.transaction(tenant_id), trace, LinkInvalid())
