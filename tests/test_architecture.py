@@ -63,6 +63,7 @@ SPEAK_SQL: Final = {
         "exports",
         "health",
         "plan_migrations",
+        "imports",
         "platform",
         "tenants",
         "webhooks",

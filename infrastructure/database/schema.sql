@@ -263,6 +263,25 @@ CREATE TABLE public.idempotency_keys (
 
 ALTER TABLE ONLY public.idempotency_keys FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.imports (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    job_id uuid,
+    status text NOT NULL,
+    requested_by uuid NOT NULL,
+    requested_role text,
+    size bigint,
+    sha256 text,
+    report jsonb,
+    error jsonb,
+    created_at timestamp with time zone NOT NULL,
+    completed_at timestamp with time zone,
+    CONSTRAINT ck_imports_requested_role CHECK ((requested_role = ANY (ARRAY['owner'::text, 'admin'::text, 'member'::text, 'viewer'::text]))),
+    CONSTRAINT ck_imports_status CHECK ((status = ANY (ARRAY['receiving'::text, 'queued'::text, 'running'::text, 'completed'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY public.imports FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.invitations (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -890,6 +909,9 @@ ALTER TABLE ONLY public.exports
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT pk_idempotency_keys PRIMARY KEY (tenant_id, principal_id, method, path, key);
 
+ALTER TABLE ONLY public.imports
+    ADD CONSTRAINT pk_imports PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.invitations
     ADD CONSTRAINT pk_invitations PRIMARY KEY (tenant_id, id);
 
@@ -1137,6 +1159,8 @@ CREATE UNIQUE INDEX uq_alerts_unresolved ON public.alerts USING btree (tenant_id
 
 CREATE UNIQUE INDEX uq_exports_unfinished ON public.exports USING btree (tenant_id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
 
+CREATE UNIQUE INDEX uq_imports_unfinished ON public.imports USING btree (tenant_id) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
 CREATE UNIQUE INDEX uq_invoices_period ON public.invoices USING btree (tenant_id, period_start) WHERE (kind = 'period'::text);
 
 CREATE UNIQUE INDEX uq_jobs_dedupe_key ON public.jobs USING btree (lane, kind, dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
@@ -1181,6 +1205,9 @@ ALTER TABLE ONLY public.exports
 
 ALTER TABLE ONLY public.idempotency_keys
     ADD CONSTRAINT fk_idempotency_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.imports
+    ADD CONSTRAINT fk_imports_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.invitations
     ADD CONSTRAINT fk_invitations_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1300,6 +1327,8 @@ ALTER TABLE public.exports ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.idempotency_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.imports ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.invitations ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
@@ -1325,6 +1354,8 @@ CREATE POLICY owner ON public.domain_claims TO mis_owner USING (true) WITH CHECK
 CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.idempotency_keys TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.imports TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.invitations TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1402,6 +1433,8 @@ CREATE POLICY platform ON public.exports TO mis_platform USING (true) WITH CHECK
 
 CREATE POLICY platform ON public.idempotency_keys TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.imports TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.invitations TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.invoices TO mis_platform USING (true) WITH CHECK (true);
@@ -1475,6 +1508,8 @@ CREATE POLICY tenant_isolation ON public.domain_claims TO mis_app, mis_platform 
 CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.idempotency_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.imports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.invitations TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1668,6 +1703,19 @@ GRANT SELECT(path) ON TABLE public.idempotency_keys TO mis_platform;
 GRANT SELECT(key) ON TABLE public.idempotency_keys TO mis_platform;
 
 GRANT SELECT(created_at) ON TABLE public.idempotency_keys TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.imports TO mis_app;
+GRANT DELETE ON TABLE public.imports TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.imports TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.imports TO mis_platform;
+
+GRANT SELECT(job_id) ON TABLE public.imports TO mis_platform;
+
+GRANT SELECT(status) ON TABLE public.imports TO mis_platform;
+
+GRANT SELECT(created_at) ON TABLE public.imports TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invitations TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.invitations TO mis_platform;
@@ -1912,5 +1960,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0022');
+INSERT INTO public.alembic_version (version_num) VALUES ('0023');
 SELECT public.ensure_audit_partitions(3);

@@ -46,6 +46,8 @@ from tenant_service.exports.running import Exporter
 from tenant_service.health import jobs as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
+from tenant_service.imports import jobs as imports
+from tenant_service.imports.running import ImportRuns
 from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
@@ -88,6 +90,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     storage = Storage(settings.storage_url)
     probes = Probes(application, redis, storage)
     bills = billing.BillingJobs(platform, application, ScheduledMigrations(application))
+    import_jobs = imports.ImportJobs(platform, ImportRuns(application, storage))
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     rechecks = Rechecks(application, Proofs(settings.dns_servers))
     tombstones = Tombstones(Certifier(master_keys, settings.public_url))
@@ -117,6 +120,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
         exports.UPKEEP: export_jobs.keep_up,
+        imports.RUN: import_jobs.run,
+        imports.UPKEEP: import_jobs.keep_up,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
     schedules = [
@@ -127,6 +132,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *endings.SCHEDULES,
         *exports.SCHEDULES,
         *webhooks.SCHEDULES,
+        *imports.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,
         *domains.SCHEDULES,

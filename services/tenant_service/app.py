@@ -26,6 +26,10 @@ from tenant_service.exports.fetching import Fetching
 from tenant_service.health.endpoints import router as health
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
+from tenant_service.imports.endpoints import router as imports
+from tenant_service.imports.endpoints import uploads
+from tenant_service.imports.inspection import LARGEST_ARCHIVE
+from tenant_service.imports.uploads import Receiving
 from tenant_service.isolation.endpoints import router as isolation
 from tenant_service.isolation.service import Verification
 from tenant_service.job_queue.endpoints import router as job_queue
@@ -69,10 +73,12 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             isolation,
             exports,
             webhooks,
+            imports,
+            uploads,
         ),
         policy=suite_policy(),
         roles={"platform": settings.platform_database_url},
-        body_limits={"/api/v1/tenants/bulk": LARGEST_BODY},
+        body_limits={"/import": LARGEST_ARCHIVE, "/api/v1/tenants/bulk": LARGEST_BODY},
     )
     app.state.passwords = Passwords()
     app.state.proofs = Proofs(settings.dns_servers)
@@ -84,6 +90,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.health = Health(tenancy.database, Probes(tenancy.database, tenancy.redis, storage))
+    app.state.receiving = Receiving()
     app.state.links = LinkSigner(tenancy.settings.master_keys)
     app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)
     app.state.verification = Verification(tenancy.database, tenancy.redis, storage)

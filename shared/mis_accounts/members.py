@@ -4,11 +4,13 @@ It works as any role that may insert users, also the platform's, which cannot re
 asks for a row back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import delete, insert
+from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import IntegrityError
 
 from mis_accounts.emails import Email
@@ -106,6 +108,27 @@ def member_columns(
         "updated_at": now,
         "last_login_at": None,
     }
+
+
+async def insert_members(session: TenantSession, members: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Insert members of `member_columns` with their terms; return the ids of those whose place was free.
+
+    Their seats are the caller's to claim. What is taken, an address or an id, is passed over.
+    """
+    if not members:
+        return set()
+    statement = insert_or_skip(UserRow).on_conflict_do_nothing().returning(UserRow.id)
+    inserted = set(await session.scalars(statement, members))
+    tenant_id = tenant_of(session)
+    terms = [
+        {"tenant_id": tenant_id, "term": term, "user_id": member["id"]}
+        for member in members
+        if member["id"] in inserted
+        for term in sorted(search_terms(member["email"], member["name"]))
+    ]
+    if terms:
+        await session.execute(insert(UserTermRow), terms)
+    return inserted
 
 
 async def renew_terms(session: TenantSession, user: UserRow) -> None:

@@ -9,7 +9,7 @@ runs out after a minute and frees its key.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ class IdempotentRoute(APIRoute):
         answer = super().get_route_handler()
 
         async def once(request: Request) -> Response:
-            attempt = await _attempt(request)
+            attempt = await _attempt(request, self.compared)
             if attempt is None:
                 return await answer(request)
             held = await _lease(attempt)
@@ -89,8 +89,25 @@ class IdempotentRoute(APIRoute):
 
         return once
 
+    async def compared(self, request: Request) -> bytes:
+        """Return what a repetition must have in common with the first request beside its query."""
+        return await request.body()
 
-async def _attempt(request: Request) -> _Try | None:
+
+class IdempotentUploadRoute(IdempotentRoute):
+    """An IdempotentRoute whose bodies are too large to be read for comparing them.
+
+    They are told apart by their digest (RFC 9530) where that is sent, else by type and length.
+    """
+
+    async def compared(self, request: Request) -> bytes:
+        """Return the digest the client sent, or what else it says of the body."""
+        sent = request.headers
+        kind = sent.get("content-type", "").partition(";")[0].strip().lower()
+        return sent.get("content-digest", f"{kind} {sent.get('content-length', '')}").encode()
+
+
+async def _attempt(request: Request, compared: Callable[[Request], Awaitable[bytes]]) -> _Try | None:
     sent = request.headers.getlist("idempotency-key")
     admitted = admission_of(request.scope)
     if request.method != "POST" or not sent or admitted.principal is None:
@@ -103,7 +120,7 @@ async def _attempt(request: Request) -> _Try | None:
         }
         raise ValidationFailed([unfit])
     # Keyed, because a body may hold a password, which a bare hash would let a reader of the table guess.
-    sent_before = request.scope["query_string"] + b"\n" + await request.body()
+    sent_before = request.scope["query_string"] + b"\n" + await compared(request)
     fingerprint = tenancy_of(request).wrapping.fingerprint(sent_before)
     key = KeyOfRequest(admitted.principal.id, request.method, request.scope["path"], sent[0], fingerprint)
     return _placed(request, key, admitted.principal, admitted.tenant)

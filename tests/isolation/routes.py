@@ -15,6 +15,7 @@ from mis_tenancy.access import ROLE_PERMISSIONS, Permission
 from mis_tenancy.plans import Feature
 from mis_tenancy.tenant import Role
 from tests.suite import PASSWORD, TenantHandle, UserHandle
+from tests.tenant_service.imports import archive_of, user_row
 
 AUTH: Final = "/api/v1/auth"
 TENANTS: Final = "/api/v1/tenants"
@@ -185,6 +186,10 @@ def _webhook(call: Call) -> dict[str, Any]:
     return {"url": f"https://hooks.invalid/{call.unique}", "events": ["user.created"]}
 
 
+def _archive(call: Call) -> bytes:
+    return archive_of(call.tenant, users=[user_row(f"in-{call.unique}@{call.tenant.slug}.example")])
+
+
 AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/login", W.STRANGER, body=_login),
     Declared("POST", f"{AUTH}/refresh", W.STRANGER, body=_refresh_token, fresh="user"),
@@ -313,6 +318,18 @@ TENANT_ROUTES: Final = (
     Declared("DELETE", EXPORT, W.TENANT, P.EXPORTS_WRITE, status=204),
     Declared("GET", f"{EXPORT}/download", W.TENANT, P.EXPORTS_WRITE, status=302, operator=False),
     Declared("GET", f"{EXPORT}/file", W.STRANGER, signed=True),
+    Declared(
+        "POST",
+        f"{ONE}/import",
+        W.TENANT,
+        P.USERS_WRITE,
+        body=_archive,
+        content_type="application/zip",
+        query={"dryRun": "true"},
+        operator=False,
+    ),
+    Declared("GET", f"{ONE}/imports", W.TENANT, P.USERS_WRITE),
+    Declared("GET", f"{ONE}/imports/{{import_id}}", W.TENANT, P.USERS_WRITE),
 )
 
 USER_ROUTES: Final = (

@@ -16,6 +16,7 @@ NOT_FOUND = {
     "session_id": "session_not_found",
     "alert_id": "alert_not_found",
     "export_id": "export_not_found",
+    "import_id": "import_not_found",
     "invoice_id": "invoice_not_found",
     "migration_id": "migration_not_found",
     "webhook_id": "webhook_not_found",

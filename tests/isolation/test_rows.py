@@ -328,7 +328,7 @@ async def test_the_platform_crosses_tenants_only_where_a_policy_names_it(
 ) -> None:
     crossing = {
         *("tenant_counters", "tenant_names", "usage_hours", "sessions", "idempotency_keys", "jobs", "outbox"),
-        *("audit_logs", "audit_seals", "tenant_probes", "alerts", "exports", "domain_claims"),
+        *("audit_logs", "audit_seals", "tenant_probes", "alerts", "exports", "imports", "domain_claims"),
         *("subscriptions", "invoices"),
         "webhook_lanes",
         *("usage_days", "usage_route_days", "usage_user_days", "usage_members", "usage_levels"),

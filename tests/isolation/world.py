@@ -19,6 +19,7 @@ from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Decl
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
+from tests.tenant_service.imports import archive_of, imported
 from tests.tenant_service.job_queue import add_dead_job
 
 Headers = dict[str, str]
@@ -132,6 +133,8 @@ class World:
             return await add_setting(self.suite, call.tenant)
         if name == "alert_id":
             return await add_alert(self.suite, call.tenant)
+        if name == "import_id":
+            return await add_import(self.suite, call.tenant)
         if name == "export_id":
             return await add_export(self.suite, call.tenant)
         if name == "migration_id":
@@ -210,6 +213,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
         "export_id": await add_export(suite, tenant),
+        "import_id": await add_import(suite, tenant),
         "invoice_id": await invoice_of(suite, tenant),
         "migration_id": await add_migration(suite, tenant),
         "plan": "premium",
@@ -244,6 +248,11 @@ async def add_alert(suite: Suite, tenant: TenantHandle) -> str:
     async with suite.database.transaction(tenant.id) as session:
         opened = await open_alert(session, Cause(AlertKind.BILLING, subject, Severity.INFO, "The matrix."))
     return str(opened)
+
+
+async def add_import(suite: Suite, tenant: TenantHandle) -> str:
+    """Carry an import of nobody out and return its id."""
+    return str((await imported(suite, tenant, archive_of(tenant, users=[])))["importId"])
 
 
 async def add_export(suite: Suite, tenant: TenantHandle) -> str:

@@ -170,13 +170,13 @@ class Configuration:
         row = await repository.put(
             self._session, key, value, is_encrypted=is_encrypted, by=self._caller, now=now
         )
-        _age_document(tenant, key, now)
+        age_document(tenant, key, now)
         return row
 
     async def _drop(self, tenant: TenantRow, row: ConfigurationRow) -> None:
         key, now, old = row.config_key, datetime.now(UTC), _visible(row)
         await repository.drop(self._session, row, by=self._caller, now=now)
-        _age_document(tenant, key, now)
+        age_document(tenant, key, now)
         self._left("config.deleted", key, tenant, {"old": old, "new": None})
 
     def _left(self, action: str, key: str, tenant: TenantRow, change: dict[str, Any]) -> None:
@@ -219,7 +219,7 @@ def _visible(row: ConfigurationRow | None) -> Any:
     return None if row is None or row.is_encrypted else row.config_value
 
 
-def _age_document(tenant: TenantRow, key: str, now: datetime) -> None:
+def age_document(tenant: TenantRow, key: str, now: datetime) -> None:
     """Give the tenant's own document a new version where it shows the key."""
     if key.startswith("features."):
         tenant.version += 1

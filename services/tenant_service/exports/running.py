@@ -75,11 +75,12 @@ class Exporter:
         """Write the export's file from the beginning, or clear up behind one that has ended without it."""
         async with self._database.transaction(tenant_id) as session:
             row = await repository.begin(session, export_id)
-        if row is None or row.status == "completed":
+        if row is not None and row.status == "completed":
             return
         storage = self._storage.of(tenant_id)
         await storage.empty(places.below(export_id))
-        if row.status != "running":
+        # The tenant may have been purged, with all its rows, while an earlier attempt was writing.
+        if row is None or row.status != "running":
             return
         try:
             await self._write(row)

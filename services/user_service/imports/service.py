@@ -13,7 +13,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mis_accounts.emails import Email, parse_email
-from mis_accounts.members import EmailTaken, member_columns
+from mis_accounts.members import EmailTaken, insert_members, member_columns
 from mis_accounts.seats import Seats, claim_seats, lock_seats
 from mis_http.problems import field_problem
 from mis_jobs.outbox import EventType, publish_many
@@ -80,7 +80,7 @@ class Importer:
                 continue
             taken.add(one.email.norm)
             chosen.append((one, _columns(one, now)))
-        inserted = await repository.insert_users(self._session, [columns for _, columns in chosen])
+        inserted = await insert_members(self._session, [columns for _, columns in chosen])
         told = ({"id": str(row["id"]), "role": row["role"]} for _, row in chosen if row["id"] in inserted)
         await publish_many(self._session, EventType.USER_CREATED, told)
         results |= {result.row: result for result in _created(chosen, inserted)}

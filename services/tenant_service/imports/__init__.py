@@ -1,0 +1,1 @@
+"""An archive brought back into a tenant: verified before anything happens, applied in one transaction."""

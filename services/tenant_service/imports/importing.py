@@ -1,0 +1,78 @@
+"""Applies a verified archive to a tenant, in the transaction of its caller: all of it, or with it none.
+
+A rehearsal is the same work, taken back at the end, so it promises nothing that the import does not keep.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import Final, TypeVar
+from uuid import UUID
+
+from mis_http.schemas import moment_text
+from mis_tenancy.session import TenantSession, tenant_of
+from tenant_service.exports.data_types.configurations import CONFIGURATIONS
+from tenant_service.exports.data_types.shape import DataType, DataTypeName
+from tenant_service.exports.data_types.users import USERS
+from tenant_service.imports import configurations, users
+from tenant_service.imports.archive import Archive
+from tenant_service.imports.importers import Importer
+from tenant_service.imports.report import FACTS, Report, Source, Tally
+from tenant_service.imports.rows import Row
+
+_One = TypeVar("_One")
+
+# What is brought back. Everything else tells what happened, and importing it would make it up.
+_BROUGHT_BACK: Final = (DataTypeName.USERS, DataTypeName.CONFIGURATIONS)
+
+
+async def apply(session: TenantSession, archive: Archive, by: Importer, now: datetime) -> Report:
+    """Write what the archive brings back into the session's tenant, and return what that was.
+
+    Where users have no seats none is written; the report's `seats` say so, and whoever commits has to look.
+    """
+    report = _begun(archive, tenant_of(session))
+    keeps_ids = report.source.same_tenant
+    if DataTypeName.USERS in archive.manifest.counts:
+        people = users.UserImport(session, by.role, keeps_ids=keeps_ids, now=now)
+        await _each_batch(archive, USERS, users.ROWS_AT_ONCE, people.take)
+        report.data_types[DataTypeName.USERS] = people.tally
+        report.seats = await people.settle()
+    if DataTypeName.CONFIGURATIONS in archive.manifest.counts:
+        settings = configurations.ConfigurationImport(session, by, now)
+        await _each_batch(archive, CONFIGURATIONS, configurations.ROWS_AT_ONCE, settings.take)
+        settings.settle()
+        report.data_types[DataTypeName.CONFIGURATIONS] = settings.tally
+    await session.flush()
+    return report
+
+
+def _begun(archive: Archive, tenant_id: UUID) -> Report:
+    manifest = archive.manifest
+    source = Source(
+        export_id=manifest.export_id,
+        tenant_id=manifest.tenant.id,
+        created_at=moment_text(manifest.created_at),
+        format=manifest.format,
+        same_tenant=manifest.tenant.id == tenant_id,
+    )
+    history: dict[DataTypeName, Tally] = {
+        name: Tally(total=count, skip=count, left_out=[FACTS])
+        for name, count in manifest.counts.items()
+        if name not in _BROUGHT_BACK
+    }
+    return Report(source, history)
+
+
+async def _each_batch(
+    archive: Archive, data_type: DataType, size: int, take: Callable[[Sequence[Row]], Awaitable[None]]
+) -> None:
+    rows = archive.rows(data_type.extracts[0])
+    # Unpacking and parsing are work for a thread: the loop has leases to keep and requests to serve.
+    while batch := await asyncio.to_thread(_some, rows, size):
+        await take(batch)
+
+
+def _some(rows: Iterator[_One], size: int) -> list[_One]:
+    return list(islice(rows, size))

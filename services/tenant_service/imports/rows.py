@@ -1,0 +1,74 @@
+"""The rows that are brought back, judged as a request for each of them would be."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from mis_http.schemas import Text
+from mis_tenancy.tenant import Role
+from tenant_service.configuration.schemas import ConfigKey
+from tenant_service.free_json import FreeObject, FreeValue
+
+Row = dict[str, Any]
+
+
+class _Archived(BaseModel):
+    """A row of an archive; fields that it has beyond these are for other readers."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, extra="ignore", frozen=True, str_strip_whitespace=True
+    )
+
+
+def _none_is_empty(value: Any) -> Any:
+    return {} if value is None else value
+
+
+class ArchivedUser(_Archived):
+    """A user, without a password."""
+
+    id: UUID
+    email: Annotated[Text, Field(min_length=3, max_length=254)]
+    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    role: Role
+    status: Literal["active", "invited", "disabled"]
+    attributes: Annotated[FreeObject, BeforeValidator(_none_is_empty)]
+    created_at: AwareDatetime
+
+
+class ArchivedSetting(_Archived):
+    """A configuration key; of a secret there is no value."""
+
+    config_key: ConfigKey
+    config_value: FreeValue = None
+    is_encrypted: bool
+
+
+def user_of(row: Row) -> ArchivedUser | None:
+    """Return the user that the row describes, None where no request could have made it."""
+    try:
+        return ArchivedUser.model_validate(row)
+    except ValidationError:
+        return None
+
+
+def setting_of(row: Row) -> ArchivedSetting | None:
+    """Return the setting that the row describes, None where no request could have made it."""
+    try:
+        return ArchivedSetting.model_validate(row)
+    except ValidationError:
+        return None
+
+
+def not_after(moment: datetime, now: datetime) -> datetime:
+    """Return `moment`, or `now` where an archive claims something of the future."""
+    return min(moment, now)
+
+
+def is_same_json(one: Any, other: Any) -> bool:
+    """Return whether two documents are the same; to Python alone `1 == True`."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
