@@ -4,6 +4,7 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.tables import Base, TenantScoped
+from tenant_service.endings.tables import purged_tables, sweep_key
 from tests.database import bound, connected, tenant_tables
 from tests.isolation.catalogue import (
     HELD_BY_POLICY,
@@ -183,6 +184,23 @@ async def test_no_application_role_is_strong_owns_anything_or_inherits_what_is(u
         ("mis_owner", False, True, []),
         ("mis_platform", False, False, []),
     ]
+
+
+async def test_the_platform_can_purge_every_table_of_tenants(
+    urls: DatabaseUrls,
+) -> None:
+    """A revision that makes a table grants the platform's role its deletion and its key. Catalogue 119."""
+    lacking = []
+    async with connected(urls.platform) as connection:
+        for table in purged_tables():
+            held = "select has_table_privilege($1, 'delete')"
+            if not await connection.fetchval(held, table.name):
+                lacking.append(f"grant delete on {table.name} to mis_platform")
+            for column in (table.c.tenant_id, *sweep_key(table)):
+                readable = "select has_column_privilege($1, $2, 'select')"
+                if not await connection.fetchval(readable, table.name, column.name):
+                    lacking.append(f"grant select ({column.name}) on {table.name} to mis_platform")
+    assert lacking == []
 
 
 SECRETS = {

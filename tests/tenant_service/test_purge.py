@@ -139,7 +139,9 @@ async def test_the_purge_knows_every_table_that_names_a_tenant(owner_url: str) -
         assert all(purged.index(table.name) < purged.index(parent) for parent in parents), table.name
 
 
-async def test_what_stays_is_an_id_without_a_name_and_names_that_nobody_gets(suite: Suite) -> None:
+async def test_what_stays_is_an_id_without_a_name_and_names_that_nobody_gets(
+    suite: Suite, owner_url: str
+) -> None:
     """Catalogue 119."""
     subdomain = f"sub-{new_id().hex[-8:]}"
     tenant = await suite.tenant("custom", subdomain=subdomain, domain=f"{subdomain}.example")
@@ -147,6 +149,11 @@ async def test_what_stays_is_an_id_without_a_name_and_names_that_nobody_gets(sui
     row = await row_of(suite, tenant.id)
     assert (row.name, row.slug, row.subdomain, row.domain) == ("", str(tenant.id), str(tenant.id), None)
     assert (row.status, row.status_reason, row.max_users) == ("purged", None, None)
+    async with connected(owner_url) as connection:
+        # Whatever columns there are: none tells who it was.
+        whole = await connection.fetchval("select to_jsonb(t)::text from tenants t where id = $1", tenant.id)
+    for word in (tenant.slug, subdomain, tenant.document["name"]):
+        assert word.lower() not in whole.lower()
     for name in (tenant.slug, subdomain):
         refused(await create(suite, slug=name), 409, "slug_taken")
     # A domain is proven anew by whoever claims it, so it is not held back.
