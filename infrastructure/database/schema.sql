@@ -1615,6 +1615,8 @@ GRANT DELETE ON TABLE public.account_tokens TO mis_platform;
 
 GRANT SELECT(tenant_id) ON TABLE public.account_tokens TO mis_platform;
 
+GRANT SELECT(id) ON TABLE public.account_tokens TO mis_platform;
+
 GRANT SELECT(expires_at) ON TABLE public.account_tokens TO mis_platform;
 
 GRANT SELECT,INSERT ON TABLE public.alerts TO mis_app;
@@ -1721,6 +1723,8 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.invitations TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.invitations TO mis_platform;
 
 GRANT SELECT(tenant_id) ON TABLE public.invitations TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.invitations TO mis_platform;
 
 GRANT SELECT(expires_at) ON TABLE public.invitations TO mis_platform;
 
@@ -1960,5 +1964,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0023');
+INSERT INTO public.alembic_version (version_num) VALUES ('0024');
 SELECT public.ensure_audit_partitions(3);
