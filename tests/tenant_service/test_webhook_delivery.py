@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from mis_jobs.jobs import Job
@@ -262,6 +262,28 @@ async def test_a_busy_tenants_webhooks_leave_slots_to_others(post: Post) -> None
     assert hook.id in {lane.webhook_id for lane in first}
     # Together with the one that worker `a` has, that is as many as one tenant gets.
     assert [lane.tenant_id for lane in rest] == [busy.id] * 3
+
+
+async def test_receivers_that_failed_last_time_get_no_more_slots_than_are_left_to_them(post: Post) -> None:
+    """Catalogue 105."""
+    tenant = await post.suite.tenant()
+    failing = [await post.hook(tenant, f"/failing-{number}") for number in range(3)]
+    await post.add_user(tenant)
+    await post.pass_on()
+    sound = await post.hook(tenant, "/sound-among-failing")
+    await post.add_user(tenant)
+    await post.pass_on()
+    await post.quiet(tenant)
+    lease = timedelta(seconds=45)
+    async with post.platform.platform_transaction() as session:
+        ids = {"ids": [hook.id for hook in failing]}
+        await session.execute(
+            text("update webhook_lanes set failing = true where webhook_id = any(:ids)"), ids
+        )
+        claimed = await lanes.claim(session, "a", Room(9, 1, 9), lease)
+        await lanes.leave(session, "a")
+    assert sorted(lane.failing for lane in claimed) == [False, True]
+    assert sound.id in {lane.webhook_id for lane in claimed}
 
 
 async def test_a_delivery_of_a_killed_worker_is_sent_again_under_its_id(post: Post) -> None:
