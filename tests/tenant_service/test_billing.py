@@ -9,13 +9,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from mis_models.billing import InvoiceRow
+from mis_models.platform import PlatformAuditRow
 from tenant_service.billing.errors import PaymentDeclined
 from tenant_service.billing.payments import Demand, Receipt
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import billing_of, events_of, invoices_of, set_subscription, settle
+from tests.tenant_service.exports import finished, opened, rows_of
 from tests.tenant_service.requests import TENANTS, audit_rows, create, fields, fine, patch, refused
 
 PRICES = {"basic": 2_900, "premium": 29_900, "enterprise": 299_900}
@@ -152,8 +154,13 @@ async def test_an_owner_cancels_and_takes_it_back(suite: Suite) -> None:
     for _ in range(2):
         billing = fine(await post(suite, tenant, "billing/resume", tenant.auth))
         assert (billing["cancelAtPeriodEnd"], billing["nextInvoice"]["total"]) == (False, 2_900)
+    fine(await post(suite, tenant, "billing/cancel"))
+    async with suite.apps["tenant"].state.platform.platform_transaction() as session:
+        own = select(PlatformAuditRow.action).where(PlatformAuditRow.tenant_id == tenant.id)
+        assert "billing.canceled" in list(await session.scalars(own))
+    fine(await post(suite, tenant, "billing/resume"))
     actions = [row["action"] for row in await audit_rows(suite, tenant.id)]
-    assert (actions.count("billing.canceled"), actions.count("billing.resumed")) == (1, 1)
+    assert (actions.count("billing.canceled"), actions.count("billing.resumed")) == (2, 2)
     admin = await suite.user(tenant, "admin")
     problem = refused(await post(suite, tenant, "billing/cancel", admin.auth), 403, "permission_denied")
     assert problem["required"] == "billing:write"
@@ -185,6 +192,19 @@ async def test_invoices_are_paged_and_found_by_no_other_id(suite: Suite) -> None
     assert (fine(one), one.headers["etag"]) == (fine(first)[0], '"3-open"')
     for named in (str(uuid4()), "1", "INV-1"):
         refused(await suite.client.get(f"{path}/{named}", headers=tenant.auth), 404, "invoice_not_found")
+
+
+async def test_invoices_are_in_an_archive_as_the_api_shows_them(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    (first,) = await invoices_of(suite, tenant)
+    await settle(suite, tenant, first["id"])
+    archive = await opened(suite, await finished(suite, tenant, "invoices"))
+    (exported,) = rows_of(archive, "invoices")
+    (shown,) = await invoices_of(suite, tenant)
+    moments = {name for name in shown if name.endswith(("At", "Start", "End"))}
+    assert set(exported) == set(shown)
+    for name in shown.keys() - moments:
+        assert exported[name] == shown[name], name
 
 
 async def test_an_invoice_is_also_a_page_in_which_nothing_runs(suite: Suite) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mis_tenancy.plans import GIB, PLANS, PlanName
-from tenant_service.billing.amounts import Credit, Line, bill, total_of
+from tenant_service.billing.amounts import Credit, Line, bill, credits_in, total_of
 from tenant_service.billing.changes import credit_of, lines_of
 from tenant_service.billing.overage import Held, overage
 from tenant_service.billing.page import money
@@ -90,6 +90,9 @@ def test_a_bill_is_never_negative_and_credits_are_kept_to_the_cent(
     # What could still be taken off was: credit is left only where nothing is to be paid.
     assert left == 0 or made.total == 0
     assert all(credit.amount > 0 for credit in made.credits)
+    # What was taken can be told from the lines alone, for when the invoice is made void.
+    taken = credits_in([line.stored() for line in made.lines])
+    assert sum(credit.amount for credit in taken) == sum(given_back) - left
 
 
 @given(ANCHORS, STAYS, st.lists(st.tuples(SHARES, STAYS), max_size=8))

@@ -80,6 +80,18 @@ async def test_a_renewal_takes_the_credit_off_and_carries_what_is_left(suite: Su
     assert (billing["credit"], billing["nextInvoice"]["total"]) == (2_100, 800)
 
 
+async def test_a_void_invoice_gives_back_the_credit_that_it_had_taken(suite: Suite) -> None:
+    start = datetime(2030, 3, 1, tzinfo=UTC)
+    tenant = await begun(suite, "basic", start)
+    kept = [{"description": "First", "amount": 1_000}, {"description": "Second", "amount": 200}]
+    await set_subscription(suite, tenant, credits=kept)
+    await let_pass(suite, tenant, start + 31 * DAY)
+    newest = (await invoices_of(suite, tenant))[0]
+    assert newest["total"] == 1_700
+    await settle(suite, tenant, newest["id"], "void")
+    assert (await billing_of(suite, tenant))["credits"] == kept
+
+
 async def test_what_is_held_above_the_plan_is_billed_with_the_period(suite: Suite) -> None:
     start = datetime(2030, 3, 1, tzinfo=UTC)
     tenant = await begun(suite, "basic", start)

@@ -24,14 +24,14 @@ from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import hear, invoices_of, settle, subscription_of
-from tests.tenant_service.requests import fine, refused
-from tests.tenant_service.test_plan_migration import (
+from tests.tenant_service.plan_moves import (
     USERS,
     document_of,
     hold,
     migrate,
     migrations_of,
 )
+from tests.tenant_service.requests import fine, refused
 
 
 def owner_of(tenant: TenantHandle) -> Requester:
@@ -65,6 +65,7 @@ async def test_a_change_with_downtime_answers_when_the_tenant_is_open_again(suit
     tenant = await suite.tenant("basic")
     moved = fine(await migrate(suite, tenant, "premium", downtime=True))
     assert (moved["status"], moved["downtime"]) == ("completed", True)
+    assert moved["createdAt"] < moved["finishedAt"]
     await hear(suite)
     fine(await suite.client.get(USERS, headers=tenant.auth))
     document = await document_of(suite, tenant)

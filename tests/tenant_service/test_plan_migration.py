@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 from sqlalchemy import select, update
 
 from mis_models.accounts import CountersRow
@@ -18,54 +17,20 @@ from tests.tenant_service.billing import (
     events_of,
     hear,
     invoices_of,
-    let_pass,
     set_subscription,
-    settle,
-    subscription_of,
+)
+from tests.tenant_service.plan_moves import (
+    USERS,
+    configure,
+    document_of,
+    hold,
+    let_the_period_end,
+    migrate,
+    migrations_of,
 )
 from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields, fine, refused
 
-USERS = "/api/v1/users"
 _WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
-
-
-async def migrate(
-    suite: Suite, tenant: TenantHandle, plan: str, headers: Any = None, query: str = "", **options: Any
-) -> httpx.Response:
-    """Ask for a change of plan, as the owner."""
-    body = {"targetPlan": plan} | ({"migrationOptions": options} if options else {})
-    path = f"{TENANTS}/{tenant.id}/migrate{query}"
-    return await suite.client.post(path, json=body, headers=headers or tenant.auth)
-
-
-async def migrations_of(suite: Suite, tenant: TenantHandle) -> list[dict[str, Any]]:
-    answer = await suite.client.get(f"{TENANTS}/{tenant.id}/migrations", headers=suite.operator)
-    migrations: list[dict[str, Any]] = fine(answer)
-    return migrations
-
-
-async def document_of(suite: Suite, tenant: TenantHandle) -> dict[str, Any]:
-    document: dict[str, Any] = fine(await suite.client.get(f"{TENANTS}/{tenant.id}", headers=suite.operator))
-    return document
-
-
-async def let_the_period_end(suite: Suite, tenant: TenantHandle) -> None:
-    """Pay what is owed, and let the worker come when the period has ended."""
-    for invoice in await invoices_of(suite, tenant):
-        await settle(suite, tenant, invoice["id"])
-    await let_pass(suite, tenant, (await subscription_of(suite, tenant)).period_end)
-
-
-async def hold(suite: Suite, tenant: TenantHandle, **counted: int) -> None:
-    """Let the tenant hold so many users or bytes."""
-    async with suite.database.transaction(tenant.id) as session:
-        await session.execute(update(CountersRow).values(**counted))
-
-
-async def configure(suite: Suite, tenant: TenantHandle, key: str, value: Any, headers: Any = None) -> None:
-    body = {"configKey": key, "configValue": value}
-    path = f"{TENANTS}/{tenant.id}/config"
-    fine(await suite.client.post(path, json=body, headers=headers or tenant.auth))
 
 
 async def test_an_upgrade_changes_limits_features_and_bill_in_one_step(suite: Suite) -> None:
@@ -162,6 +127,8 @@ async def test_a_dry_run_tells_all_and_changes_nothing(suite: Suite) -> None:
     assert "session.timeout" not in changed
     assert foretold["featuresLost"] == ["biometric_auth", "custom_branding"]
     assert foretold["proration"]["net"] < 0
+    # 50 users at 29 cents, 10 GiB at 290.
+    assert foretold["proration"]["overage"] == 50 * 29 + 10 * 290
     assert await document_of(suite, tenant) == before
     assert await migrations_of(suite, tenant) == []
     assert len(await invoices_of(suite, tenant)) == 1

@@ -6,6 +6,7 @@ one. So whatever happens, what was billed plus what credits are left is what was
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, Self
 
 CURRENCY: Final = "USD"
@@ -62,6 +63,12 @@ class Bill:
     def total(self) -> int:
         """What the lines come to; never negative."""
         return total_of(self.lines)
+
+
+def credits_in(stored: Sequence[dict[str, Any]]) -> list[Credit]:
+    """Return the credits that an invoice has taken: on every bill they stand behind the last charge."""
+    taken = list(takewhile(lambda line: line["amount"] < 0, reversed(stored)))
+    return [Credit(line["description"], -line["amount"]) for line in reversed(taken)]
 
 
 def total_of(lines: Iterable[Line]) -> int:

@@ -26,7 +26,7 @@ from tenant_service.billing.errors import (
 from tenant_service.billing.payments import Payments
 from tenant_service.billing.schemas import AgreementIn, BillingOut, InvoiceOut, PaymentIn
 from tenant_service.billing.service import Billing
-from tenant_service.sessions import GoverningSession, TargetSession
+from tenant_service.sessions import CallersSession, GoverningSession
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 
@@ -40,7 +40,7 @@ _SETTLING = (*_CLOSED, InvoiceNotFound, InvoiceNotPayable)
 _PAGES: Final[dict[int | str, dict[str, Any]]] = {200: {"model": InvoiceOut, "content": {HTML: {}}}}
 
 
-def billing(session: TargetSession, caller: Calling) -> Billing:
+def billing(session: CallersSession, caller: Calling) -> Billing:
     """Return the billing of the tenant the path names."""
     return Billing(session, caller, datetime.now(UTC))
 

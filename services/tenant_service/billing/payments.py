@@ -17,10 +17,12 @@ from mis_tenancy.tables import TenantRow
 from tenant_service.alerts.book import resolve_alert
 from tenant_service.billing import repository
 from tenant_service.billing.access import forgive, is_closed, reopen
+from tenant_service.billing.amounts import credits_in
 from tenant_service.billing.errors import InvoiceNotFound, InvoiceNotPayable, SubscriptionNotFound
 from tenant_service.billing.issuing import Status, number_of, told
 from tenant_service.billing.subscription import State, standing
 from tenant_service.billing.upkeep import PAYMENT_OVERDUE
+from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
 
 
@@ -99,17 +101,22 @@ class Payments:
         return invoice
 
     async def void(self, invoice_id: UUID) -> InvoiceRow:
-        """Take an open invoice back and return it void; one that is void already stays as it is."""
+        """Take an open invoice back and return it void; one that is void already stays as it is.
+
+        The credits that it had taken are there for the next one again.
+        """
         tenant, subscription, invoice = await self._locked(invoice_id)
         if invoice.status == Status.VOID:
             return invoice
         _require_open(invoice)
         invoice.status, invoice.voided_at = Status.VOID.value, self._now
+        given_back = [credit.stored() for credit in credits_in(invoice.lines)]
+        subscription.credits = [*given_back, *subscription.credits]
         await self._settled("invoice.voided", tenant, subscription, invoice)
         return invoice
 
     async def _locked(self, invoice_id: UUID) -> tuple[TenantRow, SubscriptionRow, InvoiceRow]:
-        tenant = await repository.lock_tenant(self._session)
+        tenant = await lock_tenant(self._session)
         subscription = await repository.lock_subscription(self._session)
         invoice = await repository.lock_invoice(self._session, invoice_id)
         if invoice is None:

@@ -9,8 +9,7 @@ from sqlalchemy import func, select, text
 from mis_http.pages import Page
 from mis_models.accounts import CountersRow
 from mis_models.billing import InvoiceRow, SubscriptionRow
-from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
-from mis_tenancy.tables import TenantRow
+from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.billing.overage import Held
 
 _DUE = text("""
@@ -39,12 +38,6 @@ async def due_tenants(session: PlatformSession, now: datetime, grace: timedelta,
     """
     found = await session.scalars(_DUE, {"now": now, "grace": grace, "most": most})
     return list(found.all())
-
-
-async def lock_tenant(session: TenantSession) -> TenantRow:
-    """Return the session's tenant, locked: changes of its plan, status and billing take turns."""
-    locked = select(TenantRow).where(TenantRow.id == tenant_of(session)).with_for_update(key_share=True)
-    return (await session.scalars(locked)).one()
 
 
 async def subscription(session: TenantSession) -> SubscriptionRow | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from mis_http.pages import Page
 from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_tenancy.plans import PlanName
-from mis_tenancy.session import TenantSession
+from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
 from tenant_service.billing import repository
 from tenant_service.billing.access import CANCELED, is_closed, reopen
@@ -55,7 +55,10 @@ class Account:
 
 
 class Billing:
-    """The billing of the session's tenant, as `caller` sees and changes it at `now`."""
+    """The billing of the session's tenant, as `caller` sees and changes it at `now`.
+
+    The session is the platform's for operators, whose changes are in the platform's log too.
+    """
 
     def __init__(self, session: TenantSession, caller: Caller, now: datetime) -> None:
         self._session = session
@@ -147,3 +150,8 @@ class Billing:
 
     def _record(self, action: str, changes: dict[str, Any]) -> None:
         self._caller.record(self._session, action, resource="billing", changes=changes)
+        if self._caller.is_operator:
+            tenant_id = tenant_of(self._session)
+            self._caller.record_on_platform(
+                self._session, action, resource="billing", tenant_id=tenant_id, changes=changes
+            )

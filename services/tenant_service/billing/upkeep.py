@@ -22,6 +22,7 @@ from tenant_service.billing.access import CANCELED, close
 from tenant_service.billing.issuing import Kind, issue
 from tenant_service.billing.opening import open_subscription
 from tenant_service.billing.subscription import State, begin_period, charges, price_of, standing
+from tenant_service.lifecycle.repository import lock_tenant
 
 GRACE: Final = timedelta(days=14)
 PAYMENT_OVERDUE: Final = Cause(
@@ -49,7 +50,7 @@ class PeriodEnd(Protocol):
 
 async def bring_up(session: TenantSession, now: datetime, period_end: PeriodEnd) -> None:
     """Do whatever is due for the session's tenant at `now`."""
-    tenant = await repository.lock_tenant(session)
+    tenant = await lock_tenant(session)
     if tenant.status not in _BILLED:
         return
     subscription = await _opened(session, tenant, now)
@@ -66,7 +67,7 @@ async def current(session: TenantSession, now: datetime) -> tuple[TenantRow, Sub
     Where the tenant is closed, or a change of plan waits for the period's end, the period may be over: it is
     renewed when the tenant is opened again, or by the worker with the change.
     """
-    tenant = await repository.lock_tenant(session)
+    tenant = await lock_tenant(session)
     subscription = await _opened(session, tenant, now)
     if tenant.status in _BILLED and subscription.next_plan is None:
         await _renew(session, tenant, subscription, now)

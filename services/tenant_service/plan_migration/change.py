@@ -17,7 +17,9 @@ from mis_tenancy.tables import ConfigurationRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tenant_service.billing.amounts import total_of
 from tenant_service.billing.changes import carry_out, change_to
+from tenant_service.billing.overage import overage
 from tenant_service.billing.proration import Stay
 from tenant_service.billing.repository import held
 from tenant_service.billing.subscription import credits_of, price_of
@@ -67,7 +69,9 @@ async def weigh(
     price = await price_of(session, target, subscription.contract_price, moment)
     stay = Stay(target.value, price)
     change = change_to(subscription, stay, moment)
-    return Weighed(assessment, stay, overrides, effects_of(assessment, change, credits_of(subscription)))
+    above = total_of(overage(PLANS[target], price, found))
+    effects = effects_of(assessment, change, credits_of(subscription), above)
+    return Weighed(assessment, stay, overrides, effects)
 
 
 class PlanChange:
@@ -104,12 +108,12 @@ class PlanChange:
         self._row.effects = weighed.effects
         self._tell(actor, changes)
 
-    def close(self) -> None:
+    def close(self, now: datetime) -> None:
         """Close the tenant for as long as the change takes."""
         self._row.status = Status.RUNNING.value
-        # Its members are told to come back, not since when; what counts that sees no interruption.
+        # `status_since` stays: a second of maintenance is no gap for those who count from it.
         self._tenant.status = TenantStatus.MAINTENANCE.value
-        revoke(self._session, Kind.TENANT, tenant_id=self._tenant.id)
+        self._aged(now)
 
     async def fail(self, actor: Actor, reasons: Sequence[dict[str, Any]], now: datetime) -> None:
         """Leave the tenant on its plan, and say why."""
@@ -152,6 +156,10 @@ class PlanChange:
         self._row.status, self._row.finished_at = status.value, now
         if self._tenant.status == TenantStatus.MAINTENANCE:
             self._tenant.status = TenantStatus.ACTIVE.value
+        self._aged(now)
+
+    def _aged(self, now: datetime) -> None:
+        """Give the tenant's document a new version, and spread the news of it."""
         self._tenant.version += 1
         self._tenant.updated_at = now
         revoke(self._session, Kind.TENANT, tenant_id=self._tenant.id)

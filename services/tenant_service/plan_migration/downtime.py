@@ -57,7 +57,8 @@ class Downtime:
         """Change the plan with the tenant closed, for callers without a transaction of their own."""
         migration_id = await self.close(tenant_id, actor, order)
         async with self._database.transaction(tenant_id) as session:
-            return await Migrations(session, actor, datetime.now(UTC)).finish(migration_id)
+            now = datetime.now(UTC)
+            return await Migrations(session, actor, now).finish(migration_id, now)
 
     async def recover(self, job: Job) -> None:
         """Finish the job's migration if nobody has; one that cannot be made is given up."""
@@ -77,7 +78,8 @@ class Downtime:
         async with self._database.transaction(tenant_id) as session:
             row = await repository.migration(session, migration_id)
             if row is not None:
-                await Migrations(session, Requester.of(row), datetime.now(UTC)).finish(migration_id)
+                now = datetime.now(UTC)
+                await Migrations(session, Requester.of(row), now).finish(migration_id, now)
 
     async def _give_up(self, tenant_id: UUID, migration_id: UUID, reasons: list[dict[str, Any]]) -> None:
         async with self._database.transaction(tenant_id) as session:

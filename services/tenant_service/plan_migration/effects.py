@@ -9,8 +9,14 @@ from tenant_service.billing.proration import Change
 from tenant_service.plan_migration.assessment import Assessment, Limit
 
 
-def effects_of(assessment: Assessment, change: Change, credits: Sequence[Credit]) -> dict[str, Any]:
-    """Return the effects; `credits` are those that the subscription has before the change."""
+def effects_of(
+    assessment: Assessment, change: Change, credits: Sequence[Credit], overage: int
+) -> dict[str, Any]:
+    """Return the effects.
+
+    `credits` are those that the subscription has before the change, `overage` what a period costs beside the
+    plan for what is above its limits.
+    """
     return {
         "limits": shown(assessment.limits),
         "featuresGained": [feature.value for feature in assessment.gained],
@@ -20,7 +26,7 @@ def effects_of(assessment: Assessment, change: Change, credits: Sequence[Credit]
         ],
         "overridesKept": _values(assessment.kept),
         "overridesDropped": _values(assessment.dropped),
-        "proration": _proration(change, credits),
+        "proration": _proration(change, credits) | {"overage": overage},
     }
 
 

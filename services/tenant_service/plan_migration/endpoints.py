@@ -82,7 +82,7 @@ async def migrate_tenant(
         return MigrationOut.of(await migrations.forecast(order), dry_run=True)
     if order.downtime and order.effective_at is EffectiveAt.NOW:
         closed = await downtime.close(target.id, caller, order)
-        return MigrationOut.of(await migrations.finish(closed))
+        return MigrationOut.of(await migrations.finish(closed, datetime.now(UTC)))
     return MigrationOut.of(await migrations.migrate(order))
 
 

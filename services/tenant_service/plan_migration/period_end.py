@@ -14,7 +14,8 @@ from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
-from tenant_service.billing.repository import lock_subscription, lock_tenant
+from tenant_service.billing.repository import lock_subscription
+from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.plan_migration import repository
 from tenant_service.plan_migration.change import PlanChange
 from tenant_service.plan_migration.downtime import SETTLED, leave_to_job
@@ -41,7 +42,7 @@ class ScheduledMigrations:
                 return
             if subscription.period_end > now or tenant.status != _OPEN:
                 return
-            PlanChange(session, tenant, subscription, row).close()
+            PlanChange(session, tenant, subscription, row).close(now)
             await leave_to_job(session, row, now)
         await asyncio.sleep(self._settled)
 

@@ -70,7 +70,8 @@ class ProrationOut(ResponseBody):
     """What the change does to the bill, in US cents.
 
     `charge` is the rest of the period on the new plan, `unused` that on the old one, `net` their difference;
-    `dueNow` is what is invoiced at once, `credit` what coming invoices take off.
+    `dueNow` is what is invoiced at once, `credit` what coming invoices take off. `overage` is what a period
+    costs beside `monthlyPrice` for what the tenant holds above the new limits.
     """
 
     currency: str
@@ -80,6 +81,7 @@ class ProrationOut(ResponseBody):
     net: int
     due_now: int
     credit: int
+    overage: int
 
 
 class EffectsOut(ResponseBody):

@@ -79,19 +79,20 @@ class Migrations:
         self._session.add(row)
         change = PlanChange(self._session, tenant, subscription, row)
         await change.require_room()
-        change.close()
+        change.close(self._now)
         return row
 
-    async def finish(self, migration_id: UUID) -> PlanMigrationRow:
+    async def finish(self, migration_id: UUID, now: datetime) -> PlanMigrationRow:
         """Make the change that runs in maintenance, and open the tenant; once, whoever comes first.
 
-        Raise OverPlanLimits, with the tenant still closed, where it has outgrown the plan meanwhile.
+        It takes effect `now`, later than it was asked for. Raise OverPlanLimits, with the tenant still closed,
+        where it has outgrown the plan meanwhile.
         """
-        tenant, subscription = await current(self._session, self._now)
+        tenant, subscription = await current(self._session, now)
         row = await self._one(migration_id)
         if row.status == Status.RUNNING:
             change = PlanChange(self._session, tenant, subscription, row)
-            await change.make(self._actor, self._now, self._now)
+            await change.make(self._actor, now, now)
         return row
 
     async def give_up(self, migration_id: UUID, reasons: Sequence[dict[str, Any]]) -> None:
