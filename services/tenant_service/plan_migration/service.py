@@ -85,8 +85,8 @@ class Migrations:
     async def finish(self, migration_id: UUID, now: datetime) -> PlanMigrationRow:
         """Make the change that runs in maintenance, and open the tenant; once, whoever comes first.
 
-        It takes effect `now`, later than it was asked for. Raise OverPlanLimits where the tenant, still closed,
-        has outgrown the plan meanwhile.
+        It takes effect `now`, later than it was asked for. Raise OverPlanLimits where the tenant, which then
+        stays closed, has outgrown the plan meanwhile.
         """
         tenant, subscription = await current(self._session, now)
         row = await self._one(migration_id)
