@@ -127,8 +127,9 @@ class Operations:
         if order.downtime and order.effective_at is EffectiveAt.NOW:
             closed = await self._means.downtime.close(tenant_id, self._caller, order)
         async with self._means.application.transaction(tenant_id) as session:
-            migrations = Migrations(session, self._caller, datetime.now(UTC))
-            await (migrations.migrate(order) if closed is None else migrations.finish(closed))
+            now = datetime.now(UTC)
+            migrations = Migrations(session, self._caller, now)
+            await (migrations.migrate(order) if closed is None else migrations.finish(closed, now))
         await self._means.settle(session)
 
     def _creation(self, session: TenantSession) -> Creation:
