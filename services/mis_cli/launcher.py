@@ -21,6 +21,7 @@ from mis_cli.embedded.processes import server_identity
 from mis_cli.provisioning import Provisions, provision
 from mis_cli.run_record import RunRecord
 from mis_cli.settings import LauncherSettings
+from mis_cli.wire import ProblemProtocol
 from mis_http.settings import ServiceSettings
 from mis_tenancy.logging import configure_logging
 
@@ -107,7 +108,7 @@ class _Server(uvicorn.Server):
 async def _serve(app: ASGIApp, listener: socket.socket, announce: Callable[[], Awaitable[None]]) -> None:
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=ProblemProtocol,
         lifespan="on",
         log_level="warning",
         access_log=False,

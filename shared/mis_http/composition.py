@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from mis_http import health
+from mis_http.head import HeadAsGet
 from mis_http.limits import BodyLimit
 from mis_http.problems import install_problem_handlers
 from mis_http.settings import ServiceSettings
@@ -61,7 +62,7 @@ def compose(
             gc.freeze()
             yield
 
-    app = FastAPI(
+    app: FastAPI = FastAPI(
         title=title,
         version="0.1.0",
         lifespan=lifespan,
@@ -71,6 +72,7 @@ def compose(
         middleware=[
             tenancy.middleware(policy or suite_policy(), routes=lambda: app.openapi()["paths"]),
             Middleware(BodyLimit, by_suffix=body_limits),
+            Middleware(HeadAsGet, own=lambda: _with_head(app.openapi()["paths"])),
         ],
     )
     app.state.tenancy = tenancy
@@ -82,6 +84,10 @@ def compose(
     for router in (health.router, *routers):
         app.include_router(router)
     return app
+
+
+def _with_head(paths: Mapping[str, Mapping[str, object]]) -> list[str]:
+    return [path for path, methods in paths.items() if "head" in methods]
 
 
 def _readiness(tenancy: Tenancy, databases: Mapping[str, Database]) -> dict[str, health.Check]:

@@ -9,7 +9,7 @@ runs out after a minute and frees its key.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Final
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
 from mis_http.kept_answers import (
@@ -30,10 +31,12 @@ from mis_http.kept_answers import (
 )
 from mis_http.problems import problem_response
 from mis_http.sessions import platform_of
+from mis_tenancy.access import Permission, is_platform_operator, require_feature, require_permission
 from mis_tenancy.database import Database
 from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.fastapi import tenancy_of
 from mis_tenancy.middleware import admission_of
+from mis_tenancy.plans import Feature
 from mis_tenancy.tenant import Principal, Tenant
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -76,11 +79,13 @@ class IdempotentRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Wrap FastAPI's handler, which runs while the endpoint's session is still open."""
         answer = super().get_route_handler()
+        demands = list(_demands_of(self.dependant))
 
         async def once(request: Request) -> Response:
             attempt = await _attempt(request, self.compared)
             if attempt is None:
                 return await answer(request)
+            _require_again(request, demands)
             held = await _lease(attempt)
             if held is not None:
                 return held
@@ -105,6 +110,30 @@ class IdempotentUploadRoute(IdempotentRoute):
         sent = request.headers
         kind = sent.get("content-type", "").partition(";")[0].strip().lower()
         return sent.get("content-digest", f"{kind} {sent.get('content-length', '')}").encode()
+
+
+def _demands_of(dependant: Dependant) -> Iterator[Permission | Feature]:
+    """Yield what the route's dependencies demand (see `mis_tenancy.fastapi`)."""
+    for inner in dependant.dependencies:
+        demand = getattr(inner.call, "permission", None) or getattr(inner.call, "feature", None)
+        if isinstance(demand, Permission | Feature):
+            yield demand
+        yield from _demands_of(inner)
+
+
+def _require_again(request: Request, demands: Iterable[Permission | Feature]) -> None:
+    """Raise PermissionDenied or FeatureNotAvailable before a kept answer is shown.
+
+    The caller may have lost since then what he had when it was made.
+    """
+    admitted = admission_of(request.scope)
+    if admitted.principal is None or is_platform_operator(admitted.principal):
+        return
+    for demand in demands:
+        if isinstance(demand, Permission):
+            require_permission(admitted.principal, demand)
+        elif admitted.tenant is not None:
+            require_feature(admitted.tenant, demand)
 
 
 async def _attempt(request: Request, compared: Callable[[Request], Awaitable[bytes]]) -> _Try | None:

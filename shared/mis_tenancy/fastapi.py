@@ -92,7 +92,7 @@ def requires(permission: Permission) -> Dependency:
         return principal
 
     check.__name__ = f"requires_{permission.name.lower()}"
-    check.permission = permission  # type: ignore[attr-defined]  # read by the table of routes in the tests
+    check.permission = permission  # type: ignore[attr-defined]  # read before a kept answer is shown, and by tests
     return _depends(check)
 
 
@@ -110,6 +110,7 @@ def requires_feature(feature: Feature) -> Dependency:
         return tenant
 
     check.__name__ = f"requires_{feature.name.lower()}"
+    check.feature = feature  # type: ignore[attr-defined]  # read before a kept answer is shown
     return _depends(check)
 
 

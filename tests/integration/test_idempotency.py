@@ -190,3 +190,21 @@ async def test_a_key_that_is_none_is_refused(suite: Suite, key: str) -> None:
         USERS, json=new_user(tenant), headers=httpx.Headers(headers, encoding="latin-1")
     )
     assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "Idempotency-Key"
+
+
+async def test_a_kept_answer_is_not_for_whoever_has_lost_the_permission(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    admin = await suite.user(tenant, "admin")
+    body = new_user(tenant)
+    first = await suite.client.post(USERS, json=body, headers=keyed(admin.auth, "lost"))
+    assert fine(first, 201)
+    role = f"{USERS}/{admin.id}"
+    fine(await suite.client.patch(role, json={"role": "member"}, headers=tenant.auth))
+    lowered = await suite.sign_in(tenant.slug, admin.email, admin.password)
+    refused = await suite.client.post(USERS, json=body, headers=keyed(lowered.auth, "lost"))
+    assert problem(refused, 403, "permission_denied")["required"] == "users:write"
+    fine(await suite.client.patch(role, json={"role": "admin"}, headers=tenant.auth))
+    again = await suite.sign_in(tenant.slug, admin.email, admin.password)
+    replayed = await suite.client.post(USERS, json=body, headers=keyed(again.auth, "lost"))
+    assert (replayed.status_code, replayed.headers["idempotent-replayed"]) == (201, "true")
+    assert replayed.json() == first.json()

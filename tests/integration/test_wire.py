@@ -317,6 +317,7 @@ async def test_a_client_that_hangs_up_leaves_the_connection_clean(wire: Wire) ->
 
 
 async def test_a_request_that_is_no_http_is_refused_by_the_server(wire: Wire) -> None:
+    refused = 0
     for nonsense in (b"\x16\x03\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\r\n\r\n\r\n"):
         reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
         writer.write(nonsense)
@@ -324,8 +325,27 @@ async def test_a_request_that_is_no_http_is_refused_by_the_server(wire: Wire) ->
         async with asyncio.timeout(20):
             answer = await reader.read()
         assert not answer.startswith(b"HTTP/1.1 2")
+        if answer:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 400 ")
+            assert b"content-type: application/problem+json" in head
+            assert json.loads(body)["code"] == "request_malformed"
+            refused += 1
         writer.close()
+    assert refused >= 2
     assert (await wire.ask("/healthz")).status == 200
+
+
+async def test_head_has_the_headers_of_get_and_no_body_on_the_wire(wire: Wire) -> None:
+    told = await exchange(wire.port, request("/api/v1/plans"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+    writer.write(request("/api/v1/plans", method="HEAD"))
+    async with asyncio.timeout(20):
+        answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert (head.split(b" ")[1], body) == (b"200", b"")
+    assert f"content-length: {len(told.body)}".encode() in head
 
 
 HIDDEN = ("suspended", "pending_deletion", "purged")

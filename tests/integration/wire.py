@@ -8,6 +8,7 @@ from typing import Any
 
 import uvicorn
 
+from mis_cli.wire import ProblemProtocol
 from tests.suite import Suite
 
 
@@ -34,7 +35,7 @@ async def served(suite: Suite) -> AsyncIterator[int]:
     config = uvicorn.Config(
         suite.gateway,
         port=0,
-        http="httptools",
+        http=ProblemProtocol,
         lifespan="off",
         log_config=None,
         proxy_headers=False,

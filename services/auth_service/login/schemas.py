@@ -1,11 +1,12 @@
 """Bodies of the sign-in route."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut
 from mis_http.schemas import RequestBody, Text
+from mis_tenancy.resolution import body_source
 
 EmailText = Annotated[Text, Field(min_length=1, max_length=254)]
 # Taken as it is: white space at either end is part of a password. The bound keeps a flood from the hash.
@@ -20,6 +21,15 @@ class LoginIn(RequestBody):
     email: EmailText
     password: PasswordText
     tenant_slug: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def judge_source_first(cls, body: Any) -> Any:
+        """Raise TenantMalformed before any other field is judged, as for every other source."""
+        slug = body.get("tenantSlug") if isinstance(body, dict) else None
+        if slug is not None:
+            body_source(slug.strip() if isinstance(slug, str) else "")
+        return body
 
 
 class LoginOut(PairOut):
