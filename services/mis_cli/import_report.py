@@ -1,7 +1,11 @@
 """What an import tells while it runs and at its end: a bar, each refused row, and the sums."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import msgspec
 import typer
@@ -9,15 +13,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from mis_cli.output import sentence_of, tell
-from mis_cli.tenant_files import TenantFile
+from mis_cli.tenant_files import FileRefused, TenantFile
 from mis_cli.tenant_import import Outcome, RowResult
 
 
-class ImportReport:
-    """Reports an import of `file`: for people on standard error, for machines a line for each row."""
+@contextmanager
+def kept_links(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """Yield the file that owners' links are added to, for this user's eyes; None where none is named."""
+    if path is None:
+        yield None
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise FileRefused(f"{path} cannot be written: {error.strerror}.") from error
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        yield file
 
-    def __init__(self, file: TenantFile, *, is_trial: bool, as_json: bool) -> None:
+
+class ImportReport:
+    """Reports an import of `file`: for people on standard error, for machines a line for each row.
+
+    Links by which owners choose a password go to `links`, where there is such a file.
+    """
+
+    def __init__(self, file: TenantFile, links: IO[bytes] | None, *, is_trial: bool, as_json: bool) -> None:
         self._file = file
+        self._links = links
         self._is_trial = is_trial
         self._as_json = as_json
         self._counts = dict.fromkeys(Outcome, 0)
@@ -52,6 +74,8 @@ class ImportReport:
     def add(self, result: RowResult) -> None:
         """Report one row."""
         self._counts[result.outcome] += 1
+        if result.owner_invitation is not None and self._links is not None:
+            self._links.write(msgspec.json.encode(result.document()) + b"\n")
         if self._as_json:
             typer.echo(msgspec.json.encode(result.document()).decode())
         elif result.problem is not None:

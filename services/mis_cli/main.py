@@ -43,6 +43,9 @@ class _Commands(TyperGroup):
         except _UNFIT as error:
             typer.echo(f"mis: {error}", err=True)
             raise typer.Exit(CANNOT_START) from error
+        except BrokenPipeError:
+            # Whoever read what we print, `head` for one, has had enough.
+            raise
         except _AWAY as error:
             typer.echo(f"mis: the database cannot be reached ({type(error).__name__}). Try again.", err=True)
             raise typer.Exit(AWAY) from error

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -48,11 +49,24 @@ class TenantLine:
 
 
 class TenantFile:
-    """A file of tenants; `position` tells how far it has been read, in bytes of `size`."""
+    """An open file of tenants, of `size` bytes; raise FileRefused where its header does not fit.
+
+    `position` tells how far it has been read.
+    """
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.size = size
         self._file = file
+        self._text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        self._reader = csv.reader(self._text, strict=True)
+        with self._refusing():
+            self._header = [name.strip().lower() for name in next(self._reader, [])]
+        _check(self._header)
+
+    @property
+    def has_owners(self) -> bool:
+        """Whether rows may name first owners."""
+        return "owner_email" in self._header
 
     @property
     def position(self) -> int:
@@ -61,29 +75,30 @@ class TenantFile:
 
     def lines(self) -> Iterator[TenantLine]:
         """Yield the rows; raise FileRefused where the file is no such CSV in UTF-8."""
-        text = TextIOWrapper(self._file, encoding="utf-8-sig", newline="")
-        reader = csv.reader(text, strict=True)
-        try:
-            header = [name.strip().lower() for name in next(reader, [])]
-            _check(header)
-            cells = (line for line in reader if any(cell.strip() for cell in line))
+        with self._refusing():
+            cells = (line for line in self._reader if any(cell.strip() for cell in line))
             for number, line in enumerate(cells, start=1):
-                yield _line(number, header, line)
+                yield _line(number, self._header, line)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
         except UnicodeDecodeError as error:
             raise FileRefused("The file is not text in UTF-8. Save it as “CSV UTF-8”.") from error
         except csv.Error as error:
-            raise FileRefused(f"Line {reader.line_num} of the file is no CSV: {error}.") from error
-        finally:
-            text.detach()
+            raise FileRefused(f"Line {self._reader.line_num} of the file is no CSV: {error}.") from error
 
 
-def open_tenant_file(path: Path) -> tuple[IO[bytes], TenantFile]:
-    """Open the file; raise FileRefused where that is not possible."""
+@contextmanager
+def open_tenant_file(path: Path) -> Iterator[TenantFile]:
+    """Open the file, or raise FileRefused with the columns of one that is no file of tenants."""
     try:
         file = path.open("rb")
-        return file, TenantFile(file, path.stat().st_size)
     except OSError as error:
         raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error
+    with file:
+        yield TenantFile(file, path.stat().st_size)
 
 
 def _check(header: list[str]) -> None:

@@ -6,7 +6,7 @@ rows.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from typing import Any, Final
@@ -44,12 +44,15 @@ class RowResult:
     outcome: Outcome
     tenant_id: UUID | None = None
     problem: ProblemError | None = None
+    owner_invitation: str | None = field(default=None, repr=False)
 
     def document(self) -> dict[str, Any]:
         """Return the result for machines."""
         told: dict[str, Any] = {"row": self.row, "slug": self.slug, "outcome": self.outcome.value}
         if self.tenant_id is not None:
             told["tenantId"] = str(self.tenant_id)
+        if self.owner_invitation is not None:
+            told["ownerInvitation"] = self.owner_invitation
         if self.problem is not None:
             told["problem"] = bare_problem(self.problem)
         return told
@@ -82,13 +85,19 @@ class TenantImport:
                 raise line.problem or SlugTaken
             if present is not None:
                 return _compared(line, line.new, present)
-            made = await (self._try(line.new) if self._is_trial else self._make(line.new))
-            return RowResult(line.number, line.slug, Outcome.CREATED, made)
+            if self._is_trial:
+                await self._try(line.new)
+                return RowResult(line.number, line.slug, Outcome.CREATED)
+            done = await self._desk.operations.create(line.new)
+            return RowResult(
+                line.number,
+                line.slug,
+                Outcome.CREATED,
+                done.tenant_id,
+                owner_invitation=done.owner_invitation,
+            )
         except ProblemError as refusal:
             return RowResult(line.number, line.slug, Outcome.FAILED, problem=refusal)
-
-    async def _make(self, new: NewTenant) -> UUID:
-        return (await self._desk.operations.create(new)).tenant_id
 
     async def _try(self, new: NewTenant) -> None:
         names = {new.slug, new.subdomain}

@@ -5,6 +5,8 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import structlog
+
 from auth_service.invitations import jobs as invitations
 from auth_service.passwords.forgetting import RESET_MAIL
 from auth_service.passwords.jobs import ResetMails
@@ -53,6 +55,8 @@ from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
 from tenant_service.webhooks import jobs as webhooks
 from tenant_service.webhooks.relay import Relay
+
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
@@ -148,6 +152,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
         asyncio.create_task(Watch(platform, application).run(), name="alert watch"),
     ]
+    for task in tasks:
+        task.add_done_callback(_tell_of_end)
     try:
         yield runner
     finally:
@@ -159,6 +165,12 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         await snapshots.stop()
         await application.stop()
         await platform.stop()
+
+
+def _tell_of_end(task: asyncio.Task[None]) -> None:
+    """Say so where a part of the worker, which are all made to go on, has ended by itself."""
+    if not task.cancelled():
+        log.error("worker.part_ended", part=task.get_name(), exc_info=task.exception())
 
 
 async def work(settings: WorkerSettings) -> None:

@@ -37,11 +37,6 @@ class Job:
     attempt: int
 
     @property
-    def lane(self) -> UUID:
-        """What the job takes turns with others in where it was given no lane: its tenant, or the platform."""
-        return self.tenant_id or PLATFORM_LANE
-
-    @property
     def is_last_attempt(self) -> bool:
         """Whether a failure now is final, so that what waits for the job must be told."""
         return self.attempt >= MOST_ATTEMPTS

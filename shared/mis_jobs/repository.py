@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mis_jobs.jobs import MOST_ATTEMPTS, Job
+from mis_jobs.jobs import MOST_ATTEMPTS, PLATFORM_LANE, Job
 
 LEASE: Final = timedelta(seconds=30)
 
@@ -44,7 +44,8 @@ with recursive running as materialized (
            (select lane, true from jobs where state = 'queued' and is_due order by lane limit 1)
            limit 1) next
      cross join lateral (
-           select cast(:per_lane as int)
+           select case when next.lane = :platform then cast(:of_platform as int)
+                       else cast(:per_lane as int) end
                   - coalesce((select n from running r where r.lane = next.lane), 0) as n) room
      where l.fits < :slots
        and not (l.has_turned and next.turns)
@@ -119,6 +120,14 @@ select due.n as due, due.oldest, later.n as later, running.n as running, dead.n 
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How many jobs of one lane a worker holds at most at a time: of a tenant's, and of the platform's."""
+
+    per_lane: int
+    of_platform: int
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """The jobs of a claim, and the lane that the next one goes on from."""
 
@@ -138,14 +147,19 @@ class Standing:
 
 
 async def claim(
-    session: AsyncSession, worker: str, slots: int, per_lane: int, after: UUID, lease: timedelta = LEASE
+    session: AsyncSession, worker: str, slots: int, share: Share, after: UUID, lease: timedelta = LEASE
 ) -> Claim:
-    """Lease up to `slots` due jobs to `worker`, going round the lanes past `after`.
-
-    Of one lane the worker holds at most `per_lane` jobs at a time.
-    """
+    """Lease up to `slots` due jobs to `worker`, going round the lanes past `after`, each to its share."""
     await session.execute(_MAKE_DUE)
-    parameters = {"worker": worker, "slots": slots, "per_lane": per_lane, "after": after, "lease": lease}
+    parameters = {
+        "worker": worker,
+        "slots": slots,
+        "per_lane": share.per_lane,
+        "of_platform": share.of_platform,
+        "platform": PLATFORM_LANE,
+        "after": after,
+        "lease": lease,
+    }
     rows = sorted(await session.execute(_CLAIM, parameters), key=lambda row: row.hop)
     jobs = [Job(row.id, row.tenant_id, row.kind, row.payload, row.attempts) for row in rows]
     return Claim(jobs, rows[-1].lane if rows else after)

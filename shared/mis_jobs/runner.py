@@ -21,8 +21,9 @@ from mis_tenancy.redis import Redis
 log = structlog.get_logger(__name__)
 
 SLOTS: Final = 16
-# Four tenants with endless jobs must come together before a fifth one has to wait for a job's end.
-_PER_LANE: Final = 4
+# Four tenants with endless jobs must come together before a fifth one has to wait for a job's end. The
+# platform has many schedules, some of which take a minute, and none may wait for the others.
+_SHARE: Final = repository.Share(per_lane=4, of_platform=8)
 _POLL_SECONDS: Final = 0.5
 _TICK_SECONDS: Final = 2.0
 _EXPIRY_SECONDS: Final = 1.0
@@ -36,7 +37,7 @@ class Runner:
     """One worker process's share of the work.
 
     `handlers` maps a job's kind to what runs it; a handler that raises fails the attempt. `slots` jobs run
-    at a time, `per_lane` of one tenant. `database` is that of the platform role.
+    at a time, a `share` of one tenant. `database` is that of the platform role.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Runner:
         schedules: Sequence[Schedule],
         *,
         slots: int = SLOTS,
-        per_lane: int = _PER_LANE,
+        share: repository.Share = _SHARE,
         lease: timedelta = repository.LEASE,
     ) -> None:
         self.worker = f"worker-{uuid4().hex}"
@@ -55,7 +56,7 @@ class Runner:
         self._database = database
         self._schedules = schedules
         self._slots = slots
-        self._per_lane = per_lane
+        self._share = share
         self._lease = lease
         self._wakeup = Wakeup(redis, CHANNEL, _POLL_SECONDS)
         self._runs = Runs(
@@ -106,7 +107,7 @@ class Runner:
         try:
             async with self._database.platform_transaction() as session:
                 claim = await repository.claim(
-                    session, self.worker, free, self._per_lane, self._after, self._lease
+                    session, self.worker, free, self._share, self._after, self._lease
                 )
         except Exception as error:
             log.warning("jobs.claim_failed", error=repr(error))

@@ -1,5 +1,7 @@
 """`mis tenants import`: every row is told, nothing is done twice, and a stop costs nothing."""
 
+import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +71,7 @@ async def test_refused_rows_are_named_by_number_and_the_others_are_done(
         *["validation_failed"] * 3,
     ]
     assert (sums["created"], sums["failed"]) == (1, 5)
-    told = await mis("tenants", "import", file)
+    told = await mis("tenants", "import", file, "--invitations", tmp_path / "links")
     assert told.exit_code == REFUSED
     assert "row 1 (admin): slug_reserved: " in told.stderr
     assert "plan: Input should be 'basic'" in told.stderr
@@ -111,6 +113,24 @@ async def test_a_stopped_import_tells_how_far_it_came_and_goes_on_when_run_again
     assert (len(rows), sums["created"], sums["stopped"]) == (2, 2, True)
     _, sums = await bring_in(mis, file)
     assert (sums["created"], sums["present"]) == (2, 2)
+
+
+async def test_owners_links_are_kept_where_only_this_user_reads_or_the_import_does_not_begin(
+    mis: CommandLine, suite: Suite, tmp_path: Path
+) -> None:
+    slug, links = new_slug("i"), tmp_path / "links"
+    file = write(tmp_path, f"With owner,{slug},,,,o@{slug}.example,", f"Without,{new_slug('i')},,,,,")
+    refusal = await mis("tenants", "import", file)
+    assert (refusal.exit_code, "--invitations" in refusal.stderr) == (CANNOT_START, True)
+    refused(await suite.client.get(f"{TENANTS}/{slug}", headers=suite.operator), 404, "tenant_not_found")
+    done = await mis("tenants", "import", file, "--invitations", links)
+    assert done.stdout == "2 made, 0 there already, 0 refused.\n"
+    (link,) = [json.loads(line) for line in links.read_text().splitlines()]
+    assert (link["slug"], link["ownerInvitation"][:4]) == (slug, "http")
+    assert link["ownerInvitation"] not in done.stdout + done.stderr
+    assert stat.S_IMODE(links.stat().st_mode) == 0o600
+    nowhere = await mis("tenants", "import", file, "--invitations", tmp_path / "no" / "links")
+    assert (nowhere.exit_code, "cannot be written" in nowhere.stderr) == (CANNOT_START, True)
 
 
 async def test_a_dry_run_judges_every_row_and_leaves_nothing(

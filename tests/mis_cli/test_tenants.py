@@ -29,6 +29,14 @@ async def test_a_tenant_is_made_as_the_api_makes_it_with_its_owner(mis: CommandL
     assert (await suite.sign_in(slug, f"owner@{slug}.example", PASSWORD)).role == "owner"
 
 
+async def test_the_link_of_an_owner_without_a_password_is_told(mis: CommandLine) -> None:
+    words = ("tenants", "create", "Linked", "--owner-email", "owner@linked.example", "--slug")
+    (made,) = await mis.json(*words, new_slug("cli"))
+    assert made["ownerInvitation"].startswith("http")
+    told = await mis(*words, new_slug("cli"))
+    assert "The owner chooses a password at http" in told.stdout
+
+
 async def test_what_is_done_is_in_both_logs_under_the_command_lines_name(
     mis: CommandLine, suite: Suite
 ) -> None:

@@ -46,7 +46,8 @@ async def claim(
 ) -> list[Job]:
     """Claim once, from the beginning of the round or from where `after` says."""
     async with database.platform_transaction() as session:
-        return (await repository.claim(session, worker, slots, per_lane, after)).jobs
+        share = repository.Share(per_lane, 2 * per_lane)
+        return (await repository.claim(session, worker, slots, share, after)).jobs
 
 
 async def let_leases_run_out(database: Database) -> None:

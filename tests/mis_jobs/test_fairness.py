@@ -20,10 +20,10 @@ async def work_off(platform: Database, slots: int, claims: int, after: UUID) -> 
     served: list[UUID] = []
     for _ in range(claims):
         async with platform.platform_transaction() as session:
-            claimed = await repository.claim(session, "w", slots, slots, after)
+            claimed = await repository.claim(session, "w", slots, repository.Share(slots, slots), after)
             for job in claimed.jobs:
                 await repository.finish(session, job, "w")
-        served += [job.lane for job in claimed.jobs]
+        served += [job.tenant_id for job in claimed.jobs if job.tenant_id is not None]
         after = claimed.after
     return served
 
@@ -45,7 +45,7 @@ async def test_two_thousand_jobs_of_one_tenant_let_the_job_of_another_into_the_n
     (only,) = await add(platform, 1, tenant=quiet)
     for after in (PLATFORM_LANE, busy, quiet, uuid4()):
         async with platform.platform_transaction() as session:
-            claimed = await repository.claim(session, "w", 2, 100, after)
+            claimed = await repository.claim(session, "w", 2, repository.Share(100, 100), after)
             assert only in [job.id for job in claimed.jobs]
             await repository.give_back(session, [job.id for job in claimed.jobs], "w")
 
@@ -80,9 +80,16 @@ async def test_a_tenant_at_its_share_is_passed_over_for_the_others(platform: Dat
     await add(platform, 20, tenant=busy)
     assert len(await claim(platform, 16, per_lane=4)) == 4
     await add(platform, 1, tenant=quiet)
-    assert {job.lane for job in await claim(platform, 12, per_lane=4)} == {quiet}
+    assert {job.tenant_id for job in await claim(platform, 12, per_lane=4)} == {quiet}
     # Another worker has a share of its own.
     assert len(await claim(platform, 12, per_lane=4, worker="other")) == 4
+
+
+async def test_the_platform_has_a_larger_share_than_a_tenant(platform: Database) -> None:
+    await add(platform, 20)
+    await add(platform, 20, tenant=new_id())
+    claimed = await claim(platform, 16, per_lane=4) + await claim(platform, 16, per_lane=4)
+    assert Counter(job.tenant_id is None for job in claimed) == {True: 8, False: 4}
 
 
 async def test_a_claim_reads_neither_the_jobs_that_wait_nor_those_for_later(
@@ -100,7 +107,8 @@ async def test_a_claim_reads_neither_the_jobs_that_wait_nor_those_for_later(
     async with connected(test_servers.database("jobs").owner) as owner:
         await owner.execute("analyze jobs")
     async with platform.platform_transaction() as session:
-        given = {"worker": "w", "slots": 16, "per_lane": 4, "after": uuid4(), "lease": repository.LEASE}
+        given = {"worker": "w", "slots": 16, "per_lane": 4, "of_platform": 8, "after": uuid4()}
+        given |= {"platform": PLATFORM_LANE, "lease": repository.LEASE}
         found = await scans_of(session, repository._CLAIM.text, "jobs", **given)
     assert not [scan for scan in found if scan.kind == "Seq Scan"], found
     # Sixteen jobs, each found by a hop and a look at its lane, then updated.

@@ -227,6 +227,21 @@ async def test_a_bulk_that_is_sent_again_does_what_has_a_key_once(suite: Suite) 
     assert {one["tenantId"] for one in (before[0], *again[:3])} == {before[0]["tenantId"]}
 
 
+async def test_a_new_owner_without_a_password_gets_in_by_the_link_of_the_outcome(suite: Suite) -> None:
+    operation = making(owner={"email": "new@acme.example"}, key="with-owner")
+    (first,), (again,) = await bulk(suite, operation), await bulk(suite, operation)
+    assert first["ownerInvitation"].startswith("http")
+    assert again == first | {"replayed": True}
+    # The database keeps it for the repetition, and nobody reads it there.
+    async with platform(suite).platform_transaction() as session:
+        kept = await session.scalar(
+            text("select answer from platform_idempotency_keys where key = :key"), {"key": "with-owner"}
+        )
+    token = first["ownerInvitation"].rpartition("/")[2].rpartition("=")[2]
+    assert len(token) > 20
+    assert token.encode() not in bytes(kept)
+
+
 async def test_plans_are_migrated_by_the_rules_of_the_single_request(suite: Suite) -> None:
     tenant = await suite.tenant("premium")
     for number in range(2):

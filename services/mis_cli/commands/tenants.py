@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,9 @@ from mis_cli.commands.options import DataDir
 from mis_cli.deployment import find_deployment
 from mis_cli.desk import Desk, act
 from mis_cli.exits import REFUSED, STOPPED
-from mis_cli.import_report import ImportReport
+from mis_cli.import_report import ImportReport, kept_links
 from mis_cli.output import AsJson, refuse, tell
-from mis_cli.tenant_files import open_tenant_file
+from mis_cli.tenant_files import FileRefused, open_tenant_file
 from mis_cli.tenant_import import TenantImport
 from mis_cli.tenant_lists import each_tenant, listed_document
 from mis_http.problems import field_problem
@@ -29,6 +30,11 @@ from tenant_service.lifecycle.schemas import Suspension, TenantCreate, TenantOut
 from tenant_service.plan_migration.order import EffectiveAt, OnOverLimit, Order
 
 app = typer.Typer(no_args_is_help=True, help="Tenants, by the rules and with the trail of the API.")
+
+_LINKS_WOULD_BE_LOST = (
+    "The file names owners, who choose a password by links that only this run can tell. Name a file for them "
+    "by --invitations, or use --json."
+)
 
 Named = Annotated[str, typer.Argument(metavar="TENANT", help="Its id or slug.", show_default=False)]
 
@@ -150,6 +156,12 @@ def import_file(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Tell what would happen, and change nothing.")
     ] = False,
+    invitations: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to add the owners' links to, which nobody can tell again; --json has them too."
+        ),
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -158,9 +170,10 @@ def import_file(
     Columns: name, slug; plan, subdomain, domain, max_users, max_storage, owner_email, owner_name. Exit code 1
     says that rows were refused.
     """
-    opened, tenants = open_tenant_file(file)
-    with opened:
-        report = ImportReport(tenants, is_trial=dry_run, as_json=as_json)
+    with open_tenant_file(file) as tenants, kept_links(invitations) as links:
+        if tenants.has_owners and links is None and not (as_json or dry_run):
+            raise FileRefused(_LINKS_WOULD_BE_LOST)
+        report = ImportReport(tenants, links, is_trial=dry_run, as_json=as_json)
 
         async def bring_in(desk: Desk) -> None:
             async for result in TenantImport(desk, is_trial=dry_run).run(tenants.lines()):
@@ -185,13 +198,16 @@ def _change(
     async def changed(desk: Desk) -> TenantOut:
         done = await change(desk)
         async with desk.application.transaction(done.tenant_id) as session:
-            return TenantOut.of(await service.read(session))
+            document = await service.read(session)
+        return TenantOut.of(replace(document, owner_invitation=done.owner_invitation))
 
     try:
         tenant = act(find_deployment(data_dir), changed)
     except ProblemError as error:
         raise refuse(error, as_json=as_json) from error
     told = f"{verb} {tenant.slug} ({tenant.id}): {tenant.status.value}, plan {tenant.plan.value}."
+    if tenant.owner_invitation is not None:
+        told += f"\nThe owner chooses a password at {tenant.owner_invitation}"
     tell(tenant.wire(), told, as_json=as_json)
 
 

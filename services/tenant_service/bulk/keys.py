@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from mis_http.idempotency import IdempotencyKeyReused
 from mis_http.kept_answers import KeptAnswer, KeyOfRequest, PlatformAnswers
 from mis_tenancy.encryption import Wrapping
-from tenant_service.bulk.operations import Once
+from tenant_service.bulk.operations import Done, Once
 
 
 class KeyOnce(Once):
@@ -22,16 +24,17 @@ class KeyOnce(Once):
         self._answers = PlatformAnswers(wrapping)
         self._request = request
 
-    async def before(self, session: Any) -> UUID | None:
-        """Return the tenant of the time before; raise IdempotencyKeyReused for another operation."""
+    async def before(self, session: Any) -> Done | None:
+        """Return what was done the time before; raise IdempotencyKeyReused for another operation."""
         row = await self._answers.lease(session, self._request, datetime.now(UTC))
         if row is None:
             return None
         if row.fingerprint != self._request.fingerprint:
             raise IdempotencyKeyReused("This key was used for another operation. Use a new one.")
         kept = await self._answers.kept(session, self._request, row)
-        return UUID(bytes=kept.body)
+        return Done(*msgspec.msgpack.decode(kept.body, type=tuple[UUID, str | None]))
 
-    async def after(self, session: Any, tenant_id: UUID) -> None:
-        """Keep the tenant's id under the key."""
-        await self._answers.keep(session, self._request, KeptAnswer(200, [], tenant_id.bytes))
+    async def after(self, session: Any, done: Done) -> None:
+        """Keep what was done under the key; a link that opens an account is encrypted with it."""
+        body = msgspec.msgpack.encode((done.tenant_id, done.owner_invitation))
+        await self._answers.keep(session, self._request, KeptAnswer(200, [], body))

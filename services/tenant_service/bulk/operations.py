@@ -5,7 +5,7 @@ A bulk and the command line carry out the same operations here, by the rules of 
 
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -27,8 +27,6 @@ from tenant_service.plan_migration.service import Migrations
 from tenant_service.target import existing, refuse_purging
 from tenant_service.trail import Caller
 
-Work = Callable[[TenantSession], Awaitable[object]]
-
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -48,23 +46,27 @@ class Means:
     settle: Callable[[AsyncSession], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """An operation that was done, now or by an earlier try.
+
+    `owner_invitation` is the link by which the first owner of a new tenant chooses a password.
+    """
+
+    tenant_id: UUID
+    owner_invitation: str | None = field(default=None, repr=False)
+    is_replayed: bool = False
+
+
 class Once:
     """What makes an operation happen at most once; by itself it does not."""
 
-    async def before(self, session: TenantSession) -> UUID | None:
-        """Return the tenant of the time before, None where this is the first one."""
+    async def before(self, session: TenantSession) -> Done | None:
+        """Return what was done the time before, None where this is the first one."""
         return None
 
-    async def after(self, session: TenantSession, tenant_id: UUID) -> None:
+    async def after(self, session: TenantSession, done: Done) -> None:
         """Note in the operation's own transaction that it was done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """An operation that was done, now or by an earlier try."""
-
-    tenant_id: UUID
-    is_replayed: bool = False
 
 
 class _Undone(Exception):
@@ -80,7 +82,13 @@ class Operations:
 
     async def create(self, new: NewTenant, once: Once | None = None) -> Done:
         """Make a tenant; raise what Creation raises."""
-        return await self._in_transaction(new_id(), lambda session: self._creation(session).create(new), once)
+        tenant_id = new_id()
+
+        async def make(session: TenantSession) -> Done:
+            document = await self._creation(session).create(new)
+            return Done(tenant_id, document.owner_invitation)
+
+        return await self._in_transaction(tenant_id, make, once)
 
     async def try_create(self, new: NewTenant) -> None:
         """Make a tenant and take it back; raise what `create` would raise."""
@@ -116,7 +124,12 @@ class Operations:
         if once is None:
             await self._migrate(tenant.id, order)
             return Done(tenant.id)
-        return await self._in_transaction(tenant.id, lambda _: self._migrate(tenant.id, order), once)
+
+        async def migrate(session: TenantSession) -> Done:
+            await self._migrate(tenant.id, order)
+            return Done(tenant.id)
+
+        return await self._in_transaction(tenant.id, migrate, once)
 
     async def restore(self, named: str, once: Once | None = None) -> Done:
         """Take the deletion of the tenant of that id or slug back; raise what Endings raises."""
@@ -153,15 +166,22 @@ class Operations:
     ) -> Done:
         tenant = await existing(self._means.directory, named)
         refuse_purging(tenant)
-        return await self._in_transaction(tenant.id, lambda session: work(session, tenant), once)
 
-    async def _in_transaction(self, tenant_id: UUID, work: Work, once: Once | None) -> Done:
+        async def carry_out(session: TenantSession) -> Done:
+            await work(session, tenant)
+            return Done(tenant.id)
+
+        return await self._in_transaction(tenant.id, carry_out, once)
+
+    async def _in_transaction(
+        self, tenant_id: UUID, work: Callable[[TenantSession], Awaitable["Done"]], once: Once | None
+    ) -> Done:
         once = once or Once()
         async with self._means.platform.transaction(tenant_id) as session:
             before = await once.before(session)
             if before is not None:
-                return Done(before, is_replayed=True)
-            await work(session)
-            await once.after(session, tenant_id)
+                return replace(before, is_replayed=True)
+            done = await work(session)
+            await once.after(session, done)
         await self._means.settle(session)
-        return Done(tenant_id)
+        return done

@@ -69,13 +69,15 @@ OPERATION: Final[TypeAdapter[Operation]] = TypeAdapter(Annotated[Operation, Fiel
 class OutcomeOut(ResponseBody):
     """What became of the operation at `index`, counted from 0.
 
-    `problem` is what one request for it would have met; `replayed` says that an earlier bulk did it.
+    `problem` is what one request for it would have met; `replayed` says that an earlier bulk did it;
+    `ownerInvitation` is the link by which the first owner of a new tenant chooses a password.
     """
 
     index: int
     operation: str | None
     ok: bool
     tenant_id: UUID | None = None
+    owner_invitation: str | None = None
     replayed: bool = False
     problem: PartProblem | None = None
 
@@ -87,6 +89,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     operation: str | None
     ok: bool
     tenant_id: UUID | None = None
+    owner_invitation: str | None = None
     replayed: bool = False
     problem: dict[str, Any] | None = None
 

@@ -70,7 +70,7 @@ class Bulk:
         except Exception as error:
             log.error("bulk.operation_failed", index=index, operation=name, exc_info=error)
             return Outcome(index, name, ok=False, problem=bare_problem(InternalError()))
-        return Outcome(index, name, ok=True, tenant_id=done.tenant_id, replayed=done.is_replayed)
+        return Outcome(index, name, True, done.tenant_id, done.owner_invitation, done.is_replayed)
 
     async def _carry_out(self, operation: Operation) -> Done:
         once = self._once(operation)
