@@ -26,7 +26,7 @@ from tenant_service.webhooks.transport import Wire
 from tenant_service.webhooks.turns import Sent, Turn
 from tests.tenant_service.receiver import Received, Reply
 from tests.tenant_service.requests import audit_rows, fine
-from tests.tenant_service.webhook_rig import Post
+from tests.tenant_service.webhook_rig import Hook, Post
 
 
 async def test_an_event_reaches_the_webhook_signed_and_in_its_envelope(post: Post) -> None:
@@ -45,6 +45,21 @@ async def test_an_event_reaches_the_webhook_signed_and_in_its_envelope(post: Pos
     assert request.headers["content-type"] == "application/json"
     assert row["id"] == request.id
     assert (row["attempts"], row["responseStatus"], row["nextAttemptAt"]) == (1, 204, None)
+    # A webhook that waits for nothing is looked at by nobody.
+    lane = await lane_of(post, hook)
+    assert (lane.due_at, lane.leased_by, lane.failing) == (None, None, False)
+
+
+async def lane_of(post: Post, hook: Hook) -> WebhookLaneRow:
+    """Return the webhook's lane once nobody has it any more."""
+    async with asyncio.timeout(20):
+        while True:
+            async with post.application.transaction(hook.tenant.id) as session:
+                lanes_of = select(WebhookLaneRow).where(WebhookLaneRow.webhook_id == hook.id)
+                lane = (await session.scalars(lanes_of)).one()
+            if lane.leased_by is None:
+                return lane
+            await asyncio.sleep(0.02)
 
 
 async def test_the_worker_itself_sends_within_a_second_of_the_event(post: Post) -> None:
@@ -346,12 +361,9 @@ async def test_a_stopped_worker_gives_back_what_it_had_under_way(post: Post) -> 
     async with post.working():
         await post.add_user(tenant)
         await post.receiver.wait_for("/stopped")
-    async with post.application.transaction(tenant.id) as session:
-        lane = (
-            await session.scalars(select(WebhookLaneRow).where(WebhookLaneRow.tenant_id == tenant.id))
-        ).one()
-        assert (lane.leased_by, lane.leased_until) == (None, None)
-        assert lane.due_at is not None
+    lane = await lane_of(post, hook)
+    assert lane.leased_until is None
+    assert lane.due_at is not None
     del post.receiver.answers["/stopped"]
     async with post.working():
         await post.delivery(hook, status="delivered", attempts=1)
