@@ -73,10 +73,11 @@ class Post:
     def sending(
         self, *, reach: Reach | None = None, total_seconds: float = TOTAL_SECONDS, **options: Any
     ) -> Sending:
-        """Return a worker's sending; it does nothing until it runs."""
+        """Return a worker's sending; it does nothing until it runs, and ends without much patience."""
         reach = reach or Reach(allow_private=True)
         transport = Transport(reach, total_seconds=total_seconds)
         keys = TenantKeys(self.suite.tenancy("tenant").wrapping)
+        options = {"patience": 0.5} | options
         return Sending(self.platform, self.application, keys, reach, transport, self.redis, **options)
 
     async def pass_on(self) -> None:

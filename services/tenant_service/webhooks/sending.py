@@ -33,6 +33,7 @@ _POLL_SECONDS: Final = 0.5
 _TURN_SECONDS: Final = 5.0
 # How much a killed worker may have sent without anybody knowing: what went out within so long.
 _UNWRITTEN_SECONDS: Final = 0.5
+_PATIENCE_SECONDS: Final = 3.0
 _FIXED_HEADERS: Final = {"content-type": "application/json", "user-agent": "mis-webhooks/1"}
 
 
@@ -54,6 +55,7 @@ class Sending:
         *,
         slots: int = LANES_AT_ONCE,
         lease: timedelta = LEASE,
+        patience: float = _PATIENCE_SECONDS,
     ) -> None:
         self.worker = f"sender-{secrets.token_hex(6)}"
         self._platform = platform
@@ -63,23 +65,33 @@ class Sending:
         self._transport = transport
         self._slots = slots
         self._lease = lease
+        self._patience = patience
+        self._is_ending = False
         self._running: dict[asyncio.Task[None], Lane] = {}
         self._wakeup = Wakeup(redis, lanes.CHANNEL, _POLL_SECONDS)
 
     async def run(self) -> None:
-        """Send what falls due until cancelled; then let what is under way go back for a successor."""
+        """Send what falls due until cancelled; what does not end soon then goes back for a successor."""
         await self._wakeup.start()
         try:
             while True:
                 await self._claim()
                 await self._wakeup.wait()
         finally:
-            for task in self._running:
+            await self._end()
+
+    async def _end(self) -> None:
+        """Let the attempts under way come to their end, which most do in moments; give the others back."""
+        self._is_ending = True
+        under_way = set(self._running)
+        if under_way:
+            _, slow = await asyncio.wait(under_way, timeout=self._patience)
+            for task in slow:
                 task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                async with self._platform.platform_transaction() as session:
-                    await lanes.leave(session, self.worker)
+            await asyncio.gather(*slow, return_exceptions=True)
+        with contextlib.suppress(Exception):
+            async with self._platform.platform_transaction() as session:
+                await lanes.leave(session, self.worker)
 
     async def _claim(self) -> None:
         failing = sum(lane.failing for lane in self._running.values())
@@ -114,7 +126,7 @@ class Sending:
                 batch = await turn.first()
                 while batch is not None:
                     sent = await self._send(wire, batch)
-                    batch = await turn.next(sent, is_over=monotonic() > end)
+                    batch = await turn.next(sent, is_over=self._is_ending or monotonic() > end)
         except Exception as error:
             # The lane comes back when its lease runs out.
             _log.warning("webhooks.turn_failed", webhook=str(lane.webhook_id), error=repr(error))
@@ -126,7 +138,7 @@ class Sending:
         for parcel in batch.parcels:
             outcome = await self._attempt(wire, batch, parcel)
             sent.append(Sent(parcel, outcome, datetime.now(UTC)))
-            if not outcome.is_success or monotonic() > end:
+            if not outcome.is_success or self._is_ending or monotonic() > end:
                 break
         return sent
 
