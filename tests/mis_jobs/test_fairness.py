@@ -72,7 +72,8 @@ async def test_one_tenant_alone_gets_its_whole_share_in_one_claim(platform: Data
     tenant = new_id()
     jobs = await add(platform, 20, tenant=tenant)
     claimed = await claim(platform, 16, per_lane=4)
-    assert [job.id for job in claimed] == jobs[:4]
+    # Ids of one millisecond are in no order, and jobs of one moment go by their ids.
+    assert sorted(job.id for job in claimed) == sorted(jobs)[:4]
 
 
 async def test_a_tenant_at_its_share_is_passed_over_for_the_others(platform: Database) -> None:
