@@ -4,17 +4,22 @@ import asyncio
 import base64
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
-from mis_tenancy.identifiers import floor_id
+from mis_tenancy.audit_store import insert_records
+from mis_tenancy.identifiers import floor_id, new_id
+from mis_tenancy.origins import Origin
 from mis_tenancy.seals import SealHead, SealKeys, link_of
 from mis_tenancy.settings import MasterKeys
+from tenant_service.audit_seals import repository
 from tenant_service.audit_seals.retention import Retention
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.audit_seals.service import Bad, Problem
 from tests.database import bound
+from tests.mis_tenancy.spool_fixtures import request_of
 from tests.servers import TestServers
 from tests.suite import Suite
 from tests.tenant_service.requests import TENANTS, fine, patch, refused
@@ -122,6 +127,58 @@ async def test_200_writers_of_a_tenant_do_not_wait_for_one_that_does_not_end(
     assert (await other.verify()).bad is None
 
 
+_IMPORT = """
+insert into audit_logs (tenant_id, id, kind, action, outcome, resource)
+select $1, (left($3::text, 14) || '7' || lpad(to_hex(number / 65536), 3, '0') || '-8000-' ||
+            lpad(to_hex(number), 12, '0'))::uuid, 'change', 'thing.imported', 'success', 'things/' || number
+  from generate_series(1, $2::int) as number
+"""
+
+
+@pytest.mark.parametrize("rows", [3_000, pytest.param(100_000, marks=pytest.mark.deep)])
+async def test_a_large_import_holds_up_nobody_while_it_writes_nor_while_it_is_sealed(
+    rows: int, suite: Suite, test_servers: TestServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 131."""
+    log, other = await new_log(suite, test_servers, [1]), await new_log(suite, test_servers, [1])
+
+    async def writes_go_on() -> None:
+        home = Origin("192.0.2.1", "tests/1")
+        records = [request_of(one.tenant_id, outcome="x", origin=home) for one in (log, other)]
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(log.write(1) for _ in range(20)), other.write(1))
+            await insert_records(log.database, records)
+
+    async with log.database.system_transaction(log.tenant_id) as importing:
+        await importing.fetch(_IMPORT, log.tenant_id, rows, str(new_id()))
+        await writes_go_on()
+    sealed, go_on = asyncio.Event(), asyncio.Event()
+    advance = repository.advance
+
+    async def held_before_its_commit(system: Any, end: int) -> None:
+        sealed.set()
+        await go_on.wait()
+        await advance(system, end)
+
+    monkeypatch.setattr(repository, "advance", held_before_its_commit)
+
+    async def seal() -> None:
+        # Transactions of other tests may hold the first passes back.
+        while not sealed.is_set():
+            await log.sealing.seal()
+            await asyncio.sleep(0.02)
+
+    sealing = asyncio.create_task(seal())
+    async with asyncio.timeout(120):
+        await sealed.wait()
+    await writes_go_on()
+    go_on.set()
+    await sealing
+    await log.seal()
+    verdict = await log.verify()
+    assert (verdict.rows, verdict.unsealed, verdict.bad) == (1 + rows + 2 * 21, 0, None)
+
+
 async def test_two_workers_at_once_make_one_chain(suite: Suite, test_servers: TestServers) -> None:
     log = await new_log(suite, test_servers)
     sealers = [Sealing(log.platform, log.keys) for _ in range(3)]
@@ -160,6 +217,24 @@ async def test_a_pass_takes_no_more_rows_than_it_may_hold(suite: Suite, test_ser
         await small.seal()
     # What one transaction wrote stays together.
     assert [seal["count"] for seal in await log.seals()] == [3, 3, 9, 4]
+    assert (await log.verify()).bad is None
+
+
+async def test_a_transaction_of_more_rows_than_a_pass_may_hold_stops_no_sealing(
+    suite: Suite, test_servers: TestServers
+) -> None:
+    log, other = await new_log(suite, test_servers, [1]), await new_log(suite, test_servers, [1])
+    for _ in range(3):
+        # Transactions that write no audit row lie between the last seal and the large one.
+        async with log.database.system_transaction(log.tenant_id) as silent:
+            await silent.fetch("select pg_current_xact_id()")
+    await log.write(9)
+    await other.write(1)
+    small = Sealing(log.platform, log.keys, rows_at_once=4)
+    async with asyncio.timeout(30):
+        while (await log.verify()).unsealed or (await other.verify()).unsealed:
+            await small.seal()
+    assert [seal["count"] for seal in await log.seals()] == [1, 9]
     assert (await log.verify()).bad is None
 
 

@@ -72,6 +72,8 @@ class Sealing:
                 now = datetime.now(UTC)
                 seals += await self._sealed(rows, last, now)
                 await repository.add(system, seals, end=end, sealed_at=now, key_id=self._keys.current_id)
+            # Past a stretch without rows too: it ends where a transaction has more rows than a pass may hold.
+            if rows or end < horizon:
                 await repository.advance(system, end)
             return len(seals), end < horizon
 
