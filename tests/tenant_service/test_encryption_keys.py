@@ -35,6 +35,8 @@ NOT_CIPHERTEXT = {
     "audit_actor_keys.wrapped_key": "keys themselves, under a master key",
     "audit_logs.origin": "under an actor's key, and never changed",
     "refresh_tokens.token_hash": "a hash",
+    "invitations.token_hash": "a hash",
+    "account_tokens.token_hash": "a hash",
     "idempotency_keys.fingerprint": "a hash",
     "audit_seals.marks": "digests",
     "audit_seals.link": "a digest",

@@ -47,7 +47,7 @@ NEVER_CROSSED: Final = frozenset(
 # Their rows are claimed over all tenants, or share one namespace, so their keys cannot lead with the tenant.
 KEYED_APART: Final = frozenset({"jobs", "outbox", "tenant_names", "webhook_lanes"})
 # Tables without row-level security that a service may read: a public key and a price are nobody's.
-UNNARROWED: Final = frozenset({"public_signing_keys", "plan_prices"})
+UNNARROWED: Final = frozenset({"public_signing_keys", "certificate_keys", "plan_prices"})
 # Logs that only grow.
 APPEND_ONLY: Final = ("audit_logs", "audit_seals")
 
