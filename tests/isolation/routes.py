@@ -230,7 +230,7 @@ AUTH_ROUTES: Final = (
 TENANT_ROUTES: Final = (
     Declared("GET", "/api/v1/plans", W.STRANGER),
     Declared("GET", "/api/v1/plans/{plan}", W.STRANGER),
-    Declared("PATCH", "/api/v1/plans/{plan}", W.OPERATOR, body=lambda call: {"monthlyPrice": 31_000}),
+    Declared("PATCH", "/api/v1/plans/{plan}", W.OPERATOR, body=lambda call: {"monthlyPrice": 29_900}),
     Declared("GET", f"{TENANTS}/resolve", W.STRANGER, reads_bearer=True),
     Declared("POST", TENANTS, W.OPERATOR, status=201, body=_new_tenant),
     Declared("POST", f"{TENANTS}/create", W.OPERATOR, status=201, body=_new_tenant),
