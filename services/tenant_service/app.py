@@ -92,6 +92,6 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.health = Health(tenancy.database, Probes(tenancy.database, tenancy.redis, storage))
     app.state.receiving = Receiving()
     app.state.links = LinkSigner(tenancy.settings.master_keys)
-    app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)
+    app.state.fetching = Fetching(tenancy.database, storage, app.state.links)
     app.state.verification = Verification(tenancy.database, tenancy.redis, storage)
     return app

@@ -80,7 +80,8 @@ async def filled(suite: Suite, test_servers: TestServers) -> tuple[TenantHandle,
     async with connected(test_servers.database().owner) as owner:
         for one in (tenant, other):
             await people(owner, one, 60, HOSTILE)
-            for name in ("usage_days", "usage_hours", "usage_route_days", "usage_user_days", "usage_levels"):
+            usage = ("usage_days", "usage_hours", "usage_route_days", "usage_user_days", "usage_levels")
+            for name in (*usage, "invoices"):
                 table = Base.metadata.tables[name]
                 await insert(owner, table, row_for(table, one.id, {}, new_id().hex))
             for key, value, secret in (
@@ -256,6 +257,14 @@ async def test_values_that_are_no_secrets_are_exported_as_they_are(
     assert rows["app.fingerprint"]["configValue"] == {"fingerprint": "none"}
     assert rows["app.fingerprint"]["fingerprint"] is None
     assert [row["version"] for row in rows_of(archive, "configuration_versions")] == [1, 1, 1, 1]
+
+
+async def test_an_archived_invoice_is_the_one_that_the_api_shows(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    listed = fine(await suite.client.get(f"{TENANTS}/{tenant.id}/invoices", headers=tenant.auth))
+    archive = await opened(suite, await finished(suite, tenant, "invoices"))
+    assert rows_of(archive, "invoices") == listed
+    assert listed[0]["number"].startswith("INV-")
 
 
 async def test_an_export_of_more_than_a_page_misses_and_repeats_no_row(

@@ -241,7 +241,8 @@ async def test_seats_are_kept_exactly_and_an_archive_that_does_not_fit_changes_n
     assert rehearsed["seats"] == {"limit": 4, "used": 1, "requested": 4, "fits": False}
     done = await imported(suite, tenant, archive)
     assert (done["status"], done["report"]) == ("failed", None)
-    assert done["error"]["code"] == "limit_exceeded"
+    error = done["error"]
+    assert (error["code"], error["limit"], error["used"], error["requested"]) == ("limit_exceeded", 4, 1, 4)
     assert await counted_users(suite, tenant) == (1, 1)
     refused(
         await suite.client.get(f"{TENANTS}/{tenant.id}/config/app.a", headers=tenant.auth),

@@ -4,7 +4,6 @@ The link opens the file for whoever has it, so what it opens is judged again whe
 still have its file, and the tenant must still be one whose owner may take its data along.
 """
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -17,7 +16,8 @@ from mis_tenancy.database import Database
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.gate import PAST_DUE
 from mis_tenancy.storage import ObjectNotFound, Storage
-from mis_tenancy.tenant import Tenant, TenantStatus
+from mis_tenancy.tables import TenantRow
+from mis_tenancy.tenant import TenantStatus
 from tenant_service.exports import places, repository
 from tenant_service.exports.errors import ExportNotFound
 from tenant_service.exports.service import is_fetchable
@@ -25,8 +25,6 @@ from tenant_service.trail import Caller
 
 LIFETIME: Final = timedelta(minutes=10)
 CONTENT_TYPE: Final = "application/zip"
-
-FindTenant = Callable[[UUID], Awaitable[Tenant | None]]
 
 
 def path_of(tenant_id: UUID, export_id: UUID) -> str:
@@ -70,12 +68,9 @@ class Links:
 class Fetching:
     """Hands out files to who comes with a good link."""
 
-    def __init__(
-        self, database: Database, storage: Storage, find_tenant: FindTenant, links: LinkSigner
-    ) -> None:
+    def __init__(self, database: Database, storage: Storage, links: LinkSigner) -> None:
         self._database = database
         self._storage = storage
-        self._find_tenant = find_tenant
         self._links = links
 
     async def open(
@@ -84,12 +79,9 @@ class Fetching:
         """Return the file and leave a trace of it; raise LinkRefused for whatever the link does not open."""
         now = datetime.now(UTC)
         self._links.check("GET", path_of(tenant_id, export_id), tenant_id, sent, now=now)
-        tenant = await self._find_tenant(tenant_id)
-        if tenant is None or not may_leave(tenant):
-            raise LinkRefused
         async with self._database.transaction(tenant_id) as session:
-            row = await repository.find(session, export_id)
-            if row is None or not is_fetchable(row, now):
+            tenant, row = await repository.find_with_tenant(session, export_id)
+            if tenant is None or row is None or not (may_leave(tenant) and is_fetchable(row, now)):
                 raise LinkRefused
             record_change(
                 session,
@@ -100,17 +92,17 @@ class Fetching:
                 ip=ip,
                 request_id=request_id,
             )
-        return await self._download(tenant, row)
+        return await self._download(tenant.slug, row)
 
-    async def _download(self, tenant: Tenant, row: ExportRow) -> Download:
-        storage = self._storage.of(tenant.id)
+    async def _download(self, slug: str, row: ExportRow) -> Download:
+        storage = self._storage.of(row.tenant_id)
         try:
             stored = await storage.head(places.file_of(row))
         except ObjectNotFound as error:
             # It was deleted since the row was read.
             raise LinkRefused from error
         return Download(
-            filename=f"{tenant.slug}-{row.created_at:%Y-%m-%d}.zip",
+            filename=f"{slug}-{row.created_at:%Y-%m-%d}.zip",
             content_type=CONTENT_TYPE,
             size=stored.size,
             tag=row.sha256 or "",
@@ -118,7 +110,7 @@ class Fetching:
         )
 
 
-def may_leave(tenant: Tenant) -> bool:
+def may_leave(tenant: TenantRow) -> bool:
     """Return whether data may leave the tenant: it is open, or ending and its owner takes it along."""
-    past_due = tenant.status is TenantStatus.SUSPENDED and tenant.status_reason == PAST_DUE
+    past_due = tenant.status == TenantStatus.SUSPENDED and tenant.status_reason == PAST_DUE
     return past_due or tenant.status in (TenantStatus.ACTIVE, TenantStatus.PENDING_DELETION)

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from mis_jobs.jobs import Job
+from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.exports import repository
@@ -18,10 +17,10 @@ SCHEDULES: Final = [Schedule(UPKEEP, timedelta(minutes=1))]
 
 __all__ = ["DISCARD", "RUN", "SCHEDULES", "UPKEEP", "ExportJobs"]
 
-_log = structlog.get_logger(__name__)
-
-# What one round of upkeep sees to; the next one goes on.
-_AT_ONCE: Final = 100
+# What one run of upkeep sees to, and how long it may take; the next one goes on.
+_MOST: Final = 1_000
+_AT_ONCE: Final = 4
+_RUN: Final = 60.0
 
 
 class ExportJobs:
@@ -46,20 +45,12 @@ class ExportJobs:
         await self._exporter.discard(*_named(job))
 
     async def keep_up(self, job: Job) -> None:
-        """Delete files whose time is over, and end the exports whose workers died once too often.
-
-        One that cannot be seen to holds up no other; it is due again in a minute.
-        """
+        """Delete files whose time is over, and end the exports whose workers died once too often."""
         async with self._platform.platform_transaction() as session:
-            outlived = await repository.outlived(session, datetime.now(UTC), _AT_ONCE)
-            abandoned = await repository.abandoned(session, _AT_ONCE)
-        steps = [(self._exporter.discard, one) for one in outlived]
-        steps += [(self._exporter.give_up, one) for one in abandoned]
-        for step, (tenant_id, export_id) in steps:
-            try:
-                await step(tenant_id, export_id)
-            except Exception as error:
-                _log.warning("exports.upkeep_failed", export=str(export_id), error=repr(error))
+            outlived = await repository.outlived(session, datetime.now(UTC), _MOST)
+            abandoned = await repository.abandoned(session, _MOST)
+        await go_round(outlived, lambda one: self._exporter.discard(*one), at_once=_AT_ONCE, seconds=_RUN)
+        await go_round(abandoned, lambda one: self._exporter.give_up(*one), at_once=_AT_ONCE, seconds=_RUN)
 
 
 def _named(job: Job) -> tuple[UUID, UUID]:

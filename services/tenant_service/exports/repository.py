@@ -12,6 +12,7 @@ from mis_http.pages import Page
 from mis_models.exports import ExportRow
 from mis_models.work import JobRow
 from mis_tenancy.session import PlatformSession, TenantSession
+from mis_tenancy.tables import TenantRow
 
 UNFINISHED: Final = ("queued", "running")
 _UNFINISHED: Final = ExportRow.status.in_(UNFINISHED)
@@ -39,6 +40,15 @@ async def page(session: TenantSession, asked: Page) -> Sequence[ExportRow]:
 async def find(session: TenantSession, export_id: UUID) -> ExportRow | None:
     """Return the export, or None."""
     return await session.scalar(select(ExportRow).where(ExportRow.id == export_id))
+
+
+async def find_with_tenant(
+    session: TenantSession, export_id: UUID
+) -> tuple[TenantRow | None, ExportRow | None]:
+    """Return the tenant as it is now, which no cache says, and its export."""
+    joined = select(TenantRow, ExportRow).join(ExportRow, ExportRow.tenant_id == TenantRow.id)
+    found = (await session.execute(joined.where(ExportRow.id == export_id))).first()
+    return (None, None) if found is None else (found[0], found[1])
 
 
 async def lock(session: TenantSession, export_id: UUID) -> ExportRow | None:

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-import structlog
-
 from mis_jobs.jobs import Job
+from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.imports import repository
@@ -18,9 +17,10 @@ SCHEDULES: Final = [Schedule(UPKEEP, timedelta(minutes=1))]
 
 __all__ = ["RUN", "SCHEDULES", "UPKEEP", "ImportJobs"]
 
-_log = structlog.get_logger(__name__)
-
-_AT_ONCE: Final = 100
+# What one run of upkeep sees to, and how long it may take; the next one goes on.
+_MOST: Final = 1_000
+_AT_ONCE: Final = 4
+_RUN: Final = 60.0
 # No upload that is still arriving is this old.
 _PATIENCE: Final = timedelta(hours=6)
 
@@ -45,15 +45,8 @@ class ImportJobs:
             raise
 
     async def keep_up(self, job: Job) -> None:
-        """End the imports whose workers died once too often, or whose upload broke off.
-
-        One that cannot be seen to holds up no other; it is due again in a minute.
-        """
+        """End the imports whose workers died once too often, or whose upload broke off."""
         now = datetime.now(UTC)
         async with self._platform.platform_transaction() as session:
-            abandoned = await repository.abandoned(session, now, _PATIENCE, _AT_ONCE)
-        for tenant_id, import_id in abandoned:
-            try:
-                await self._runs.give_up(tenant_id, import_id)
-            except Exception as error:
-                _log.warning("imports.upkeep_failed", id=str(import_id), error=repr(error))
+            abandoned = await repository.abandoned(session, now, _PATIENCE, _MOST)
+        await go_round(abandoned, lambda one: self._runs.give_up(*one), at_once=_AT_ONCE, seconds=_RUN)

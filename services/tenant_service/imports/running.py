@@ -63,7 +63,8 @@ class ImportRuns:
             except ProblemError as refusal:
                 if refusal.status >= 500:
                     raise
-                await self.give_up(tenant_id, import_id, {"code": refusal.code, "detail": str(refusal)})
+                told = {"code": refusal.code, "detail": str(refusal), **refusal.members}
+                await self.give_up(tenant_id, import_id, told)
                 return
         await self._storage.of(tenant_id).empty(below(import_id))
 

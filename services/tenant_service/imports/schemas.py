@@ -3,6 +3,8 @@
 from typing import Any, Literal, Self
 from uuid import UUID
 
+from pydantic import ConfigDict
+
 from mis_http.schemas import Moment, ResponseBody
 from mis_models.imports import ImportRow
 from tenant_service.exports.data_types.shape import DataTypeName
@@ -72,7 +74,9 @@ class RehearsalOut(ReportOut):
 
 
 class ImportErrorOut(ResponseBody):
-    """Why an import failed."""
+    """Why an import failed; further members depend on `code`, as in a problem document."""
+
+    model_config = ConfigDict(extra="allow")
 
     code: str
     detail: str
