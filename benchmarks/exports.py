@@ -1,38 +1,48 @@
-"""Run with `python -m benchmarks.exports`: how fast a large tenant is exported, and in how much memory.
+"""Run with `python -m benchmarks.exports`: how fast a large tenant is exported and imported, in what memory.
 
-One tenant of many users is exported by a process of its own, as the worker does it. Its memory is what the
-operating system says while it runs, against what it was before it began.
+One tenant of many users is exported by a process of its own, as the worker does it, and the last archive is
+imported into an empty tenant by another. A process's memory is what the operating system says while it
+works, against what it was before it began.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 import psutil
 
-from mis_cli.embedded import EmbeddedPostgres, prepare_database
+from mis_cli.embedded import EmbeddedPostgres, PostgresAddress, prepare_database
 from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage
 from tenant_service.exports import places
 from tenant_service.exports.running import Exporter
+from tenant_service.imports import running as imports
 
 MIB: Final = 2**20
-FORMATS: Final = ("ndjson", "json", "csv")
+EXPORT: Final = "export"
+IMPORT: Final = "import"
 
-_FILL: Final = """
+_TENANT: Final = """
 insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at)
-values ('{tenant}', 'Large', 'large', 'large', 'custom', 'active', now(), now(), now());
+values ('{tenant}', 'Large', '{slug}', '{slug}', 'custom', 'active', now(), now(), now());
+insert into tenant_counters (tenant_id) values ('{tenant}')
+"""
+_USERS: Final = """
 insert into users (tenant_id, id, email, email_norm, name, role, status, attributes, created_at, updated_at)
 select '{tenant}', gen_random_uuid(), 'person.number.' || n || '@large.example',
        'person.number.' || n || '@large.example', 'Person Number ' || n, 'member', 'active',
@@ -40,23 +50,47 @@ select '{tenant}', gen_random_uuid(), 'person.number.' || n || '@large.example',
   from generate_series(1, {rows}) n;
 vacuum analyze users
 """
-_ASK: Final = """
+_EXPORT: Final = """
 insert into exports (tenant_id, id, job_id, status, format, data_types, requested_by, created_at)
-values ('{tenant}', '{export}', '{export}', 'queued', '{written_in}', '["users"]', '{export}', now())
+values ('{tenant}', '{id}', '{id}', 'queued', '{written_in}', '["users"]', '{id}', now())
+"""
+_IMPORT: Final = """
+insert into imports (tenant_id, id, job_id, status, requested_by, requested_role, sha256, created_at)
+values ('{tenant}', '{id}', '{id}', 'queued', '{id}', 'owner', '{sha256}', now())
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the work is done: the database, the store, and the tenants that are full and empty."""
+
+    postgres: PostgresAddress
+    url: str
+    store: Path
+    full: str
+    empty: str
+
+    def ask(self, sql: str, **values: Any) -> None:
+        """Run statements as the server's owner."""
+        for statement in sql.format(**values).split(";\n"):
+            self.postgres.query(statement, database="mis_db")
+
+
 def main() -> None:
-    """Fill a database, export it in each format, and print a line for each."""
+    """Export in each format, import what came of it, and print a line for each."""
     options = _options()
     if options.child:
-        asyncio.run(_export(json.loads(sys.stdin.read())))
+        asyncio.run(_work(json.loads(sys.stdin.read())))
         return
-    with _filled(options.rows) as given:
+    with _prepared(options.rows) as place:
         print(f"{options.rows:,} users of one tenant; the store is a directory")
-        print(f"{'format':<10}{'rows/s':>10}{'seconds':>10}{'archive MiB':>13}{'RSS growth MiB':>16}")
-        for written_in in FORMATS:
-            print(asyncio.run(_measured(given, written_in, options.rows)))
+        print(f"{'work':<16}{'rows/s':>10}{'seconds':>10}{'archive MiB':>13}{'RSS growth MiB':>16}")
+        for written_in in ("json", "csv", "ndjson"):
+            export = str(new_id())
+            place.ask(_EXPORT, tenant=place.full, id=export, written_in=written_in)
+            print(_line(f"export {written_in}", options.rows, _measured(place, EXPORT, place.full, export)))
+        archive = place.store / "tenants" / place.full / "exports" / export / "1.zip"
+        print(_line("import ndjson", options.rows, _imported(place, archive)))
 
 
 def _options() -> argparse.Namespace:
@@ -67,52 +101,65 @@ def _options() -> argparse.Namespace:
 
 
 @contextmanager
-def _filled(rows: int) -> Iterator[dict[str, Any]]:
+def _prepared(rows: int) -> Iterator[Place]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mis-bench-")))
         directory.chmod(0o711)
         postgres = stack.enter_context(EmbeddedPostgres(directory / "postgres", durable=False))
         urls = prepare_database(postgres.address, ROLES_FILE)
         upgrade(urls.owner)
-        tenant = str(new_id())
-        for statement in _FILL.format(tenant=tenant, rows=rows).split(";\n"):
-            postgres.address.query(statement, database="mis_db")
-        ask = lambda sql: postgres.address.query(sql, database="mis_db")  # noqa: E731  # handed on as it is
-        yield {"url": urls.app, "storage": (directory / "storage").as_uri(), "tenant": tenant, "ask": ask}
+        place = Place(postgres.address, urls.app, directory / "storage", str(new_id()), str(new_id()))
+        place.ask(_TENANT, tenant=place.full, slug="full")
+        place.ask(_TENANT, tenant=place.empty, slug="empty")
+        place.ask(_USERS, tenant=place.full, rows=rows)
+        yield place
 
 
-async def _measured(given: dict[str, Any], written_in: str, rows: int) -> str:
-    export = str(new_id())
-    given["ask"](_ASK.format(tenant=given["tenant"], export=export, written_in=written_in))
-    told = {name: given[name] for name in ("url", "storage", "tenant")} | {"export": export}
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.exports", "--child"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    said, _ = await child.communicate(json.dumps(told).encode())
-    found = json.loads(said)
-    assert child.returncode == 0
+def _imported(place: Place, archive: Path) -> dict[str, Any]:
+    """Give the archive to the empty tenant as if it had been sent, and have it imported."""
+    sent = str(new_id())
+    kept = place.store / "tenants" / place.empty / imports.archive_of(UUID(sent))
+    kept.parent.mkdir(parents=True)
+    shutil.copyfile(archive, kept)
+    with archive.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    place.ask(_IMPORT, tenant=place.empty, id=sent, sha256=digest)
+    return _measured(place, IMPORT, place.empty, sent) | {"size": archive.stat().st_size}
+
+
+def _measured(place: Place, work: str, tenant: str, identifier: str) -> dict[str, Any]:
+    where = {"url": place.url, "storage": place.store.as_uri()}
+    told = where | {"work": work, "tenant": tenant, "id": identifier}
+    command = [sys.executable, "-m", "benchmarks.exports", "--child"]
+    child = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, check=False)
+    if child.returncode != 0:
+        raise SystemExit(child.stderr)
+    found: dict[str, Any] = json.loads(child.stdout)
+    return found
+
+
+def _line(name: str, rows: int, found: dict[str, Any]) -> str:
     return (
-        f"{written_in:<10}{rows / found['seconds']:>10,.0f}{found['seconds']:>10.1f}"
+        f"{name:<16}{rows / found['seconds']:>10,.0f}{found['seconds']:>10.1f}"
         f"{found['size'] / MIB:>13.1f}{found['growth'] / MIB:>16.1f}"
     )
 
 
-async def _export(told: dict[str, str]) -> None:
+async def _work(told: dict[str, str]) -> None:
     database, snapshots = Database(told["url"]), Database(told["url"])
     await database.start()
     await snapshots.start()
-    tenant_id, export_id = UUID(told["tenant"]), UUID(told["export"])
+    tenant_id, identifier = UUID(told["tenant"]), UUID(told["id"])
     storage = Storage(told["storage"])
-    exporter = Exporter(database, snapshots, storage)
-    memory = _Memory()
-    started = time.perf_counter()
+    memory, started = _Memory(), time.perf_counter()
     with memory:
-        await exporter.run(tenant_id, export_id)
+        if told["work"] == EXPORT:
+            await Exporter(database, snapshots, storage).run(tenant_id, identifier)
+        else:
+            await imports.ImportRuns(database, storage).run(tenant_id, identifier)
     seconds = time.perf_counter() - started
-    (stored,) = [one async for one in storage.of(tenant_id).list(places.below(export_id))]
-    print(json.dumps({"seconds": seconds, "size": stored.size, "growth": memory.growth}))
+    sizes = [one.size async for one in storage.of(tenant_id).list(places.below(identifier))]
+    print(json.dumps({"seconds": seconds, "size": sum(sizes), "growth": memory.growth}))
     await snapshots.stop()
     await database.stop()
 

@@ -71,6 +71,11 @@ async def lock_seats(session: TenantSession) -> Seats:
     return await _counted(session, lock=True)
 
 
+async def count_seats(session: TenantSession) -> Seats:
+    """Return the tenant's seats as they are now, which may be over in a moment; a claim is what holds."""
+    return await _counted(session, lock=False)
+
+
 async def hold_counters(session: TenantSession) -> CountersRow:
     """Return the tenant's counters, and let nobody claim anything until the transaction ends.
 

@@ -15,6 +15,8 @@ from mis_models.imports import ImportRow
 from mis_models.work import OutboxRow
 from mis_tenancy.storage import StorageUnavailable, TenantStorage
 from mis_worker.app import working
+from tenant_service.imports.report import Seats
+from tenant_service.imports.users import UserImport
 from tests.auth_service.requests import set_status
 from tests.suite import PASSWORD, Suite, TenantHandle
 from tests.tenant_service.exports import files_of
@@ -194,13 +196,13 @@ async def test_rows_that_cannot_come_in_are_left_out_and_told_with_their_reason(
         (5, "row_invalid"),
         (6, "row_invalid"),
         (7, "row_invalid"),
-        (11, "row_repeated"),
         (12, "row_invalid"),
     ]
-    assert tally(done["report"]) == {"total": 12, "create": 2, "update": 1, "skip": 1, "conflicts": 8}
+    assert tally(done["report"]) == {"total": 12, "create": 2, "update": 2, "skip": 1, "conflicts": 7}
     assert set(await users_of(suite, tenant)) == {
         *(tenant.owner_email, taken.email, other.email, "good@x.example", "twice@x.example")
     }
+    assert (await users_of(suite, tenant))[taken.email]["name"] == "Twice"
     assert await counted_users(suite, tenant) == (5, 5)
 
 
@@ -253,6 +255,30 @@ async def test_seats_are_kept_exactly_and_an_archive_that_does_not_fit_changes_n
     fits = await imported(suite, tenant, archive_of(tenant, users=three))
     assert fits["report"]["seats"] == {"limit": 4, "used": 1, "requested": 3, "fits": True}
     assert await counted_users(suite, tenant) == (4, 4)
+
+
+async def test_users_who_join_while_an_import_runs_take_no_seat_of_it_twice(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 99."""
+    tenant = await suite.tenant("custom", maxUsers=4)
+    started = fine(
+        await send(suite, tenant, archive_of(tenant, users=[user_row(f"{n}@x.example") for n in range(3)])),
+        202,
+    )
+    real = UserImport.settle
+
+    async def join_meanwhile(self: UserImport) -> Seats:
+        body = {"email": "quick@x.example", "name": "Quick", "role": "viewer"}
+        fine(await suite.client.post("/api/v1/users", json=body, headers=tenant.auth), 201)
+        return await real(self)
+
+    monkeypatch.setattr(UserImport, "settle", join_meanwhile)
+    await import_jobs_of(suite).run(import_job_for(tenant, started["importId"]))
+    failed = await import_status(suite, tenant, started["importId"])
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "limit_exceeded")
+    assert set(await users_of(suite, tenant)) == {tenant.owner_email, "quick@x.example"}
+    assert await counted_users(suite, tenant) == (2, 2)
 
 
 async def test_configuration_comes_back_under_the_rules_of_today(suite: Suite) -> None:

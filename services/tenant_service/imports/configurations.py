@@ -18,7 +18,7 @@ from tenant_service.configuration.rules import Word, hold_members, judge
 from tenant_service.configuration.service import age_document
 from tenant_service.imports.importers import Importer
 from tenant_service.imports.report import SECRETS, Tally
-from tenant_service.imports.rows import ArchivedSetting, Row, is_same_json, setting_of
+from tenant_service.imports.rows import ArchivedSetting, is_same_json
 
 ROWS_AT_ONCE: Final = 50
 
@@ -33,10 +33,9 @@ class ConfigurationImport:
         self._tenant: TenantRow | None = None
         self.tally = Tally()
 
-    async def take(self, rows: Sequence[Row]) -> None:
+    async def take(self, settings: Sequence[ArchivedSetting | None]) -> None:
         """Judge some rows and write what becomes of them."""
         tenant = self._tenant = self._tenant or await configuration.lock_tenant(self._session)
-        settings = [setting_of(row) for row in rows]
         keys = [setting.config_key for setting in settings if setting is not None]
         own = await configuration.overrides(self._session, keys)
         words = await configuration.operators_words(self._session, keys)

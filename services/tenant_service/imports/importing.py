@@ -4,7 +4,7 @@ A rehearsal is the same work, taken back at the end, so it promises nothing that
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final, TypeVar
@@ -19,7 +19,7 @@ from tenant_service.imports import configurations, users
 from tenant_service.imports.archive import Archive
 from tenant_service.imports.importers import Importer
 from tenant_service.imports.report import FACTS, Report, Source, Tally
-from tenant_service.imports.rows import Row
+from tenant_service.imports.rows import Row, person_of, setting_of
 
 _One = TypeVar("_One")
 
@@ -36,12 +36,13 @@ async def apply(session: TenantSession, archive: Archive, by: Importer, now: dat
     keeps_ids = report.source.same_tenant
     if DataTypeName.USERS in archive.manifest.counts:
         people = users.UserImport(session, by.role, keeps_ids=keeps_ids, now=now)
-        await _each_batch(archive, USERS, users.ROWS_AT_ONCE, people.take)
+        await _each_batch(archive, USERS, users.ROWS_AT_ONCE, person_of, people.take)
         report.data_types[DataTypeName.USERS] = people.tally
         report.seats = await people.settle()
     if DataTypeName.CONFIGURATIONS in archive.manifest.counts:
         settings = configurations.ConfigurationImport(session, by, now)
-        await _each_batch(archive, CONFIGURATIONS, configurations.ROWS_AT_ONCE, settings.take)
+        size = configurations.ROWS_AT_ONCE
+        await _each_batch(archive, CONFIGURATIONS, size, setting_of, settings.take)
         settings.settle()
         report.data_types[DataTypeName.CONFIGURATIONS] = settings.tally
     await session.flush()
@@ -66,13 +67,17 @@ def _begun(archive: Archive, tenant_id: UUID) -> Report:
 
 
 async def _each_batch(
-    archive: Archive, data_type: DataType, size: int, take: Callable[[Sequence[Row]], Awaitable[None]]
+    archive: Archive,
+    data_type: DataType,
+    size: int,
+    read: Callable[[Row], _One],
+    take: Callable[[Sequence[_One]], Awaitable[None]],
 ) -> None:
     rows = archive.rows(data_type.extracts[0])
-    # Unpacking and parsing are work for a thread: the loop has leases to keep and requests to serve.
-    while batch := await asyncio.to_thread(_some, rows, size):
+
+    def some() -> list[_One]:
+        return [read(row) for row in islice(rows, size)]
+
+    # Unpacking and reading are work for a thread: the loop has leases to keep and requests to serve.
+    while batch := await asyncio.to_thread(some):
         await take(batch)
-
-
-def _some(rows: Iterator[_One], size: int) -> list[_One]:
-    return list(islice(rows, size))

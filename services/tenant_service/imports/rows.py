@@ -1,6 +1,7 @@
 """The rows that are brought back, judged as a request for each of them would be."""
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -8,7 +9,9 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from mis_accounts.emails import Email, parse_email
 from mis_http.schemas import Text
+from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.tenant import Role
 from tenant_service.configuration.schemas import ConfigKey
 from tenant_service.free_json import FreeObject, FreeValue
@@ -48,11 +51,20 @@ class ArchivedSetting(_Archived):
     is_encrypted: bool
 
 
-def user_of(row: Row) -> ArchivedUser | None:
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of an archive, and the address as it is compared."""
+
+    user: ArchivedUser
+    email: Email
+
+
+def person_of(row: Row) -> Person | None:
     """Return the user that the row describes, None where no request could have made it."""
     try:
-        return ArchivedUser.model_validate(row)
-    except ValidationError:
+        user = ArchivedUser.model_validate(row)
+        return Person(user, parse_email(user.email))
+    except (ValidationError, ValidationFailed):
         return None
 
 

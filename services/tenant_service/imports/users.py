@@ -6,23 +6,22 @@ is decided by people, not by an old file.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import insert_members, member_columns, renew_terms
-from mis_accounts.seats import Seats, claim_seats, lock_seats
+from mis_accounts.seats import LimitExceeded, claim_seats, count_seats
 from mis_jobs.outbox import EventType, publish, publish_many
 from mis_tenancy.access import may_manage
-from mis_tenancy.errors import TenantUnavailable, ValidationFailed
+from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
 from tenant_service.imports import report, repository
 from tenant_service.imports.report import Tally
-from tenant_service.imports.rows import ArchivedUser, Row, is_same_json, not_after, user_of
+from tenant_service.imports.rows import ArchivedUser, Person, is_same_json, not_after
 
 ROWS_AT_ONCE: Final = 500
 
@@ -41,8 +40,8 @@ class _Known:
 class UserImport:
     """Brings the users of an archive into the session's tenant, as far as `role` may.
 
-    With `keeps_ids` they keep the ids of the archive. It holds the tenant's membership from its first batch
-    to the end of the transaction, so what it counts stays true.
+    With `keeps_ids` they keep the ids of the archive. Their seats are claimed at the very end, because from
+    then on whoever else wants one waits until the transaction is over.
     """
 
     def __init__(self, session: TenantSession, role: Role | None, *, keeps_ids: bool, now: datetime) -> None:
@@ -50,37 +49,35 @@ class UserImport:
         self._role = role
         self._keeps_ids = keeps_ids
         self._now = now
-        self._seats: Seats | None = None
+        self._is_short = False
         self.tally = Tally()
 
-    async def take(self, rows: Sequence[Row]) -> None:
+    async def take(self, people: Sequence[Person | None]) -> None:
         """Judge some rows and write what becomes of them."""
-        if self._seats is None:
-            self._seats = await lock_seats(self._session)
-        users = [user_of(row) for row in rows]
-        known = await self._known(users)
+        known = await self._known([person for person in people if person is not None])
         fresh: list[dict[str, Any]] = []
         changed: dict[UUID, ArchivedUser] = {}
-        for user in users:
+        for person in people:
             self.tally.total += 1
-            self._judge(user, known, fresh, changed)
-        # Beyond the last seat nothing is written: it would only be taken back.
-        if self._seats.fit(self.tally.create) == self.tally.create:
-            await self._insert(fresh)
+            self._judge(person, known, fresh, changed)
+        await self._insert(fresh)
         await self._change(changed)
 
     async def settle(self) -> report.Seats:
-        """Return whether those who are created have seats, and claim them where they have."""
-        seats = self._seats or await lock_seats(self._session)
-        fits = seats.fit(self.tally.create) == self.tally.create
-        if fits and self.tally.create:
-            await claim_seats(self._session, self.tally.create)
-        return report.Seats(seats.limit, seats.used, self.tally.create, fits)
+        """Claim seats for those who are created, and return whether there are so many."""
+        created = self.tally.create
+        fits = not self._is_short
+        if created and fits:
+            try:
+                await claim_seats(self._session, created)
+            except LimitExceeded:
+                fits = False
+        seats = await count_seats(self._session)
+        return report.Seats(seats.limit, seats.used - (created if fits else 0), created, fits)
 
-    async def _known(self, users: Sequence[ArchivedUser | None]) -> "_Book":
-        ids = [user.id for user in users if user is not None] if self._keeps_ids else []
-        norms = [email.norm for user in users if (email := _address(user)) is not None]
-        found = await repository.members(self._session, ids, norms)
+    async def _known(self, people: Sequence[Person]) -> "_Book":
+        ids = [person.user.id for person in people] if self._keeps_ids else []
+        found = await repository.members(self._session, ids, [person.email.norm for person in people])
         return _Book(
             [_Known(row.id, row.email_norm, row.name, row.role, row.attributes) for row in found],
             by_id=self._keeps_ids,
@@ -88,26 +85,26 @@ class UserImport:
 
     def _judge(
         self,
-        user: ArchivedUser | None,
+        person: Person | None,
         known: "_Book",
         fresh: list[dict[str, Any]],
         changed: dict[UUID, ArchivedUser],
     ) -> None:
-        email = _address(user)
-        if user is None or email is None:
-            self.tally.refuse("" if user is None else str(user.id), "row_invalid")
+        if person is None:
+            self.tally.refuse("", "row_invalid")
             return
-        same, namesake = known.find(user.id, email.norm)
+        same, namesake = known.find(person.user.id, person.email.norm)
         if same is not None and namesake is not None and same.id != namesake.id:
-            self.tally.refuse(str(user.id), "email_taken")
+            self.tally.refuse(str(person.user.id), "email_taken")
             return
         member = same or namesake
         if member is None:
-            self._create(user, email, known, fresh)
+            self._create(person, known, fresh)
         else:
-            self._update(user, member, changed)
+            self._update(person.user, member, known, changed)
 
-    def _create(self, user: ArchivedUser, email: Email, known: "_Book", fresh: list[dict[str, Any]]) -> None:
+    def _create(self, person: Person, known: "_Book", fresh: list[dict[str, Any]]) -> None:
+        user, email = person.user, person.email
         if not may_manage(self._role, user.role):
             self.tally.refuse(str(user.id), "permission_denied")
             return
@@ -122,18 +119,25 @@ class UserImport:
         fresh.append(columns | moment)
         known.add(_Known(identifier, email.norm, user.name, user.role.value, attributes))
 
-    def _update(self, user: ArchivedUser, member: _Known, changed: dict[UUID, ArchivedUser]) -> None:
+    def _update(
+        self, user: ArchivedUser, member: _Known, known: "_Book", changed: dict[UUID, ArchivedUser]
+    ) -> None:
         self.tally.remapped += int(member.id != user.id)
         if member.name == user.name and is_same_json(member.attributes, user.attributes):
             self.tally.skip += 1
-        elif member.id in changed or not may_manage(self._role, Role(member.role)):
-            code = "row_repeated" if member.id in changed else "permission_denied"
-            self.tally.refuse(str(user.id), code)
+        elif not may_manage(self._role, Role(member.role)):
+            self.tally.refuse(str(user.id), "permission_denied")
         else:
             self.tally.update += 1
             changed[member.id] = user
+            known.add(replace(member, name=user.name, attributes=dict(user.attributes)))
 
     async def _insert(self, fresh: Sequence[dict[str, Any]]) -> None:
+        seats = await count_seats(self._session)
+        # Beyond the last seat nothing more is written: it would only be taken back.
+        self._is_short = self._is_short or seats.fit(self.tally.create) < self.tally.create
+        if self._is_short:
+            return
         inserted = await insert_members(self._session, fresh)
         if len(inserted) < len(fresh):
             raise TenantUnavailable("Somebody took an address of the archive meanwhile. Try again.")
@@ -170,16 +174,7 @@ class _Book:
         return self._by_id.get(identifier), self._by_norm.get(norm)
 
     def add(self, member: _Known) -> None:
-        """Know one more."""
+        """Know one more, or something new of one."""
         self._by_norm[member.norm] = member
         if self._counts_ids:
             self._by_id[member.id] = member
-
-
-def _address(user: ArchivedUser | None) -> Email | None:
-    if user is None:
-        return None
-    try:
-        return parse_email(user.email)
-    except ValidationFailed:
-        return None
