@@ -71,7 +71,7 @@ SPEAK_SQL: Final = {
     },
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers"},
-    "mis_accounts": {"account_links", "departures", "members", "seats"},
+    "mis_accounts": {"account_links", "departures", "members", "seats", "withdrawals"},
     "mis_jobs": {"jobs", "outbox", "schedules"},
 }
 SQL_WORDS: Final = frozenset(

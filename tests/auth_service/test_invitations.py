@@ -12,11 +12,12 @@ from mis_jobs.jobs import Job
 from mis_models.links import InvitationRow
 from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
-from tests.auth_service.links import accept, invite, mails_of, seats, token_of
+from tests.auth_service.links import accept, invite, mails_of, new_address_link, seats, token_of
 from tests.auth_service.requests import AUTH, USERS, alter, audited, bearer, fine, me, refused, sign_in
 from tests.suite import PASSWORD, PUBLIC_URL, Suite, TenantHandle
 
 INVITATIONS = f"{AUTH}/invitations"
+AUDIT = "/api/v1/tenants/{}/audit-logs"
 
 
 async def let_lapse(suite: Suite, tenant: TenantHandle) -> None:
@@ -249,3 +250,52 @@ async def test_an_owner_without_a_password_gets_in_by_the_link_of_the_creation(s
     refused(await accept(suite, token_of(made["ownerInvitation"])), 400, "invitation_invalid")
     again = {"email": f"wanda@{slug}.example", "password": PASSWORD, "tenantSlug": slug}
     fine(await suite.post_anonymously(f"{AUTH}/login", again))
+
+
+async def test_whoever_is_created_meanwhile_has_the_seat_of_their_invitation(suite: Suite) -> None:
+    tenant = await suite.tenant("custom", maxUsers=2)
+    invitation = await invite(suite, tenant)
+    body = {"email": invitation["email"].upper(), "name": "Ina"}
+    made = fine(await suite.client.post(USERS, json=body, headers=tenant.auth), 201)
+    assert await seats(suite, tenant.id) == (2, 0)
+    assert fine(await suite.client.get(INVITATIONS, headers=tenant.auth)) == []
+    refused(await accept(suite, token_of(invitation["acceptUrl"])), 400, "invitation_invalid")
+    rows = fine(await suite.client.get(f"{AUDIT.format(tenant.id)}?kind=change", headers=tenant.auth))
+    (row,) = [row for row in rows if row["resource"] == f"user:{made['id']}"]
+    assert row["action"] == "user.created"
+    assert row["changes"]["invitation"] == {"old": invitation["id"], "new": None}
+
+
+async def test_an_invitation_above_ones_own_role_is_not_withdrawn_by_creating_its_user(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    admin = await suite.user(tenant, "admin")
+    invitation = await invite(suite, tenant, "owner")
+    body = {"email": invitation["email"], "name": "Ina"}
+    refused(await suite.client.post(USERS, json=body, headers=admin.auth), 403, "permission_denied")
+    assert await seats(suite, tenant.id) == (2, 1)
+    fine(await accept(suite, token_of(invitation["acceptUrl"])))
+
+
+async def test_creating_and_accepting_at_once_make_one_user_with_one_seat(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    for _ in range(5):
+        invitation = await invite(suite, tenant)
+        body = {"email": invitation["email"], "name": "Ina"}
+        answers = await asyncio.gather(
+            suite.client.post(USERS, json=body, headers=tenant.auth),
+            accept(suite, token_of(invitation["acceptUrl"])),
+        )
+        made = [answer.status_code for answer in answers]
+        assert made in ([201, 400], [409, 200])
+    assert await seats(suite, tenant.id) == (6, 0)
+
+
+async def test_an_address_that_is_confirmed_ends_the_invitation_it_had(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    user = await suite.user(tenant)
+    invitation = await invite(suite, tenant)
+    link = await new_address_link(suite, tenant, user, invitation["email"])
+    answer = await suite.post_anonymously(f"{AUTH}/email/confirm", {"token": token_of(link)})
+    fine(answer, 204)
+    assert await seats(suite, tenant.id) == (2, 0)
+    refused(await accept(suite, token_of(invitation["acceptUrl"])), 400, "invitation_invalid")

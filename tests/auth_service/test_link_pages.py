@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from auth_service.passwords.jobs import RESET_PATH
+from auth_service.passwords.letters import RESET_PATH
 from mis_accounts.invitations import ACCEPT_PATH
 from tests.suite import Suite
 from user_service.users.addresses import CONFIRM_PATH

@@ -32,6 +32,10 @@ async def test_a_mailed_link_sets_a_new_password_and_ends_every_session(suite: S
     refused(await sign_in(suite, tenant), 401, "invalid_credentials")
     fine(await sign_in(suite, tenant, password=NEW))
     refused(await reset(suite, token), 400, "link_invalid")
+    told = (await mails_of(suite, tenant))[-1]
+    assert told.to == tenant.owner_email
+    assert told.subject.endswith("was changed")
+    assert PUBLIC_URL not in told.text + told.html
     assert {"password.forgotten", "password.reset", "password.reset_refused"} <= set(
         await audited(suite, tenant)
     )

@@ -257,6 +257,21 @@ async def test_seats_are_kept_exactly_and_an_archive_that_does_not_fit_changes_n
     assert await counted_users(suite, tenant) == (4, 4)
 
 
+async def test_invited_people_come_in_with_the_seats_of_their_invitations(suite: Suite) -> None:
+    tenant = await suite.tenant("custom", maxUsers=4)
+    for number in range(2):
+        body = {"email": f"{number}@x.example", "role": "member"}
+        fine(await suite.client.post("/api/v1/auth/invitations", json=body, headers=tenant.auth), 201)
+    archive = archive_of(tenant, users=[user_row(f"{number}@x.example") for number in range(3)])
+    rehearsed = fine(await send(suite, tenant, archive, dry_run=True))
+    assert rehearsed["seats"] == {"limit": 4, "used": 3, "requested": 1, "fits": True}
+    done = await imported(suite, tenant, archive)
+    assert done["report"]["seats"] == rehearsed["seats"]
+    assert await counted_users(suite, tenant) == (4, 4)
+    async with suite.database.transaction(tenant.id) as session:
+        assert (await session.scalars(select(CountersRow.pending_invitations))).one() == 0
+
+
 async def test_users_who_join_while_an_import_runs_take_no_seat_of_it_twice(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:

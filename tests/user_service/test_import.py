@@ -4,7 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from mis_models.accounts import CountersRow
+from mis_models.links import InvitationRow
 from tests.suite import Suite, TenantHandle
 from tests.user_service.requests import USERS, changes_audited, code, counted, create, listed
 
@@ -215,3 +218,22 @@ async def test_an_import_leaves_one_audit_row_with_its_counts(suite: Suite) -> N
     await send(suite, tenant, "email,name\na@example.com,A\nnobody,B\n")
     (row,) = [row for row in await changes_audited(suite, tenant) if row.action == "users.imported"]
     assert row.changes == {"created": {"old": None, "new": 1}, "failed": {"old": None, "new": 1}}
+
+
+async def test_invited_people_are_imported_into_the_seats_of_their_invitations(suite: Suite) -> None:
+    tenant = await suite.tenant("custom", maxUsers=4)
+    admin = await suite.user(tenant, "admin")
+    for email, role in (("ina@x.example", "member"), ("olga@x.example", "owner")):
+        body = {"email": email, "role": role}
+        answer = await suite.client.post("/api/v1/auth/invitations", json=body, headers=tenant.auth)
+        assert answer.status_code == 201, answer.text
+    rows = "email,name\nnew@x.example,New\nIna@x.example,Ina\nolga@x.example,Olga\nmore@x.example,More\n"
+    answer = await suite.client.post(IMPORT, content=rows, headers=admin.auth | {"Content-Type": CSV})
+    document = answer.json()
+    assert [row["row"] for row in document["rows"] if row["ok"]] == [2]
+    assert problems(document) == {1: "limit_exceeded", 3: "permission_denied", 4: "limit_exceeded"}
+    async with suite.database.transaction(tenant.id) as session:
+        counters = (await session.scalars(select(CountersRow))).one()
+        invited = list(await session.scalars(select(InvitationRow.email_norm)))
+    assert (counters.users, counters.pending_invitations) == (3, 1)
+    assert invited == ["olga@x.example"]

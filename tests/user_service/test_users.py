@@ -241,3 +241,21 @@ async def test_a_create_sent_again_with_its_key_makes_one_user(suite: Suite) -> 
     other = await suite.client.post(USERS, json=body | {"name": "Eve"}, headers=headers)
     assert code(other) == (422, "idempotency_key_reused")
     assert await counted(suite, tenant) == (2, 2)
+
+
+async def test_a_change_that_also_asks_for_another_address_is_one_audit_row(suite: Suite) -> None:
+    """Catalogue 128."""
+    tenant = await suite.tenant()
+    user = await create(suite, tenant, "old@x.example")
+    body = {"email": "new@x.example", "name": "Ada King", "role": "admin"}
+    answer = await suite.client.patch(f"{USERS}/{user['id']}", json=body, headers=tenant.auth)
+    assert answer.status_code == 200, answer.text
+    created, changed = [
+        row for row in await changes_audited(suite, tenant) if row.resource == f"user:{user['id']}"
+    ]
+    assert (created.action, changed.action) == ("user.created", "user.updated")
+    assert changed.changes == {
+        "name": {},
+        "role": {"old": "member", "new": "admin"},
+        "requestedEmail": {},
+    }

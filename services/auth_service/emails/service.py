@@ -16,6 +16,8 @@ from mis_accounts.account_links import drop_account_links, use_account_link
 from mis_accounts.emails import parse_email
 from mis_accounts.link_tokens import LinkPurpose, parse_link_token
 from mis_accounts.members import renew_terms
+from mis_accounts.seats import lock_seats
+from mis_accounts.withdrawals import drop_invitation, withdraw_invitations
 from mis_http.sessions import recorded_refusal
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
@@ -40,6 +42,8 @@ class Confirmation:
             await self._refuse(None)
         async with self._authority.tenant_transaction(token.tenant_id) as session:
             await require_free_address(session, self._caller.network)
+            # The counters' lock comes first everywhere, so that nobody waits for anybody in a circle.
+            await lock_seats(session)
             used = await use_account_link(session, token)
             user = None
             if used is not None and used.email is not None:
@@ -59,6 +63,8 @@ class Confirmation:
     async def _settle(self, session: TenantSession, tenant_id: UUID, user: UserRow) -> None:
         # Links that lie in the old mailbox open nothing any more.
         await drop_account_links(session, user.id)
+        await drop_invitation(session, user.id)
+        await withdraw_invitations(session, [user.email_norm])
         await renew_terms(session, user)
         record(
             session,

@@ -4,22 +4,19 @@ It may run twice; then there are two links, each of which makes the other worthl
 """
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final
 
 from auth_service.passwords import repository
 from auth_service.passwords.forgetting import opened
+from auth_service.passwords.letters import Letters
 from mis_accounts.account_links import add_account_link
 from mis_accounts.link_tokens import LinkPurpose
 from mis_jobs.jobs import Job
-from mis_mail.composition import Composition
 from mis_mail.queue import MailQueue
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import Wrapping
 
 LIFETIME: Final = timedelta(hours=1)
-RESET_PATH: Final = "/login/reset"
-_TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 class ResetMails:
@@ -29,7 +26,7 @@ class ResetMails:
         self._application = application
         self._wrapping = wrapping
         self._mails = MailQueue(wrapping)
-        self._composition = Composition(_TEMPLATES, public_url)
+        self._letters = Letters(public_url)
 
     async def write(self, job: Job) -> None:
         """Queue the mail with a fresh link, where an active user or an invited one has the address."""
@@ -42,11 +39,5 @@ class ResetMails:
                 return
             now = datetime.now(UTC)
             token = await add_account_link(session, LinkPurpose.RESET, found.id, now=now, lifetime=LIFETIME)
-            mail = self._composition.compose(
-                "reset",
-                to=found.email,
-                subject=f"Your new password at {found.tenant}",
-                values={"tenant": found.tenant, "name": found.name, "path": RESET_PATH, "token": token.text},
-                expires_at=now + LIFETIME,
-            )
+            mail = self._letters.reset(found.tenant, found.name, found.email, token, now + LIFETIME)
             await self._mails.enqueue(session, mail, tenant_id=job.tenant_id)

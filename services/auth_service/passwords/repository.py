@@ -3,12 +3,12 @@
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, func, select, update
 
 from mis_accounts.account_links import opened_by
 from mis_accounts.link_tokens import LinkToken
 from mis_models.accounts import UserRow
-from mis_models.links import AccountTokenRow, InvitationRow
+from mis_models.links import AccountTokenRow
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 
@@ -22,16 +22,18 @@ async def find(session: TenantSession, user_id: UUID) -> Row[str, str, str | Non
     return (await session.execute(active)).one_or_none()
 
 
-async def replace_hash(session: TenantSession, user_id: UUID, old: str | None, new: str) -> bool:
-    """Replace the user's hash; return whether it still was the old one."""
+async def replace_hash(
+    session: TenantSession, user_id: UUID, old: str | None, new: str
+) -> Row[str, str] | None:
+    """Replace the user's hash and return their address and name, or None where it was not the old one."""
     statement = (
         update(UserRow)
         .where(UserRow.id == user_id, UserRow.status == "active", UserRow.password_hash == old)
         .values(password_hash=new, version=UserRow.version + 1, updated_at=func.statement_timestamp())
-        .returning(UserRow.id)
+        .returning(UserRow.email, UserRow.name)
         .execution_options(synchronize_session=False)
     )
-    return (await session.scalar(statement)) is not None
+    return (await session.execute(statement)).one_or_none()
 
 
 async def addressee(session: TenantSession, email_norm: str) -> Row[UUID, str, str, str] | None:
@@ -54,8 +56,8 @@ async def holder_of_link(session: TenantSession, token: LinkToken) -> Row[str, s
     return (await session.execute(columns.where(*opened_by(token)))).one_or_none()
 
 
-async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) -> bool:
-    """Give the user a new hash, and let one who waited in; return whether there is such a user."""
+async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) -> Row[str, str] | None:
+    """Give the user a new hash, and let one who waited in; return their address and name, or None."""
     statement = (
         update(UserRow)
         .where(UserRow.id == user_id, UserRow.status.in_(_MAY_RESET))
@@ -65,13 +67,7 @@ async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) 
             version=UserRow.version + 1,
             updated_at=func.statement_timestamp(),
         )
-        .returning(UserRow.id)
+        .returning(UserRow.email, UserRow.name)
         .execution_options(synchronize_session=False)
     )
-    return (await session.scalar(statement)) is not None
-
-
-async def drop_invitation(session: TenantSession, user_id: UUID) -> None:
-    """Delete the invitation that the user waited for, who got in otherwise."""
-    own = delete(InvitationRow).where(InvitationRow.user_id == user_id)
-    await session.execute(own.execution_options(synchronize_session=False))
+    return (await session.execute(statement)).one_or_none()

@@ -11,12 +11,14 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import LinkInvalid
 from auth_service.passwords import repository
+from auth_service.passwords.letters import tell_of_change
 from auth_service.sessions.agreement import agrees
 from auth_service.throttling.service import count_address_failure, require_free_address
 from mis_accounts.account_links import drop_account_links, use_account_link
 from mis_accounts.departures import end_sessions
 from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
 from mis_accounts.password_rules import require_policy
+from mis_accounts.withdrawals import drop_invitation
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.tenant import Tenant, TenantStatus
 
@@ -61,13 +63,17 @@ class Resetting:
     async def _replace(self, tenant: Tenant, token: LinkToken, password_hash: str) -> None:
         async with self._authority.tenant_transaction(tenant.id) as session:
             used = await use_account_link(session, token)
-            if used is None or not await repository.reset_hash(session, used.user_id, password_hash):
+            if used is None:
                 raise LinkInvalid
             user_id: UUID = used.user_id
+            person = await repository.reset_hash(session, user_id, password_hash)
+            if person is None:
+                raise LinkInvalid
             # Whoever else had asked for a link, or for another address, does not get in by it any more.
             await drop_account_links(session, user_id)
-            await repository.drop_invitation(session, user_id)
+            await drop_invitation(session, user_id)
             await end_sessions(session, user_id, reason="password_reset", now=datetime.now(UTC))
+            await tell_of_change(session, self._authority.tenancy, tenant, person.email, person.name)
             record(
                 session,
                 tenant.id,

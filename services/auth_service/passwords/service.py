@@ -10,6 +10,7 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import InvalidCredentials
 from auth_service.passwords import repository
+from auth_service.passwords.letters import tell_of_change
 from auth_service.throttling.service import Attempt, count_failure, require_free
 from mis_accounts.departures import end_sessions
 from mis_accounts.password_rules import require_policy
@@ -59,7 +60,8 @@ class OwnPassword:
     async def _replace(self, old: str | None, new: str) -> None:
         principal = self._principal
         async with self._authority.tenant_transaction(self._tenant.id) as session:
-            if not await repository.replace_hash(session, principal.id, old, new):
+            person = await repository.replace_hash(session, principal.id, old, new)
+            if person is None:
                 raise InvalidCredentials
             await end_sessions(
                 session,
@@ -68,6 +70,7 @@ class OwnPassword:
                 now=datetime.now(UTC),
                 except_session=principal.session_id,
             )
+            await tell_of_change(session, self._authority.tenancy, self._tenant, person.email, person.name)
             record(
                 session,
                 self._tenant.id,

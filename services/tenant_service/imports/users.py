@@ -12,7 +12,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_accounts.members import insert_members, member_columns, renew_terms
-from mis_accounts.seats import LimitExceeded, claim_seats, count_seats
+from mis_accounts.seats import LimitExceeded, claim_seats, count_seats, lock_seats
+from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_jobs.outbox import EventType, publish, publish_many
 from mis_tenancy.access import may_manage
 from mis_tenancy.errors import TenantUnavailable
@@ -50,11 +51,16 @@ class UserImport:
         self._keeps_ids = keeps_ids
         self._now = now
         self._is_short = False
+        # Who of those that are created waits for an invitation, and so has a seat.
+        self._expected: set[str] = set()
+        self._invited: dict[str, Role] = {}
         self.tally = Tally()
 
     async def take(self, people: Sequence[Person | None]) -> None:
         """Judge some rows and write what becomes of them."""
-        known = await self._known([person for person in people if person is not None])
+        fit = [person for person in people if person is not None]
+        known = await self._known(fit)
+        self._invited = await invited_roles(self._session, [person.email.norm for person in fit])
         fresh: list[dict[str, Any]] = []
         changed: dict[UUID, ArchivedUser] = {}
         for person in people:
@@ -65,15 +71,18 @@ class UserImport:
 
     async def settle(self) -> report.Seats:
         """Claim seats for those who are created, and return whether there are so many."""
-        created = self.tally.create
+        created, moved = self.tally.create, 0
         fits = not self._is_short
         if created and fits:
+            await lock_seats(self._session)
+            moved = len(await withdraw_invitations(self._session, self._expected))
             try:
                 await claim_seats(self._session, created)
             except LimitExceeded:
                 fits = False
         seats = await count_seats(self._session)
-        return report.Seats(seats.limit, seats.used - (created if fits else 0), created, fits)
+        used = seats.used - created + moved if fits else seats.used + moved
+        return report.Seats(seats.limit, used, created - len(self._expected), fits)
 
     async def _known(self, people: Sequence[Person]) -> "_Book":
         ids = [person.user.id for person in people] if self._keeps_ids else []
@@ -105,9 +114,12 @@ class UserImport:
 
     def _create(self, person: Person, known: "_Book", fresh: list[dict[str, Any]]) -> None:
         user, email = person.user, person.email
-        if not may_manage(self._role, user.role):
+        invited_as = self._invited.get(email.norm)
+        if not all(may_manage(self._role, role) for role in (user.role, invited_as or user.role)):
             self.tally.refuse(str(user.id), "permission_denied")
             return
+        if invited_as is not None:
+            self._expected.add(email.norm)
         identifier = user.id if self._keeps_ids else new_id()
         self.tally.create += 1
         self.tally.remapped += int(identifier != user.id)
@@ -135,7 +147,8 @@ class UserImport:
     async def _insert(self, fresh: Sequence[dict[str, Any]]) -> None:
         seats = await count_seats(self._session)
         # Beyond the last seat nothing more is written: it would only be taken back.
-        self._is_short = self._is_short or seats.fit(self.tally.create) < self.tally.create
+        needed = self.tally.create - len(self._expected)
+        self._is_short = self._is_short or seats.fit(needed) < needed
         if self._is_short:
             return
         inserted = await insert_members(self._session, fresh)

@@ -1,25 +1,28 @@
 """The rules of an import: each row stands for itself, and together they take no more seats than there are.
 
 One transaction holds the tenant's seats from the first row to the last, so what a row is told is true when
-the import commits. Rows travel to Postgres in batches; a row that cannot go in never reaches it.
+the import commits. Who waited for an invitation takes the seat that it held. Rows travel to Postgres in
+batches; a row that cannot go in never reaches it.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
+from uuid import UUID
 
 from pydantic import ValidationError
 
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import EmailTaken, insert_members, member_columns
 from mis_accounts.seats import Seats, claim_seats, lock_seats
+from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_http.problems import field_problem
 from mis_jobs.outbox import EventType, publish_many
 from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.session import TenantSession
-from mis_tenancy.tenant import Admission
+from mis_tenancy.tenant import Admission, Principal, Role
 from user_service.audit import principal_of, record
 from user_service.imports import repository
 from user_service.imports.files import Row
@@ -38,6 +41,28 @@ class _Candidate:
     user: ImportedUser
 
 
+@dataclass(slots=True)
+class _Places:
+    """What there is for a batch: addresses that are `taken`, or `invited` as something, and seats."""
+
+    taken: set[str]
+    invited: dict[str, Role]
+    seats: Seats
+
+    def take(self, one: _Candidate, by: Principal) -> None:
+        """Give the candidate a place; raise what forbids that."""
+        norm = one.email.norm
+        if norm in self.taken:
+            raise EmailTaken
+        if norm in self.invited:
+            require_rank(by, self.invited[norm])
+        elif not self.seats.fit(1):
+            raise self.seats.refusal()
+        else:
+            self.seats = replace(self.seats, used=self.seats.used + 1)
+        self.taken.add(norm)
+
+
 class Importer:
     """Imports users into one tenant on behalf of `by`."""
 
@@ -50,13 +75,11 @@ class Importer:
         """Create a user for each row that may become one, and say of every other why not."""
         seats = await lock_seats(self._session)
         results: list[RowResult] = []
-        created = 0
         remaining = iter(rows)
         while batch := list(islice(remaining, _BATCH)):
-            done = await self._batch(batch, Seats(seats.limit, seats.used + created))
-            created += sum(result.ok for result in done)
+            done, seats = await self._batch(batch, seats)
             results += done
-        if created:
+        if created := sum(result.ok for result in results):
             await claim_seats(self._session, created)
         outcome = ImportResult.of(results)
         changes = {
@@ -66,25 +89,37 @@ class Importer:
         record(self._session, self._by, "users.imported", resource="users", changes=changes)
         return outcome
 
-    async def _batch(self, rows: list[Row], seats: Seats) -> list[RowResult]:
+    async def _batch(self, rows: list[Row], seats: Seats) -> tuple[list[RowResult], Seats]:
+        """Bring some rows in; return what became of them, and the seats as they are used then."""
         judged = [self._judged(row) for row in rows]
         fit = [one for one in judged if isinstance(one, _Candidate)]
-        taken = await repository.taken_addresses(self._session, {one.email.norm for one in fit})
         results = {one.row: one for one in judged if isinstance(one, RowResult)}
-        chosen: list[tuple[_Candidate, dict[str, Any]]] = []
-        now = datetime.now(UTC)
+        norms = {one.email.norm for one in fit}
+        places = _Places(
+            taken=await repository.taken_addresses(self._session, norms),
+            invited=await invited_roles(self._session, norms),
+            seats=seats,
+        )
+        chosen: list[_Candidate] = []
         for one in fit:
-            refusal = _refusal(one, taken, seats, len(chosen))
-            if refusal is not None:
+            try:
+                places.take(one, self._principal)
+            except ProblemError as refusal:
                 results[one.number] = RowResult.refused(one.number, refusal)
-                continue
-            taken.add(one.email.norm)
-            chosen.append((one, _columns(one, now)))
-        inserted = await insert_members(self._session, [columns for _, columns in chosen])
-        told = ({"id": str(row["id"]), "role": row["role"]} for _, row in chosen if row["id"] in inserted)
+            else:
+                chosen.append(one)
+        results |= {result.row: result for result in await self._insert(chosen)}
+        return [results[row.number] for row in rows], places.seats
+
+    async def _insert(self, chosen: list[_Candidate]) -> list[RowResult]:
+        """Make users of the candidates, whose invitations end with that."""
+        await withdraw_invitations(self._session, [one.email.norm for one in chosen])
+        now = datetime.now(UTC)
+        members = [_columns(one, now) for one in chosen]
+        inserted = await insert_members(self._session, members)
+        told = ({"id": str(row["id"]), "role": row["role"]} for row in members if row["id"] in inserted)
         await publish_many(self._session, EventType.USER_CREATED, told)
-        results |= {result.row: result for result in _created(chosen, inserted)}
-        return [results[row.number] for row in rows]
+        return [_created(one, columns["id"], inserted) for one, columns in zip(chosen, members, strict=True)]
 
     def _judged(self, row: Row) -> _Candidate | RowResult:
         """Return the row as a candidate, or the result that says what is wrong with it."""
@@ -105,22 +140,12 @@ def _validated(fields: Any) -> ImportedUser:
         raise ValidationFailed([field_problem(one) for one in error.errors()]) from error
 
 
-def _refusal(one: _Candidate, taken: set[str], seats: Seats, chosen: int) -> ProblemError | None:
-    if one.email.norm in taken:
-        return EmailTaken()
-    if not seats.fit(chosen + 1) > chosen:
-        return Seats(seats.limit, seats.used + chosen).refusal()
-    return None
-
-
 def _columns(one: _Candidate, now: datetime) -> dict[str, Any]:
     return member_columns(one.email, one.user.name, one.user.role, now=now, attributes=one.user.attributes)
 
 
-def _created(chosen: list[tuple[_Candidate, dict[str, Any]]], inserted: set[Any]) -> Iterator[RowResult]:
-    for one, columns in chosen:
-        if columns["id"] in inserted:
-            yield RowResult(one.number, True, id=columns["id"])
-        else:
-            # Somebody changed their address to this one after we had looked.
-            yield RowResult.refused(one.number, EmailTaken())
+def _created(one: _Candidate, user_id: UUID, inserted: set[UUID]) -> RowResult:
+    if user_id in inserted:
+        return RowResult(one.number, True, id=user_id)
+    # Somebody changed their address to this one after we had looked.
+    return RowResult.refused(one.number, EmailTaken())

@@ -11,6 +11,7 @@ from mis_accounts.members import add_member, renew_terms
 from mis_accounts.password_rules import require_policy
 from mis_accounts.passwords import Passwords
 from mis_accounts.seats import lock_seats, release_seats
+from mis_accounts.withdrawals import withdraw_invitations
 from mis_http.etags import Precondition
 from mis_http.pages import Page
 from mis_jobs.outbox import EventType, publish
@@ -28,6 +29,7 @@ from user_service.users.schemas import UserCreate
 
 # Fields whose change touches rules about the whole membership, or ends tokens.
 _STANDING: Final = frozenset({"role", "status"})
+_EMAIL_ASKED: Final = "user.email_change_requested"
 
 
 async def page_of_users(database: Database, tenant: Tenant, wanted: UserFilter, page: Page) -> Sequence[Any]:
@@ -58,12 +60,17 @@ class Users:
         return _found(await repository.find(self._session, user_id))
 
     async def create(self, body: UserCreate) -> UserRow:
-        """Add a user of at most the caller's own role; raise what the address, password or seats refuse."""
+        """Add a user of at most the caller's own role; raise what the address, password or seats refuse.
+
+        Whoever waited for an invitation has the seat that it held, and its link opens nothing any more.
+        """
         require_rank(self._principal, body.role)
         email = parse_email(body.email)
         hashed = None
         if body.password is not None:
             hashed = await self._hash(body.password, email, body.name)
+        await lock_seats(self._session)
+        settled = await self._settle_invitation(email)
         user = await add_member(
             self._session,
             email=email,
@@ -74,7 +81,7 @@ class Users:
             now=datetime.now(UTC),
         )
         changes = {field: {"old": None, "new": getattr(user, field)} for field in ("email", "name", "role")}
-        self._record(EventType.USER_CREATED, user, changes)
+        self._record(EventType.USER_CREATED, user, changes | settled)
         return user
 
     async def change(self, user_id: UUID, fields: Mapping[str, Any], expected: Precondition) -> UserRow:
@@ -88,13 +95,15 @@ class Users:
         if user_id != self._principal.id:
             require_rank(self._principal, Role(user.role))
         expected.hold(user.version)
-        if "email" in fields:
-            await self._ask_for_address(user, fields["email"])
-        changed = {name: value for name, value in fields.items() if getattr(user, name) != value}
-        changed.pop("email", None)
+        asked = await self._ask_for_address(user, fields.get("email", user.email))
+        changed = {
+            name: value for name, value in fields.items() if name != "email" and getattr(user, name) != value
+        }
         if changed:
             await self._allow(user, changed)
-            await self._apply(user, changed)
+            await self._apply(user, changed, asked)
+        elif asked:
+            record(self._session, self._by, _EMAIL_ASKED, resource=f"user:{user.id}", changes=asked)
         return user
 
     async def remove(self, user_id: UUID, expected: Precondition) -> None:
@@ -109,14 +118,22 @@ class Users:
         await release_seats(self._session)
         self._record(EventType.USER_DELETED, user)
 
-    async def _ask_for_address(self, user: UserRow, email: str) -> None:
+    async def _ask_for_address(self, user: UserRow, email: str) -> dict[str, Any]:
+        """Have another address confirm, and return what the audit row says of that."""
         if email == user.email:
-            return
+            return {}
         # Whoever reads the account's mail can set its password.
         refuse_visiting_operator(self._principal, "change e-mail addresses")
-        if await self._addresses.ask(user, email):
-            action = "user.email_change_requested"
-            record(self._session, self._by, action, resource=f"user:{user.id}", changes={"email": {}})
+        is_asked = await self._addresses.ask(user, email)
+        return {"requestedEmail": {}} if is_asked else {}
+
+    async def _settle_invitation(self, email: Email) -> dict[str, Any]:
+        """End the address's invitation, which may be for at most the caller's own role; return the change."""
+        changes: dict[str, Any] = {}
+        for one in await withdraw_invitations(self._session, [email.norm]):
+            require_rank(self._principal, Role(one.role))
+            changes["invitation"] = {"old": str(one.id), "new": None}
+        return changes
 
     async def _hash(self, password: str, email: Email, name: str) -> str:
         refuse_visiting_operator(self._principal, "set passwords")
@@ -136,7 +153,8 @@ class Users:
             others = await repository.statuses_of_other_owners(self._session, user.id)
             require_other_owner(user.status, others)
 
-    async def _apply(self, user: UserRow, changed: Mapping[str, Any]) -> None:
+    async def _apply(self, user: UserRow, changed: Mapping[str, Any], asked: dict[str, Any]) -> None:
+        """Change the user; the one audit row also says what was `asked` for."""
         now = datetime.now(UTC)
         changes = {name: {"old": getattr(user, name), "new": value} for name, value in changed.items()}
         for name, value in changed.items():
@@ -150,14 +168,25 @@ class Users:
             await end_sessions(self._session, user.id, reason="user_disabled", now=now)
         if "name" in changed:
             await renew_terms(self._session, user)
-        self._record(EventType.USER_DISABLED if disabled else EventType.USER_UPDATED, user, changes)
+        self._record(
+            EventType.USER_DISABLED if disabled else EventType.USER_UPDATED,
+            user,
+            changes | asked,
+            changed=sorted(changes),
+        )
 
-    def _record(self, event: EventType, user: UserRow, changes: Mapping[str, Any] | None = None) -> None:
+    def _record(
+        self,
+        event: EventType,
+        user: UserRow,
+        changes: Mapping[str, Any] | None = None,
+        changed: Sequence[str] = (),
+    ) -> None:
         """Leave the audit row, and tell whoever subscribed: of personal fields only that they changed."""
         record(self._session, self._by, event.value, resource=f"user:{user.id}", changes=changes)
         told: dict[str, Any] = {"id": str(user.id), "role": user.role}
         if event is EventType.USER_UPDATED:
-            told["changed"] = sorted(changes or ())
+            told["changed"] = changed
         publish(self._session, event, told)
 
 
