@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests import servers
+from tests.isolation.world import World, make_world
 from tests.suite import Suite, running_suite
 
 
@@ -23,3 +24,9 @@ async def suite(
 ) -> AsyncIterator[Suite]:
     async with running_suite(test_servers, tmp_path_factory.mktemp("suite")) as suite:
         yield suite
+
+
+@pytest.fixture(scope="session")
+async def world(suite: Suite) -> World:
+    """The tenants of the isolation matrix, on the real suite; a name of theirs can be taken only once."""
+    return await make_world(suite)

@@ -282,6 +282,19 @@ def test_endpoints_refuse_through_the_error_tree_and_select_nothing() -> None:
     assert offenders(broken()) == []
 
 
+def test_bodies_take_no_text_for_a_number_and_no_number_for_a_truth() -> None:
+    loose = re.compile(r"\b(?:int|bool|float)\b")
+    found = [
+        f"{module.name}: {ast.unparse(field.target)}"
+        for module in modules()
+        for body in ast.walk(module.tree)
+        if isinstance(body, ast.ClassDef) and "RequestBody" in {ast.unparse(base) for base in body.bases}
+        for field in body.body
+        if isinstance(field, ast.AnnAssign) and loose.search(ast.unparse(field.annotation))
+    ]
+    assert found == []
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [
         module.name for module in modules() if module.text.strip() and not ast.get_docstring(module.tree)

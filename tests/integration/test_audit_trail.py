@@ -9,7 +9,7 @@ import pytest
 from mis_tenancy.tenant import Role
 from tests.integration.rig import USERS, Behind, behind, fine, flush
 from tests.isolation.routes import CLOSED, ROUTES, Declared, Who
-from tests.isolation.world import World, make_world
+from tests.isolation.world import World
 from tests.servers import TestServers
 from tests.suite import Suite
 
@@ -22,11 +22,6 @@ OF_THE_PLATFORM = {
     "POST /api/v1/auth/signing-keys/rotate",
     "POST /api/v1/tenants/jobs/{job_id}/retry",
 }
-
-
-@pytest.fixture(scope="module")
-async def world(suite: Suite) -> World:
-    return await make_world(suite)
 
 
 @pytest.fixture(scope="module")

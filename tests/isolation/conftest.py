@@ -6,9 +6,7 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from tests.database import Seeded, seed_tenant
-from tests.isolation.world import World, make_world
 from tests.servers import TestServers
-from tests.suite import Suite
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,3 @@ def urls(test_servers: TestServers) -> DatabaseUrls:
 @pytest.fixture(scope="session")
 async def pair(urls: DatabaseUrls) -> Pair:
     return Pair(await seed_tenant(urls.owner), await seed_tenant(urls.owner))
-
-
-@pytest.fixture(scope="session")
-async def world(suite: Suite) -> World:
-    """The tenants of the isolation matrix, on the real suite."""
-    return await make_world(suite)

@@ -60,6 +60,19 @@ class Log:
                 [(self.tenant_id, new_id(int(moment.timestamp() * 1000) + number)) for number in range(rows)],
             )
 
+    async def settle(self) -> None:
+        """Wait until no transaction of before, of whichever test, holds a pass back from the rows."""
+        async with self.hand() as hand:
+            written = await hand.fetchval("select pg_current_xact_id()::text::bigint")
+            for _ in range(200):
+                if (
+                    await hand.fetchval("select pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+                    > written
+                ):
+                    return
+                await asyncio.sleep(0.05)
+        raise AssertionError("An older transaction goes on and on.")
+
     async def seal(self) -> None:
         """Seal until nothing of this log waits; transactions of other tests may hold a pass back."""
         for _ in range(200):

@@ -212,6 +212,7 @@ async def test_a_pass_takes_no_more_rows_than_it_may_hold(suite: Suite, test_ser
     log = await new_log(suite, test_servers)
     for rows in (3, 3, 9, 3, 1):
         await log.write(rows)
+    await log.settle()
     small = Sealing(log.platform, log.keys, rows_at_once=4)
     while (await log.verify()).unsealed:
         await small.seal()

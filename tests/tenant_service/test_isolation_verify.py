@@ -280,10 +280,9 @@ async def test_a_part_that_does_not_answer_is_no_verdict(
     assert refused(answer, 503, "verification_incomplete")["parts"] == ["redis"]
 
 
-async def test_a_verification_is_audited_and_leaves_nothing_else(
-    own_suite: Suite, tenant: TenantHandle
-) -> None:
+async def test_a_verification_is_audited_and_leaves_nothing_else(own_suite: Suite) -> None:
     """Catalogue 128."""
+    tenant = await own_suite.tenant("custom")
     before = len(await audit_rows(own_suite, tenant.id))
     await verify(own_suite, tenant)
     rows = await audit_rows(own_suite, tenant.id)

@@ -31,7 +31,7 @@ from tests.tenant_service.webhook_rig import Hook, Post
 
 async def test_an_event_reaches_the_webhook_signed_and_in_its_envelope(post: Post) -> None:
     """Catalogue 123."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/signed")
     async with post.working():
         user_id = await post.add_user(tenant)
@@ -63,7 +63,7 @@ async def lane_of(post: Post, hook: Hook) -> WebhookLaneRow:
 
 
 async def test_the_worker_itself_sends_within_a_second_of_the_event(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     await post.hook(tenant, "/worker")
     async with working(post.suite.settings):
         await post.add_user(tenant)
@@ -73,7 +73,7 @@ async def test_the_worker_itself_sends_within_a_second_of_the_event(post: Post) 
 
 async def test_after_a_rotation_both_secrets_sign_for_a_day(post: Post) -> None:
     """Catalogue 123."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/rotated")
     new = fine(await post.ask(hook, "PATCH", json={"rotateSecret": True}))["secret"]
     async with post.working():
@@ -96,7 +96,7 @@ async def test_after_a_rotation_both_secrets_sign_for_a_day(post: Post) -> None:
 
 
 async def test_events_arrive_in_the_order_in_which_they_happened(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     await post.hook(tenant, "/ordered")
     ids = [await post.add_user(tenant) for _ in range(12)]
     for user_id in ids:
@@ -109,7 +109,7 @@ async def test_events_arrive_in_the_order_in_which_they_happened(post: Post) -> 
 
 
 async def test_a_webhook_hears_only_of_what_it_asked_for(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     await post.hook(tenant, "/deleted-only", ["user.deleted"])
     async with post.working():
         user_id = await post.add_user(tenant)
@@ -120,7 +120,7 @@ async def test_a_webhook_hears_only_of_what_it_asked_for(post: Post) -> None:
 
 async def test_a_failed_attempt_is_repeated_with_the_same_id_and_body(post: Post) -> None:
     """Catalogue 124."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/flaky")
     statuses = iter([500, 302, 200])
     post.receiver.answers["/flaky"] = lambda _: Reply(next(statuses))
@@ -145,7 +145,7 @@ async def test_a_failed_attempt_is_repeated_with_the_same_id_and_body(post: Post
 
 async def test_a_receiver_that_asks_for_a_pause_gets_it_for_all_its_messages(post: Post) -> None:
     """Catalogue 124."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook, other = await post.hook(tenant, "/busy"), await post.hook(tenant, "/quiet")
     post.receiver.answers["/busy"] = lambda _: Reply(429, {"Retry-After": "3600"})
     for _ in range(2):
@@ -171,7 +171,7 @@ async def test_a_receiver_that_asks_for_a_pause_gets_it_for_all_its_messages(pos
 
 async def test_a_receiver_that_is_gone_is_disabled_with_a_notice(post: Post) -> None:
     """Catalogue 124."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/gone")
     post.receiver.answers["/gone"] = lambda _: Reply(410)
     async with post.working():
@@ -193,7 +193,7 @@ async def test_a_receiver_that_is_gone_is_disabled_with_a_notice(post: Post) -> 
 
 async def test_a_webhook_that_fails_through_the_whole_schedule_is_disabled(post: Post) -> None:
     """Catalogue 124."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/hopeless")
     post.receiver.answers["/hopeless"] = lambda _: Reply(503)
     async with post.working():
@@ -213,7 +213,7 @@ async def test_a_webhook_that_fails_through_the_whole_schedule_is_disabled(post:
 
 
 async def test_what_waits_for_a_disabled_webhook_goes_on_when_it_is_enabled(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/paused")
     await post.add_user(tenant)
     await post.pass_on()
@@ -229,7 +229,7 @@ async def test_what_waits_for_a_disabled_webhook_goes_on_when_it_is_enabled(post
 
 
 async def test_a_delivery_is_replayed_under_its_id_and_a_ping_goes_to_one_webhook(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook, _ = await post.hook(tenant, "/replayed"), await post.hook(tenant, "/not-pinged")
     async with post.working():
         sent = fine(await post.ask(hook, "POST", "/ping"), 202)
@@ -247,7 +247,7 @@ async def test_a_delivery_is_replayed_under_its_id_and_a_ping_goes_to_one_webhoo
 
 async def test_slow_receivers_hold_up_nobody_else(post: Post) -> None:
     """Catalogue 105: with two slots, and more receivers that never answer than there are slots."""
-    slow, quick = await post.suite.tenant(), await post.suite.tenant()
+    slow, quick = await post.suite.tenant("custom"), await post.suite.tenant("custom")
     for number in range(4):
         await post.hook(slow, f"/stuck-{number}")
         post.receiver.answers[f"/stuck-{number}"] = lambda _: Reply(hang=True)
@@ -265,7 +265,7 @@ async def test_slow_receivers_hold_up_nobody_else(post: Post) -> None:
 
 async def test_a_busy_tenants_webhooks_leave_slots_to_others(post: Post) -> None:
     """Catalogue 105: what tenants get is decided by turns, not by who has more."""
-    busy, quiet = await post.suite.tenant(), await post.suite.tenant()
+    busy, quiet = await post.suite.tenant("custom"), await post.suite.tenant("custom")
     for number in range(5):
         await post.hook(busy, f"/crowd-{number}")
     hook = await post.hook(quiet, "/alone")
@@ -287,7 +287,7 @@ async def test_a_busy_tenants_webhooks_leave_slots_to_others(post: Post) -> None
 
 async def test_receivers_that_failed_last_time_get_no_more_slots_than_are_left_to_them(post: Post) -> None:
     """Catalogue 105."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     failing = [await post.hook(tenant, f"/failing-{number}") for number in range(3)]
     await post.add_user(tenant)
     await post.pass_on()
@@ -309,7 +309,7 @@ async def test_receivers_that_failed_last_time_get_no_more_slots_than_are_left_t
 
 async def test_a_delivery_of_a_killed_worker_is_sent_again_under_its_id(post: Post) -> None:
     """Catalogue 124: killed between sending and noting down that it was sent."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/killed")
     post.receiver.answers["/killed"] = lambda _: Reply(hang=True)
     await post.add_user(tenant)
@@ -337,7 +337,7 @@ def sending_child(post: Post) -> subprocess.Popen[bytes]:
 
 
 async def test_a_worker_that_lost_its_lease_notes_nothing_down(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/stolen")
 
     await post.add_user(tenant)
@@ -361,7 +361,7 @@ async def test_a_worker_that_lost_its_lease_notes_nothing_down(post: Post) -> No
 
 
 async def test_a_worker_that_stops_notes_down_what_it_has_sent(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/stopping")
     post.receiver.answers["/stopping"] = lambda _: Reply(200, body=b"ok", pace=0.05)
     for _ in range(4):
@@ -374,7 +374,7 @@ async def test_a_worker_that_stops_notes_down_what_it_has_sent(post: Post) -> No
 
 
 async def test_a_stopped_worker_gives_back_what_it_had_under_way(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/stopped")
     post.receiver.answers["/stopped"] = lambda _: Reply(hang=True)
     async with post.working():
@@ -389,7 +389,7 @@ async def test_a_stopped_worker_gives_back_what_it_had_under_way(post: Post) -> 
 
 
 async def test_a_secret_that_does_not_open_costs_an_attempt_and_stops_nobody(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     broken, sound = await post.hook(tenant, "/broken"), await post.hook(tenant, "/sound")
     async with post.application.transaction(tenant.id) as session:
         stored = (await session.scalars(select(WebhookRow).where(WebhookRow.id == broken.id))).one()
@@ -404,7 +404,7 @@ async def test_a_secret_that_does_not_open_costs_an_attempt_and_stops_nobody(pos
 
 async def test_an_address_that_may_no_longer_be_reached_is_refused_when_it_is_sent_to(post: Post) -> None:
     """Catalogue 120: the setting was on when the webhook was saved."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/inside")
     async with post.working(post.sending(reach=Reach(allow_private=False))):
         await post.add_user(tenant)
@@ -414,7 +414,7 @@ async def test_an_address_that_may_no_longer_be_reached_is_refused_when_it_is_se
 
 
 async def test_deliveries_are_forgotten_after_thirty_days(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/old")
     now = datetime.now().astimezone()
     ages = (29, 31)
@@ -433,7 +433,7 @@ async def test_deliveries_are_forgotten_after_thirty_days(post: Post) -> None:
 
 
 async def test_a_webhook_deleted_while_it_is_sent_to_leaves_nothing_behind(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/vanishing")
     post.receiver.answers["/vanishing"] = lambda _: Reply(200, body=b"xyz", pace=0.1)
     async with post.working():
@@ -451,7 +451,7 @@ async def test_a_webhook_deleted_while_it_is_sent_to_leaves_nothing_behind(post:
 async def test_a_failure_among_many_messages_delays_neither_those_before_nor_those_after_it(
     post: Post,
 ) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/one-of-many")
     ids = [await post.add_user(tenant) for _ in range(30)]
     bad = ids[13]
@@ -473,7 +473,7 @@ async def test_a_failure_among_many_messages_delays_neither_those_before_nor_tho
 async def test_whatever_a_receiver_brings_about_counts_as_an_attempt(
     post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/defect")
 
     async def defect(*_: Any) -> Outcome:

@@ -49,7 +49,7 @@ async def left_in_outbox(post: Post, tenant: TenantHandle) -> int:
 
 
 async def test_an_event_whose_cause_rolls_back_is_told_to_nobody(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/rolled-back")
     try:
         async with post.application.transaction(tenant.id) as session:
@@ -62,7 +62,7 @@ async def test_an_event_whose_cause_rolls_back_is_told_to_nobody(post: Post) -> 
 
 
 async def test_events_nobody_wants_are_gone_and_wanted_ones_keep_their_order(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     await tell(post, tenant, range(3))
     await post.pass_on()
     assert await left_in_outbox(post, tenant) == 0
@@ -78,7 +78,7 @@ async def test_events_nobody_wants_are_gone_and_wanted_ones_keep_their_order(pos
 
 async def test_what_one_transaction_tells_keeps_its_order_too(post: Post) -> None:
     """Ids made within a millisecond are in no order, so the order is not theirs."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/one-transaction")
     async with post.application.transaction(tenant.id) as session:
         for number in range(40):
@@ -88,7 +88,7 @@ async def test_what_one_transaction_tells_keeps_its_order_too(post: Post) -> Non
 
 
 async def test_many_events_are_published_by_one_statement(post: Post) -> None:
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/many")
     async with post.application.transaction(tenant.id) as session:
         await publish_many(session, EventType.USER_CREATED, ({"number": n} for n in range(300)))
@@ -98,7 +98,7 @@ async def test_many_events_are_published_by_one_statement(post: Post) -> None:
 
 
 async def test_several_relays_at_once_pass_each_event_on_once_and_in_order(post: Post) -> None:
-    tenants = [await post.suite.tenant() for _ in range(3)]
+    tenants = [await post.suite.tenant("custom") for _ in range(3)]
     hooks = [await post.hook(tenant, "/several") for tenant in tenants]
     relays = [Relay(post.platform, batch=3) for _ in range(4)]
     running = [asyncio.create_task(relay.run()) for relay in relays]
@@ -116,7 +116,7 @@ async def test_several_relays_at_once_pass_each_event_on_once_and_in_order(post:
 
 async def test_a_tenant_with_much_to_tell_does_not_hold_up_another(post: Post) -> None:
     """Catalogue 105."""
-    busy, quiet = await post.suite.tenant(), await post.suite.tenant()
+    busy, quiet = await post.suite.tenant("custom"), await post.suite.tenant("custom")
     await post.hook(busy, "/much")
     hook = await post.hook(quiet, "/little")
     async with post.application.transaction(busy.id) as session:
@@ -130,7 +130,7 @@ async def test_a_tenant_with_much_to_tell_does_not_hold_up_another(post: Post) -
 
 async def test_a_relay_that_is_killed_anywhere_loses_and_repeats_nothing(post: Post) -> None:
     """Catalogue 118."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hooks = [await post.hook(tenant, f"/killed-relay-{number}") for number in range(2)]
     async with post.application.transaction(tenant.id) as session:
         await publish_many(session, EventType.USER_UPDATED, ({"number": n} for n in range(600)))

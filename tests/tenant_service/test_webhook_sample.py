@@ -27,7 +27,7 @@ def sample() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 async def sent(post: Post) -> tuple[Received, str, str]:
     """A message, and the two secrets that it was signed with."""
-    tenant = await post.suite.tenant()
+    tenant = await post.suite.tenant("custom")
     hook = await post.hook(tenant, "/sample")
     new = fine(await post.ask(hook, "PATCH", json={"rotateSecret": True}))["secret"]
     async with post.working():

@@ -147,7 +147,8 @@ def end_leftovers(directory: Path, prefixes: tuple[str, ...], first: signal.Sign
         if not remaining:
             return
         for process in remaining:
-            if process.is_running():
+            # One that ends by itself meanwhile, as a server does after its postmaster, is what we want.
+            with suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
         psutil.wait_procs(remaining, timeout=10)
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictInt, StringConstraints
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_models.billing import InvoiceRow
@@ -126,7 +126,7 @@ class BillingOut(ResponseBody):
 class AgreementIn(RequestBody):
     """What the custom plan costs this tenant."""
 
-    contract_price: int = Field(ge=0, le=10**12, description="US cents a month on the custom plan.")
+    contract_price: StrictInt = Field(ge=0, le=10**12, description="US cents a month on the custom plan.")
 
 
 class PaymentIn(RequestBody):

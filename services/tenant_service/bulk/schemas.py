@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import Field, StrictInt, StringConstraints, TypeAdapter, ValidationError
 
 from mis_http.problems import PartProblem, field_problem
 from mis_http.schemas import RequestBody, ResponseBody, Text
@@ -57,7 +57,7 @@ class DeleteOperation(RequestBody):
 
     operation: Literal["delete"]
     tenant_id: Named
-    grace_days: Annotated[int, Field(ge=0, le=LONGEST_GRACE_DAYS)] | None = None
+    grace_days: Annotated[StrictInt, Field(ge=0, le=LONGEST_GRACE_DAYS)] | None = None
     key: Key | None = None
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_tenancy.tables import ConfigurationVersionRow
@@ -23,13 +23,13 @@ class ConfigIn(RequestBody):
 
     config_key: ConfigKey
     config_value: FreeValue
-    is_encrypted: bool = False
+    is_encrypted: StrictBool = False
 
 
 class Rollback(RequestBody):
     """The version whose value is to be the newest again."""
 
-    version: int = Field(ge=1, le=2**31 - 1)
+    version: StrictInt = Field(ge=1, le=2**31 - 1)
 
 
 class ConfigOut(ResponseBody):

@@ -4,7 +4,7 @@ import unicodedata
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
@@ -50,7 +50,7 @@ def _domain(text: str) -> str:
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 Slug = Annotated[Text, StringConstraints(max_length=63), AfterValidator(_slug)]
 Domain = Annotated[Text, StringConstraints(max_length=254), AfterValidator(_domain)]
-Limit = Annotated[int, Field(ge=1, le=10**9)]
+Limit = Annotated[StrictInt, Field(ge=1, le=10**9)]
 
 
 class OwnerIn(RequestBody):
@@ -75,7 +75,7 @@ class TenantCreate(RequestBody):
     plan: PlanName = PlanName.BASIC
     max_users: Limit | None = None
     max_storage: Limit | None = Field(None, description="GiB.")
-    features: dict[Feature, bool] = Field(default_factory=dict)
+    features: dict[Feature, StrictBool] = Field(default_factory=dict)
     settings: FreeObject = Field(default_factory=dict)
     owner: OwnerIn | None = None
 
@@ -108,7 +108,7 @@ class TenantPatch(RequestBody):
     subdomain: Slug = Field(default=_ABSENT)
     max_users: Limit | None = None
     max_storage: Limit | None = Field(None, description="GiB.")
-    features: dict[Feature, bool] = Field(default_factory=dict)
+    features: dict[Feature, StrictBool] = Field(default_factory=dict)
     settings: FreeObject = Field(default_factory=dict)
 
     def value(self) -> Amendment:

@@ -3,7 +3,7 @@
 from typing import Any, Self
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_models.plan_migrations import PlanMigrationRow
@@ -15,8 +15,8 @@ from tenant_service.plan_migration.order import EffectiveAt, OnOverLimit, Order,
 class OptionsIn(RequestBody):
     """How the plan is to be changed."""
 
-    preserve_data: bool = Field(True, description="Always; erasing data is a call of its own.")
-    downtime: bool = Field(False, description="Close the tenant (503) while its plan changes.")
+    preserve_data: StrictBool = Field(True, description="Always; erasing data is a call of its own.")
+    downtime: StrictBool = Field(False, description="Close the tenant (503) while its plan changes.")
     effective_at: EffectiveAt = EffectiveAt.NOW
     on_over_limit: OnOverLimit = Field(
         OnOverLimit.BLOCK,

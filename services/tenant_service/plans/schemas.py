@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from mis_http.schemas import RequestBody, ResponseBody
 from mis_tenancy.plans import Feature, PlanName
@@ -36,4 +36,6 @@ class PlanOut(ResponseBody):
 class PlanPatch(RequestBody):
     """What of a plan can be changed while tenants are on it."""
 
-    monthly_price: int = Field(ge=0, le=10**9, description="US cents, for periods that start from now on.")
+    monthly_price: StrictInt = Field(
+        ge=0, le=10**9, description="US cents, for periods that start from now on."
+    )

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_jobs.outbox import EventType
@@ -41,7 +41,7 @@ class WebhookPatch(RequestBody):
     status: WebhookStatus = Field(
         default=_ABSENT, description="While it is disabled nothing is sent, and new events are not kept."
     )
-    rotate_secret: bool = Field(
+    rotate_secret: StrictBool = Field(
         False, description="Make a new secret. The old one signs beside it for 24 hours."
     )
 
