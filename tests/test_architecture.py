@@ -40,6 +40,7 @@ FEATURE: Final[dict[str, set[str]]] = {
 SPEAK_SQL: Final = {
     "mis_tenancy": {
         "actor_key_statements",
+        "api_keys",
         "audit_changes",
         "audit_store",
         "database",

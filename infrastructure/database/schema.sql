@@ -111,6 +111,22 @@ CREATE TABLE public.alerts (
 
 ALTER TABLE ONLY public.alerts FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.api_keys (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    name text NOT NULL,
+    prefix text NOT NULL,
+    key_hash bytea NOT NULL,
+    scopes jsonb NOT NULL,
+    created_by uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    last_used_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.api_keys FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.audit_actor_keys (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -888,6 +904,9 @@ ALTER TABLE ONLY public.account_tokens
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT pk_alerts PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT pk_api_keys PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.audit_actor_keys
     ADD CONSTRAINT pk_audit_actor_keys PRIMARY KEY (tenant_id, id);
 
@@ -1077,6 +1096,8 @@ CREATE INDEX ix_alerts_news ON public.alerts USING btree (tenant_id, id) WHERE i
 
 CREATE INDEX ix_alerts_operators_due ON public.alerts USING btree (tenant_id, id) WHERE operators_due;
 
+CREATE INDEX ix_api_keys_created_by ON public.api_keys USING btree (tenant_id, created_by);
+
 CREATE INDEX ix_audit_actor_keys_actor ON public.audit_actor_keys USING btree (tenant_id, actor, id);
 
 CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
@@ -1187,6 +1208,12 @@ ALTER TABLE ONLY public.account_tokens
 
 ALTER TABLE ONLY public.alerts
     ADD CONSTRAINT fk_alerts_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT fk_api_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT fk_api_keys_tenant_id_created_by FOREIGN KEY (tenant_id, created_by) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.audit_actor_keys
     ADD CONSTRAINT fk_audit_actor_keys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1309,6 +1336,8 @@ ALTER TABLE public.account_tokens ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.alerts ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.api_keys ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.audit_actor_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_logs ENABLE ROW LEVEL SECURITY;
@@ -1340,6 +1369,8 @@ ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 CREATE POLICY owner ON public.account_tokens TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.alerts TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.api_keys TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.audit_actor_keys TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1497,6 +1528,8 @@ CREATE POLICY tenant_isolation ON public.account_tokens TO mis_app, mis_platform
 
 CREATE POLICY tenant_isolation ON public.alerts TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.api_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.audit_actor_keys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1642,6 +1675,17 @@ GRANT UPDATE(told_at) ON TABLE public.alerts TO mis_platform;
 
 GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_app;
 GRANT UPDATE(operators_due) ON TABLE public.alerts TO mis_platform;
+
+GRANT SELECT,INSERT ON TABLE public.api_keys TO mis_app;
+GRANT DELETE ON TABLE public.api_keys TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.api_keys TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.api_keys TO mis_platform;
+
+GRANT UPDATE(revoked_at) ON TABLE public.api_keys TO mis_app;
+
+GRANT UPDATE(last_used_at) ON TABLE public.api_keys TO mis_app;
 
 GRANT SELECT,INSERT ON TABLE public.audit_actor_keys TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.audit_actor_keys TO mis_platform;
@@ -1964,5 +2008,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0024');
+INSERT INTO public.alembic_version (version_num) VALUES ('0025');
 SELECT public.ensure_audit_partitions(3);

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from auth_service.api_keys.endpoints import router as api_keys
 from auth_service.authority import Authority, prepare_keys
 from auth_service.emails.endpoints import router as emails
 from auth_service.invitations.endpoints import router as invitations
@@ -38,6 +39,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             permissions,
             signing_keys,
             invitations,
+            api_keys,
             emails,
             link_pages,
         ),

@@ -4,6 +4,7 @@ ProblemError
 ├── InvalidCredentials 401 · LoginThrottled 429
 ├── RefreshSuperseded 409
 ├── SessionNotFound 404
+├── ApiKeyNotFound 404
 ├── InvitationInvalid 400 · InvitationNotFound 404 · InvitationPending 409
 └── LinkInvalid 400
 """
@@ -47,6 +48,14 @@ class SessionNotFound(ProblemError):
     status = 404
     code = "session_not_found"
     detail = "You have no such session. Check the id."
+
+
+class ApiKeyNotFound(ProblemError):
+    """The caller's tenant has no API key of this id, or none that is not revoked."""
+
+    status = 404
+    code = "api_key_not_found"
+    detail = "There is no such API key. Check the id."
 
 
 class InvitationInvalid(ProblemError):

@@ -3,6 +3,7 @@
 from mis_models import (
     accounts,
     alerts,
+    api_keys,
     audit,
     billing,
     branding,
@@ -24,6 +25,7 @@ __all__ = [
     "accounts",
     "actor_key_tables",
     "alerts",
+    "api_keys",
     "audit",
     "billing",
     "branding",

@@ -93,6 +93,18 @@ def require_feature(tenant: Tenant, feature: Feature) -> None:
         )
 
 
+def role_of_key(scopes: frozenset[str], creators: Role) -> Role:
+    """Return the role up to which an API key may manage people: at most its creator's.
+
+    It is an administrator or owner only with everything that such a one may do, so that a narrow key cannot
+    make itself a person of wider rights. Beneath that, whom it may manage is decided by `users:write` alone.
+    """
+    for role in (Role.OWNER, Role.ADMIN):
+        if creators.rank >= role.rank and ROLE_PERMISSIONS[role] <= scopes:
+            return role
+    return min(Role.MEMBER, creators, key=lambda role: role.rank)
+
+
 def may_manage(actor: Role | None, target: Role) -> bool:
     """Return whether someone of role `actor` may create, change or remove someone of role `target`."""
     return actor is not None and actor.rank >= target.rank

@@ -34,10 +34,11 @@ with standing as materialized (
     select record.* from alone, unnest(
         $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
         $10::bigint[], $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::bool[],
-        $16::bool[], $17::text[], $18::int[], $19::text[]
+        $16::bool[], $17::text[], $18::int[], $19::text[], $20::bigint[]
     ) as record (
         id, kind, actor, actor_kind, action, resource, outcome, status, duration_us,
-        request_id, sources, origin, hour, counted, rejected, route, bucket, feature
+        request_id, sources, origin, hour, counted, rejected, route, bucket, feature,
+        moment
     )
 ), inserted as (
     insert into audit_logs (
@@ -99,4 +100,5 @@ def _columns(records: list[AuditRecord], origins: Mapping[UUID, bytes]) -> list[
     columns.append([route_of(record.action) for record in records])
     columns.append([None if (took := record.duration_us) is None else bucket_of(took) for record in records])
     columns.append([record.feature for record in records])
+    columns.append([record.id.int >> 80 for record in records])
     return columns

@@ -13,6 +13,7 @@ from starlette.types import Scope
 from mis_tenancy.errors import (
     ActAsRequired,
     AuthenticationRequired,
+    PermissionDenied,
     ProblemError,
     TenantNotFound,
     TenantPendingDeletion,
@@ -101,7 +102,7 @@ class Gate:
         if principal.tenant_id is not None:
             findings.tenant = await self._living(principal.tenant_id)
         findings.principal = principal
-        if findings.tenant is None and access is not Access.OPERATOR_OR_MEMBER:
+        if findings.tenant is None and not access.takes_operators:
             raise ActAsRequired
 
     async def validate(self, findings: Findings) -> None:
@@ -114,6 +115,14 @@ class Gate:
         findings.sources += (Source(SourceKind.TOKEN, id=tenant.id),)
         if tenant.status is not TenantStatus.ACTIVE:
             _refuse_status(principal, tenant)
+
+    def require_kind(self, access: Access, findings: Findings) -> None:
+        """Raise PermissionDenied where the route is for people and a program asks."""
+        principal = findings.principal
+        if access is Access.PERSON and principal is not None and principal.kind is PrincipalKind.API_KEY:
+            raise PermissionDenied(
+                "This route is for people. An API key cannot use it; sign in instead.", required="person"
+            )
 
     async def explain(self, scope: Scope) -> dict[str, Any]:
         """Return `{verdict, code, sources: [{kind, value, tenantId}]}`: what this very request would meet.

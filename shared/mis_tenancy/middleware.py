@@ -199,6 +199,7 @@ class TenantMiddleware:
             await self._limit_tenant(visit, daily_exempt=True)
             raise
         await self._limit_tenant(visit, daily_exempt=self._policy.is_daily_exempt(scope))
+        self._gate.require_kind(visit.access, visit.findings)
 
     async def _limit_address(self, visit: Visit) -> None:
         network = network_of(visit.address)

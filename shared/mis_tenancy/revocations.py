@@ -185,11 +185,18 @@ class RevocationFeed:
         """Return whether the token behind `principal` has been withdrawn."""
         if principal.session_id in self._ended or principal.id in self._ended:
             return True
+        if principal.kind is PrincipalKind.API_KEY:
+            # A key has no epoch: it is read anew when its creator's changes, and outlasts a suspension.
+            return False
         own = principal.tenant_id
         home = None if principal.kind is PrincipalKind.OPERATOR else own
         if principal.user_epoch < self._epoch(home, principal.id):
             return True
         return own is not None and principal.tenant_epoch < self._epoch(own, own)
+
+    def has_heard_more(self, tenant_id: UUID, user_id: UUID, epoch: int) -> bool:
+        """Return whether the user has an epoch later than `epoch`: what was known of them then is stale."""
+        return epoch < self._epoch(tenant_id, user_id)
 
     def _epoch(self, tenant_id: UUID | None, subject: UUID) -> int:
         return self._epochs.get((tenant_id, subject), (0, 0.0))[0]

@@ -30,6 +30,13 @@ class Access(Enum):
     """A principal of a tenant is needed."""
     OPERATOR_OR_MEMBER = "operator_or_member"
     """As MEMBER, and operators of the platform come in without a tenant."""
+    PERSON = "person"
+    """As OPERATOR_OR_MEMBER, but no program: an API key has neither password, sessions nor factors."""
+
+    @property
+    def takes_operators(self) -> bool:
+        """Whether an operator of the platform comes in without a tenant."""
+        return self in (Access.OPERATOR_OR_MEMBER, Access.PERSON)
 
     @property
     def is_for_strangers(self) -> bool:
@@ -113,7 +120,10 @@ SUITE: Final = (
     Rule(f"{_TENANTS}/domains/ask", Access.OPEN, "GET"),
     # Whom a tenant invites is the tenant's; an operator acts as one of its own to see or do that.
     Rule(f"{_AUTH}/invitations/**", Access.MEMBER),
-    Rule(f"{_AUTH}/**", Access.OPERATOR_OR_MEMBER),
+    Rule(f"{_AUTH}/api-keys/**", Access.MEMBER),
+    Rule(f"{_AUTH}/permissions", Access.OPERATOR_OR_MEMBER),
+    # What else there is concerns the sign-in of the person who asks.
+    Rule(f"{_AUTH}/**", Access.PERSON),
     Rule(f"{_TENANTS}/**", Access.OPERATOR_OR_MEMBER),
     Rule("/api/v1/plans/**", Access.OPERATOR_OR_MEMBER),
 )

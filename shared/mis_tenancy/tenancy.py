@@ -4,7 +4,7 @@ tenancy = Tenancy(TenancySettings(...))
 app = FastAPI(lifespan=..., middleware=[tenancy.middleware(RoutePolicy(...))])
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware import Middleware
 
 from mis_tenancy.actor_keys import ActorKeys
+from mis_tenancy.api_keys import ApiKeys
 from mis_tenancy.audit import Recorder, Spool
 from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
@@ -31,21 +32,15 @@ from mis_tenancy.revocations import RevocationFeed
 from mis_tenancy.routes import RoutePolicy
 from mis_tenancy.session import NEWS_TOLD
 from mis_tenancy.settings import TenancySettings
-from mis_tenancy.tenant import Principal
 from mis_tenancy.tokens import TokenVerifier
 
 log = structlog.get_logger(__name__)
 
 
 class Tenancy:
-    """The collaborators of one process; construct it anywhere, start it on the event loop that serves.
+    """The collaborators of one process; construct it anywhere, start it on the event loop that serves."""
 
-    `opaque` verifies bearers that are not JWTs (API keys), where the service has such.
-    """
-
-    def __init__(
-        self, settings: TenancySettings, *, opaque: Callable[[str], Awaitable[Principal]] | None = None
-    ) -> None:
+    def __init__(self, settings: TenancySettings) -> None:
         self.settings = settings
         self.wrapping = Wrapping(settings.master_keys)
         self.actor_keys = ActorKeys(self.wrapping)
@@ -64,7 +59,7 @@ class Tenancy:
             issuer=settings.issuer,
             audience=settings.audience,
             is_revoked=self.feed.is_revoked,
-            opaque=opaque,
+            opaque=ApiKeys(self.database, self.feed).principal_of,
         )
         lines = Lines(SpoolCipher(settings.master_keys))
         spool = Spool(settings.spool_directory, settings.spool_limit_bytes, settings.service, lines)

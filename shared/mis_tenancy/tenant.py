@@ -98,9 +98,10 @@ class PrincipalKind(StrEnum):
 class Principal:
     """A verified caller.
 
-    `id` is the token's `sub`; for an API key the key's own id. An operator on the platform has neither
-    tenant nor role; one who acts in a tenant has both, and `acting_for` names him. `restricted` marks the
-    narrow token of an owner whose tenant is ending: its permissions are `scopes` alone, whatever the role.
+    `id` is the token's `sub`; for an API key the key's own id, its role that up to which it may manage people
+    and `user_epoch` its creator's. An operator on the platform has neither tenant nor role; one who acts in a
+    tenant has both, and `acting_for` names him. `restricted` marks the narrow token of an owner whose tenant
+    is ending: its permissions are `scopes` alone, whatever the role.
     """
 
     id: UUID

@@ -1,7 +1,8 @@
 """The ledger's half of the drain's statement: what was really inserted into the audit log is added up here.
 
-It continues a WITH list that has `incoming` (the records, with their `route`, latency `bucket` and
-`feature`) and `inserted` (the ids that were new). All records of a statement are of the tenant $1.
+It continues a WITH list that has `incoming` (the records, with their `moment` in ms, `route`, latency
+`bucket` and `feature`) and `inserted` (the ids that were new). All records of a statement are of the tenant
+$1. The moment of its last use is added to an API key here, too, once a minute at most.
 """
 
 from typing import Final
@@ -48,7 +49,8 @@ _MAPS: Final = """
        coalesce(jsonb_object_agg(name, n) filter (where kind = 'feature'), '{}') as features"""
 
 USAGE: Final = f""", fresh as materialized (
-    select hour, hour / 24 as day, route, actor, actor_kind, status, bucket, feature, counted, rejected
+    select moment, hour, hour / 24 as day, route, actor, actor_kind, status, bucket, feature, counted,
+           rejected
       from incoming join inserted using (id)
      where kind = 'request'
 ), marks as materialized (
@@ -112,6 +114,12 @@ USAGE: Final = f""", fresh as materialized (
       from fresh where actor is not null group by day, actor
     on conflict (tenant_id, day, actor) do update
        set {_sum(*_COUNTS)}, hours = ledger.hours | excluded.hours
+), into_keys as (
+    update api_keys as used set last_used_at = latest.at
+      from (select actor, to_timestamp(max(moment) / 1000.0) as at
+              from fresh where actor_kind = 'api_key' group by actor) as latest
+     where used.tenant_id = $1 and used.id = latest.actor
+       and (used.last_used_at is null or used.last_used_at < latest.at - interval '1 minute')
 )
 insert into usage_members as ledger (tenant_id, user_id, last_hour)
 select $1, actor, to_timestamp(max(hour) * 3600)

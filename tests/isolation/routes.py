@@ -161,6 +161,10 @@ def _new_invitation(call: Call) -> dict[str, str]:
     return {"email": f"invited-{call.unique}@{call.tenant.slug}.example", "role": "viewer"}
 
 
+def _new_key(call: Call) -> dict[str, Any]:
+    return {"name": f"Program {call.unique}", "scopes": ["users:read"]}
+
+
 def _import(call: Call) -> bytes:
     return f"email,name,role\nrow-{call.unique}@{call.tenant.slug}.example,Rita Row,viewer\n".encode()
 
@@ -217,6 +221,9 @@ AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE, status=201, body=_new_invitation),
     Declared("GET", f"{AUTH}/invitations", W.MEMBER, P.INVITATIONS_WRITE),
     Declared("DELETE", f"{AUTH}/invitations/{{invitation_id}}", W.MEMBER, P.INVITATIONS_WRITE, status=204),
+    Declared("POST", f"{AUTH}/api-keys", W.MEMBER, P.APIKEYS_WRITE, status=201, body=_new_key),
+    Declared("GET", f"{AUTH}/api-keys", W.MEMBER, P.APIKEYS_WRITE),
+    Declared("DELETE", f"{AUTH}/api-keys/{{api_key_id}}", W.MEMBER, P.APIKEYS_WRITE, status=204),
     Declared("GET", "/login/invitation", W.STRANGER),
     Declared("GET", "/login/reset", W.STRANGER),
     Declared("GET", "/login/email", W.STRANGER),

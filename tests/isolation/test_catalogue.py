@@ -209,6 +209,7 @@ SECRETS = {
     "sessions": ["user_id", "ip", "user_agent", "created_at", "last_seen_at"],
     "refresh_tokens": ["token_hash"],
     "invitations": ["email", "email_norm", "role", "token_hash"],
+    "api_keys": ["name", "prefix", "key_hash", "scopes", "created_by", "last_used_at"],
     "account_tokens": ["user_id", "email", "token_hash"],
     "tenant_configurations": ["config_value"],
     "tenant_configuration_versions": ["config_value"],

@@ -63,7 +63,7 @@ EXPLAINED: Final = (
     ),
     Explained(
         "SEC027",
-        r"public\.(sessions|user_terms|usage_members|invitations|account_tokens)",
+        r"public\.(sessions|user_terms|usage_members|invitations|account_tokens|api_keys)",
         "Within a tenant, permissions decide; the policy is the tenant's.",
     ),
     Explained(

@@ -15,6 +15,7 @@ from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tests.auth_service.links import invite, new_address_link, reset_link, token_of
+from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
@@ -151,6 +152,8 @@ class World:
             return str(await add_dead_job(self.suite, call.tenant))
         if name == "invitation_id":
             return str((await invite(self.suite, call.tenant))["id"])
+        if name == "api_key_id":
+            return str((await add_api_key(self.suite, call.tenant))["id"])
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -222,6 +225,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "alert_id": await add_alert(suite, tenant),
         "job_id": str(await add_dead_job(suite, tenant)),
         "invitation_id": str((await invite(suite, tenant))["id"]),
+        "api_key_id": (await add_api_key(suite, tenant))["id"],
     }
 
 

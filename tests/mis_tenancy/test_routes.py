@@ -44,7 +44,7 @@ def test_probes_are_exempt(path: str) -> None:
 def test_tenant_data_is_for_members_and_the_platforms_routes_for_operators_too() -> None:
     assert access("/api/v1/users") is access("/api/v1/media/1/content") is Access.MEMBER
     assert access("/api/v1/tenants/acme/usage") is Access.OPERATOR_OR_MEMBER
-    assert access("/api/v1/auth/act-as", "POST") is Access.OPERATOR_OR_MEMBER
+    assert access("/api/v1/auth/act-as", "POST") is access("/api/v1/auth/me") is Access.PERSON
     assert access("/api/v1/plans/basic", "PATCH") is Access.OPERATOR_OR_MEMBER
 
 

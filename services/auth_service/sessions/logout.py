@@ -13,6 +13,7 @@ from auth_service.sessions.books import MEMBERS, OPERATORS, Book, place_of
 from auth_service.sessions.refresh_tokens import parse_refresh_token
 from auth_service.sessions.service import announce_end
 from mis_tenancy.errors import AuthenticationRequired, TenantMismatch, TokenInvalid, TokenRevoked
+from mis_tenancy.tenant import PrincipalKind
 from mis_tenancy.tokens import bearer_of
 
 
@@ -47,6 +48,9 @@ class Logout:
             return False
         if not await agrees(self._authority, self._caller, principal.tenant_id):
             raise TenantMismatch
+        if principal.kind is PrincipalKind.API_KEY:
+            # A program has no session to end; its key is revoked instead.
+            return False
         book, tenant_id = place_of(principal)
         if principal.session_id is not None:
             await self._end(book, tenant_id, principal.session_id, principal.id)

@@ -1,0 +1,1 @@
+"""Keys with which a tenant's programs sign in."""

@@ -1,0 +1,94 @@
+"""The rules of API keys: nobody gives one more than they may do themselves, and no key makes another."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from auth_service.api_keys import repository
+from auth_service.errors import ApiKeyNotFound
+from mis_http.pages import Page
+from mis_models.api_keys import ApiKeyRow
+from mis_tenancy.access import Permission, require_permission
+from mis_tenancy.api_key_texts import new_api_key
+from mis_tenancy.audit_changes import record_change
+from mis_tenancy.errors import PermissionDenied, ValidationFailed
+from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tenant import Admission, Principal, PrincipalKind, Tenant
+
+
+class TenantApiKeys:
+    """The API keys of one tenant, as the caller `principal` may make and revoke them."""
+
+    def __init__(
+        self, session: TenantSession, tenant: Tenant, principal: Principal, admitted: Admission
+    ) -> None:
+        self._session = session
+        self._tenant = tenant
+        self._principal = principal
+        self._admitted = admitted
+
+    async def create(
+        self, name: str, scopes: frozenset[Permission], expires_at: datetime | None
+    ) -> tuple[ApiKeyRow, str]:
+        """Make a key of the caller's and return it with its text, which is not kept.
+
+        Raise PermissionDenied for a scope that the caller lacks and for a program, ValidationFailed for a
+        time that has passed.
+        """
+        self._require_person()
+        for scope in sorted(scopes):
+            require_permission(self._principal, scope)
+        now = datetime.now(UTC)
+        if expires_at is not None and expires_at <= now:
+            unfit = {"field": "expiresAt", "code": "in_the_past", "message": "must lie in the future"}
+            raise ValidationFailed([unfit])
+        key = new_api_key(self._tenant.id)
+        row = ApiKeyRow(
+            id=key.id,
+            name=name,
+            prefix=key.prefix,
+            key_hash=key.digest,
+            scopes=sorted(scopes),
+            created_by=self._principal.id,
+            created_at=now,
+            expires_at=expires_at,
+        )
+        await repository.add(self._session, row)
+        told = {"name": name, "scopes": row.scopes, "expiresAt": expires_at}
+        self._record(
+            "api_key.created", row, {field: {"old": None, "new": new} for field, new in told.items()}
+        )
+        return row, key.text
+
+    async def page(self, page: Page) -> Sequence[ApiKeyRow]:
+        """Return a page of those that are not revoked, one more than it holds where there is more."""
+        return await repository.page_of(self._session, page)
+
+    async def revoke(self, key_id: UUID) -> None:
+        """End a key, whoever made it: closing a door is refused to nobody who may open one."""
+        row = await repository.revoke(self._session, key_id, datetime.now(UTC))
+        if row is None:
+            raise ApiKeyNotFound
+        revoke(self._session, Kind.KEY, row.id, tenant_id=self._tenant.id)
+        self._record("api_key.revoked", row)
+
+    def _require_person(self) -> None:
+        # Whoever holds a key could otherwise outlast its revocation.
+        if self._principal.kind is not PrincipalKind.MEMBER:
+            raise PermissionDenied("An API key cannot make API keys; sign in instead.", required="person")
+
+    def _record(self, action: str, row: ApiKeyRow, changes: Mapping[str, Any] | None = None) -> None:
+        by = self._admitted
+        record_change(
+            self._session,
+            action=action,
+            actor=self._principal.id,
+            actor_kind=self._principal.kind.value,
+            resource=f"api_key:{row.id}",
+            changes=changes,
+            ip=by.client_address,
+            request_id=by.request_id,
+            sources=[source.kind.value for source in by.sources],
+        )
