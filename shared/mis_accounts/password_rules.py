@@ -1,22 +1,33 @@
 """What a tenant's password policy asks of a password, each unmet rule by name.
 
 `composition` is the classic policy: a length and kinds of characters. `nist` asks for length alone and
-refuses what an attacker tries first: common passwords, and words of the person's or the tenant's own (NIST
-SP 800-63B).
+refuses what an attacker tries first: common passwords, words of the person's or the tenant's own, and what
+follows a pattern (NIST SP 800-63B). Judging a pattern takes milliseconds, so it is done in the threads of
+`Passwords` and not on the event loop.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from zxcvbn import zxcvbn
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
+
 from mis_tenancy.errors import ProblemError
 
 LONGEST_BYTES: Final = 1_024
 _SHORTEST: Final = 8
 _SHORTEST_CONTEXT_WORD: Final = 4
+_WORD: Final = re.compile(r"[^\W_]+")
 _COMMON: Final = Path(__file__).with_name("common_passwords.txt")
+# Of zxcvbn's scores, 0 to 4, the least that is out of reach for somebody who has no stolen hashes.
+_LEAST_SCORE: Final = 3
+# Judging takes longer than linearly many characters; a beginning that is good enough decides the most.
+_JUDGED_FIRST: Final = 32
+_JUDGED_AT_MOST: Final = 100
 
 _KINDS: Final[Sequence[tuple[str, str, Callable[[str], bool], str]]] = (
     ("requireUppercase", "require_uppercase", str.isupper, "needs an upper-case letter"),
@@ -55,8 +66,8 @@ def unmet_rules(
 ) -> list[dict[str, str]]:
     """Return `{field, code, message}` of each rule of `policy` that the password misses.
 
-    `policy` is the value of `security.password_policy`; `context` holds words that an attacker would try: the
-    address's local part, the person's name, the tenant's slug.
+    `policy` is the value of `security.password_policy`; the words of `context` are those that an attacker
+    would try: the person's address and name, the tenant's slug and name.
     """
     text = normalized(password)
     unmet = [*_length(text, policy)]
@@ -91,12 +102,22 @@ def _easily_guessed(text: str, context: Sequence[str]) -> list[tuple[str, str]]:
     unmet = []
     if folded in _common_passwords():
         unmet.append(("common_password", "is one of the passwords that are tried first"))
-    words = {word for phrase in context for word in phrase.casefold().split()}
+    words = {word for phrase in context for word in _WORD.findall(phrase.casefold())}
     if any(len(word) >= _SHORTEST_CONTEXT_WORD and word in folded for word in words):
         unmet.append(("context_word", "contains your name, your address or the tenant's name"))
+    if not _is_hard_to_guess(text, sorted(words)):
+        unmet.append(("easily_guessed", "follows a pattern that is easily guessed; add some unrelated words"))
     return unmet
+
+
+def _is_hard_to_guess(text: str, words: Sequence[str]) -> bool:
+    lengths = {_JUDGED_FIRST, min(max(len(text), _JUDGED_FIRST), _JUDGED_AT_MOST)}
+    return any(
+        zxcvbn(text[:length], user_inputs=words, max_length=_JUDGED_AT_MOST)["score"] >= _LEAST_SCORE
+        for length in sorted(lengths)
+    )
 
 
 @cache
 def _common_passwords() -> frozenset[str]:
-    return frozenset(_COMMON.read_text(encoding="utf-8").casefold().split())
+    return frozenset(_COMMON.read_text(encoding="utf-8").casefold().split()) | {*FREQUENCY_LISTS["passwords"]}

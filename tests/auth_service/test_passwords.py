@@ -19,7 +19,7 @@ from tests.auth_service.requests import (
     set_status,
     sign_in,
 )
-from tests.suite import PASSWORD, Suite, fresh_address
+from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address
 
 NEW = "Another-Horse-8-Battery"
 
@@ -86,6 +86,62 @@ async def test_each_unmet_rule_is_named(suite: Suite, new: str, rules: set[str])
     assert {error["code"] for error in document["errors"]} == rules
     assert {error["field"] for error in document["errors"]} == {"newPassword"}
     fine(await sign_in(suite, tenant))
+
+
+LONG = {"policyMode": "nist", "minLength": 15}
+
+
+async def in_nist_mode(suite: Suite) -> TenantHandle:
+    """Return a tenant whose owner has chosen length instead of composition."""
+    tenant = await suite.tenant(name="Quarterly Lanterns")
+    path = f"/api/v1/tenants/{tenant.id}/config"
+    body = {"configKey": "security.password_policy", "configValue": LONG}
+    fine(await suite.client.post(path, json=body, headers=tenant.auth))
+    for service in suite.apps:
+        await suite.tenancy(service).feed.poll()
+    return tenant
+
+
+@pytest.mark.parametrize(
+    ("new", "rules"),
+    [
+        ("short", {"min_length", "easily_guessed"}),
+        ("passwordpassword", {"easily_guessed"}),
+        ("olivia is the very first", {"context_word"}),
+        ("nine lanterns in the hall", {"context_word"}),
+        ("Passw0rd", {"min_length", "common_password", "easily_guessed"}),
+    ],
+)
+async def test_a_tenant_may_ask_for_length_instead_and_then_refuses_what_is_guessed(
+    suite: Suite, new: str, rules: set[str]
+) -> None:
+    """Catalogue 85."""
+    tenant = await in_nist_mode(suite)
+    document = refused(await change(suite, tenant.owner_token, new=new), 422, "password_policy")
+    assert {error["code"] for error in document["errors"]} == rules
+    assert all(error["message"] for error in document["errors"])
+    assert new not in str(document)
+
+
+async def test_in_that_mode_no_kind_of_character_is_asked_for_anywhere(suite: Suite) -> None:
+    """Catalogue 83, 85."""
+    tenant, phrase = await in_nist_mode(suite), "seven quiet copper kettles"
+    shown = fine(await suite.client.get(f"{AUTH}/password-policy", headers={"X-Tenant-Slug": tenant.slug}))
+    assert (shown["policyMode"], shown["minLength"]) == ("nist", 15)
+    fine(await change(suite, tenant.owner_token, new=phrase), 204)
+    fine(await sign_in(suite, tenant, password=phrase))
+    new = {"email": f"kim@{tenant.slug}.example", "name": "Kim Kettle", "role": "viewer"}
+    tenant_auth = tenant.auth
+    answer = await suite.client.post(USERS, json=new | {"password": "Correct-Horse-1"}, headers=tenant_auth)
+    fine(answer, 201)
+    new["email"] = f"pat@{tenant.slug}.example"
+    answer = await suite.client.post(
+        USERS, json=new | {"password": "kettles and kettles, all mine"}, headers=tenant_auth
+    )
+    document = refused(answer, 422, "password_policy")
+    assert [error["code"] for error in document["errors"]] == ["context_word"]
+    # Sixty-four characters of whatever script are nothing special.
+    fine(await change(suite, tenant.owner_token, current=phrase, new="ўзбек тили🙂 " * 5 + "кетл"), 204)
 
 
 async def test_whoever_has_the_token_alone_cannot_guess_the_password(suite: Suite) -> None:

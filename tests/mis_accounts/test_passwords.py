@@ -1,4 +1,5 @@
 import asyncio
+import string
 import threading
 import unicodedata
 from collections.abc import Iterator
@@ -7,9 +8,12 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from mis_accounts import password_rules as rules
 from mis_accounts import passwords as module
-from mis_accounts.passwords import PasswordPolicyUnmet, Passwords, require_policy, unmet_rules
+from mis_accounts.password_rules import PasswordPolicyUnmet, require_policy, unmet_rules
+from mis_accounts.passwords import Passwords
 
 NOTHING: dict[str, Any] = {"minLength": 8, "policyMode": "composition"}
 FLAGS = {
@@ -64,18 +68,70 @@ def test_length_is_counted_after_composing() -> None:
 @pytest.mark.parametrize(
     ("password", "missed"),
     [
-        ("password123", {"common_password"}),
-        ("PassWord123", {"common_password"}),
-        ("lovelace forever", {"context_word"}),
-        ("my-ACME-Rockets-key", {"context_word"}),
+        ("password123", {"common_password", "easily_guessed"}),
+        ("PassWord123", {"common_password", "easily_guessed"}),
+        ("lovelace for ever and ever", {"context_word"}),
+        ("my-ACME-branded-key", {"context_word"}),
+        ("copper.rockets@lantern", {"context_word"}),
+        ("the analytical engine runs", {"context_word"}),
+        ("Lovelace1", {"context_word", "easily_guessed"}),
+        ("aaaaaaaaaaaaaaaa", {"easily_guessed"}),
+        ("abcdefghijklmnop", {"easily_guessed"}),
+        ("P4ssw0rdP4ssw0rd", {"easily_guessed"}),
+        ("qwerty", {"min_length", "common_password", "easily_guessed"}),
         ("ada is a short word", set()),
         ("quiet copper lantern", set()),
+        ("Пароль длинный и странный", set()),
+        ("a" * 40 + " quiet copper lantern", set()),
     ],
 )
 def test_the_nist_mode_refuses_what_is_tried_first(password: str, missed: set[str]) -> None:
     """Catalogue 85."""
     policy = {"minLength": 8, "policyMode": "nist"} | dict.fromkeys(FLAGS, True)
-    assert codes(password, policy, "ada", "Ada Lovelace", "acme-rockets") == missed
+    context = ("ada.lovelace@rockets.example", "Ada Lovelace", "acme-rockets", "Analytical Engines")
+    assert codes(password, policy, *context) == missed
+
+
+def test_the_three_thousand_most_common_passwords_are_refused() -> None:
+    """Catalogue 85."""
+    policy = {"minLength": 8, "policyMode": "nist"}
+    common = [word for word in FREQUENCY_LISTS["passwords"] if len(word) >= 8][:3_000]
+    assert len(common) == 3_000
+    assert set(common) <= rules._common_passwords()
+    for word in (*common[::100], "changeme123"):
+        assert "common_password" in codes(word.upper(), policy)
+
+
+async def test_a_password_is_judged_before_it_is_hashed_and_not_on_the_event_loop(
+    passwords: Passwords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 84, 85."""
+    threads: list[str] = []
+
+    def judge(*_: Any, **__: Any) -> None:
+        threads.append(threading.current_thread().name)
+
+    monkeypatch.setattr(module, "require_policy", judge)
+    await passwords.hash_new("quiet copper lantern", NOTHING, ())
+    assert [name.startswith("argon2") for name in threads] == [True]
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "_HASHER", None)
+    with pytest.raises(PasswordPolicyUnmet):
+        await passwords.hash_new("short", NOTHING, ())
+
+
+@pytest.mark.parametrize("kind", [string.printable[:94], "ab", "пароль", "a"])
+def test_the_longest_password_is_judged_in_bounded_steps(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catalogue 85."""
+    judged: list[int] = []
+
+    def judge(text: str, **_: Any) -> dict[str, int]:
+        judged.append(len(text))
+        return {"score": 0}
+
+    monkeypatch.setattr(rules, "zxcvbn", judge)
+    codes((kind * 1_024)[:512], {"minLength": 8, "policyMode": "nist"})
+    assert judged == [32, 100]
 
 
 async def test_a_hash_is_argon2id_of_at_least_the_recommended_cost(passwords: Passwords) -> None:

@@ -30,7 +30,6 @@ from auth_service.throttling.service import (
 from mis_accounts.emails import Email
 from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
 from mis_accounts.members import member_columns, renew_terms, seat_member
-from mis_accounts.password_rules import require_policy
 from mis_accounts.seats import lock_seats, take_held_seat
 from mis_http.sessions import recorded_refusal
 from mis_jobs.outbox import EventType, publish
@@ -63,9 +62,9 @@ class Acceptance:
             email_norm = None if invitation is None else invitation.email_norm
         if email_norm is None:
             await self._refuse(tenant)
-        context = (email_norm.partition("@")[0], name, tenant.slug)
-        require_policy(password, tenant.configuration["security.password_policy"], context)
-        password_hash = await self._authority.passwords.hash(password)
+        context = (email_norm, name, tenant.slug, tenant.name)
+        policy = tenant.configuration["security.password_policy"]
+        password_hash = await self._authority.passwords.hash_new(password, policy, context)
         return await self._enter(tenant, token, name, password_hash)
 
     async def _named(self, token: LinkToken) -> Tenant | None:

@@ -7,7 +7,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.operators import repository
 from mis_accounts.emails import parse_email
-from mis_accounts.password_rules import require_policy
 from mis_accounts.passwords import Passwords
 from mis_models.platform import OperatorRow
 from mis_tenancy.errors import ProblemError
@@ -29,8 +28,7 @@ async def make_operator(
 ) -> OperatorRow:
     """Add an active operator; raise ValidationFailed, PasswordPolicyUnmet or OperatorTaken."""
     address = parse_email(email)
-    require_policy(password, _POLICY, (address.address.partition("@")[0], name))
-    encoded = await passwords.hash(password)
+    encoded = await passwords.hash_new(password, _POLICY, (address.norm, name))
     await repository.lock(session)
     if await repository.find_by_email(session, address.norm) is not None:
         raise OperatorTaken

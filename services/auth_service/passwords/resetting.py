@@ -17,7 +17,6 @@ from auth_service.throttling.service import count_address_failure, require_free_
 from mis_accounts.account_links import drop_account_links, use_account_link
 from mis_accounts.departures import end_sessions
 from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
-from mis_accounts.password_rules import require_policy
 from mis_accounts.withdrawals import drop_invitation
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.tenant import Tenant, TenantStatus
@@ -45,10 +44,10 @@ class Resetting:
             person = await repository.holder_of_link(session, token)
         if person is None:
             await self._refuse(tenant.id)
-        context = (person.email_norm.partition("@")[0], person.name, tenant.slug)
+        context = (person.email_norm, person.name, tenant.slug, tenant.name)
         policy = tenant.configuration["security.password_policy"]
-        require_policy(password, policy, context, field="newPassword")
-        await self._replace(tenant, token, await self._authority.passwords.hash(password))
+        hashed = await self._authority.passwords.hash_new(password, policy, context, field="newPassword")
+        await self._replace(tenant, token, hashed)
 
     async def _named(self, token: LinkToken) -> Tenant | None:
         """Return the tenant that the token names and all other sources agree on, if it is still there."""

@@ -13,7 +13,6 @@ from auth_service.passwords import repository
 from auth_service.passwords.letters import tell_of_change
 from auth_service.throttling.service import Attempt, count_failure, require_free
 from mis_accounts.departures import end_sessions
-from mis_accounts.password_rules import require_policy
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.errors import PermissionDenied, TokenRevoked
 from mis_tenancy.tenant import Principal, PrincipalKind, Tenant
@@ -52,10 +51,10 @@ class OwnPassword:
             is_known = await require_free(session, attempt)
         if not await self._authority.passwords.verify(found.password_hash, current):
             await self._refuse(attempt, is_known=is_known)
-        context = (found.email_norm.partition("@")[0], found.name, self._tenant.slug)
+        context = (found.email_norm, found.name, self._tenant.slug, self._tenant.name)
         policy = self._tenant.configuration["security.password_policy"]
-        require_policy(new, policy, context, field="newPassword")
-        await self._replace(found.password_hash, await self._authority.passwords.hash(new))
+        hashed = await self._authority.passwords.hash_new(new, policy, context, field="newPassword")
+        await self._replace(found.password_hash, hashed)
 
     async def _replace(self, old: str | None, new: str) -> None:
         principal = self._principal

@@ -14,7 +14,7 @@ from uuid import UUID
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.invitations import accept_url, new_invitation
 from mis_accounts.members import add_first_member, member_columns
-from mis_accounts.passwords import Passwords, require_policy
+from mis_accounts.passwords import Passwords
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import CountersRow
 from mis_models.tenants import TenantProfileRow
@@ -121,13 +121,12 @@ class Creation:
 
     async def _judge_owner(self, new: NewTenant, owner: NewOwner) -> _Owner:
         email = parse_email(owner.email, field="owner.email")
-        local = email.address.partition("@")[0]
-        name = owner.name or local
+        name = owner.name or email.address.partition("@")[0]
         hashed = None
         if owner.password is not None:
             policy = PLANS[new.plan].configuration["security.password_policy"]
-            require_policy(owner.password, policy, (local, name, new.slug), field="owner.password")
-            hashed = await self._passwords.hash(owner.password)
+            context = (email.norm, name, new.slug, new.name)
+            hashed = await self._passwords.hash_new(owner.password, policy, context, field="owner.password")
         return _Owner(email, name, hashed)
 
     async def _claim(self, new: NewTenant, now: datetime) -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from mis_accounts.passwords import PasswordPolicyUnmet
+from mis_accounts.password_rules import PasswordPolicyUnmet
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut

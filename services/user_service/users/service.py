@@ -8,7 +8,6 @@ from uuid import UUID
 from mis_accounts.departures import end_sessions, raise_epoch
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import add_member, renew_terms
-from mis_accounts.password_rules import require_policy
 from mis_accounts.passwords import Passwords
 from mis_accounts.seats import lock_seats, release_seats
 from mis_accounts.withdrawals import withdraw_invitations
@@ -137,9 +136,9 @@ class Users:
 
     async def _hash(self, password: str, email: Email, name: str) -> str:
         refuse_visiting_operator(self._principal, "set passwords")
-        context = (email.norm.partition("@")[0], name, self._tenant.slug)
-        require_policy(password, self._tenant.configuration["security.password_policy"], context)
-        return await self._passwords.hash(password)
+        context = (email.norm, name, self._tenant.slug, self._tenant.name)
+        policy = self._tenant.configuration["security.password_policy"]
+        return await self._passwords.hash_new(password, policy, context)
 
     async def _allow(self, user: UserRow, changed: Mapping[str, Any]) -> None:
         if "role" in changed:
