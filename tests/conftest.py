@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests import servers
+from tests.chromium import Site, site_of
 from tests.isolation.world import World, make_world
 from tests.suite import Suite, running_suite
 
@@ -30,3 +31,10 @@ async def suite(
 async def world(suite: Suite) -> World:
     """The tenants of the isolation matrix, on the real suite; a name of theirs can be taken only once."""
     return await make_world(suite)
+
+
+@pytest.fixture(scope="session")
+async def site(suite: Suite) -> AsyncIterator[Site]:
+    """The suite behind a real server, with a real browser; skips where the machine has none."""
+    async with site_of(suite) as site:
+        yield site

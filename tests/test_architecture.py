@@ -71,7 +71,7 @@ SPEAK_SQL: Final = {
         "work",
     },
     # The middle rooms' repositories, by the names of what they keep.
-    "mis_http": {"kept_answers"},
+    "mis_http": {"kept_answers", "looks"},
     "mis_accounts": {"account_links", "departures", "members", "seats", "withdrawals"},
     "mis_jobs": {"jobs", "outbox", "schedules"},
 }

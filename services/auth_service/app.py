@@ -1,10 +1,12 @@
 """The auth service's composition root."""
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from auth_service.api_keys.endpoints import router as api_keys
 from auth_service.authority import Authority, prepare_keys
 from auth_service.emails.endpoints import router as emails
+from auth_service.html.problems import HtmlProblems
 from auth_service.invitations.endpoints import router as invitations
 from auth_service.link_pages.endpoints import router as link_pages
 from auth_service.login.endpoints import router as login
@@ -15,6 +17,7 @@ from auth_service.permissions.endpoints import router as permissions
 from auth_service.refresh.endpoints import router as refresh
 from auth_service.sessions.endpoints import router as sessions
 from auth_service.settings import from_environment
+from auth_service.sign_in.endpoints import router as sign_in
 from auth_service.signing_keys.endpoints import router as signing_keys
 from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
@@ -42,9 +45,11 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             api_keys,
             emails,
             link_pages,
+            sign_in,
         ),
         roles={"auth": settings.auth_database_url},
         on_start=(prepare_keys, prepare_first_operator),
+        outermost=(Middleware(HtmlProblems),),
     )
     app.state.authority = Authority(app.state.tenancy, app.state.auth)
     return app

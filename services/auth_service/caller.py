@@ -14,12 +14,16 @@ _LONGEST_AGENT: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The client of one request: its address, its words about itself, and the sources it named."""
+    """The client of one request: its address, its words about itself, and the sources it named.
+
+    `keeps_cookie` is true for a browser on our own pages, whose session is kept in a cookie.
+    """
 
     address: str
     user_agent: str | None
     request_id: str
     sources: tuple[Source, ...] = ()
+    keeps_cookie: bool = False
 
     @property
     def network(self) -> str:

@@ -6,7 +6,8 @@ ProblemError
 ├── SessionNotFound 404
 ├── ApiKeyNotFound 404
 ├── InvitationInvalid 400 · InvitationNotFound 404 · InvitationPending 409
-└── LinkInvalid 400
+├── LinkInvalid 400
+└── CsrfRefused 403
 """
 
 from mis_tenancy.errors import ProblemError
@@ -88,3 +89,11 @@ class LinkInvalid(ProblemError):
     status = 400
     code = "link_invalid"
     detail = "This link is not valid, or not any more. Ask for a new one."
+
+
+class CsrfRefused(ProblemError):
+    """A form came from elsewhere than from the page that this browser was shown."""
+
+    status = 403
+    code = "csrf_refused"
+    detail = "This form was not sent from the page that it belongs to, or not any more. Load the page anew."

@@ -30,12 +30,13 @@ def compose(
     roles: Mapping[str, str | None] | None = None,
     body_limits: Mapping[str, int | None] | None = None,
     on_start: Sequence[Start] = (),
+    outermost: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Return the application of `service`.
 
     `roles` maps names (`platform`, `auth`) to database URLs; each becomes a started `Database` on
-    `app.state`. `on_start` runs once those are up. `app.state` then holds `tenancy`, `settings`,
-    `readiness` and the databases.
+    `app.state`. `on_start` runs once those are up, `outermost` stands outside of the tenant middleware.
+    `app.state` then holds `tenancy`, `settings`, `readiness` and the databases.
     """
     configure_logging(service)
     tenancy = Tenancy(settings.tenancy(service))
@@ -70,6 +71,7 @@ def compose(
         # A redirect would answer for a path that the policy has not judged.
         redirect_slashes=False,
         middleware=[
+            *outermost,
             tenancy.middleware(policy or suite_policy(), routes=lambda: app.openapi()["paths"]),
             Middleware(BodyLimit, by_suffix=body_limits),
             Middleware(HeadAsGet, own=lambda: _with_head(app.openapi()["paths"])),

@@ -108,7 +108,14 @@ SUITE: Final = (
     Rule(f"{_AUTH}/passkeys/login/options", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/passkeys/login/verify", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/sso/**", Access.OPEN),
+    # Pages that mailed links lead to, whose token names the tenant.
     Rule("/login/**", Access.OPEN),
+    # To strangers a tenant that is closed to them has no sign-in page, just as if there were no such tenant.
+    Rule("/login", Access.PUBLIC_TENANT, "GET"),
+    Rule("/login", Access.PUBLIC_TENANT, "POST"),
+    Rule("/login/sign-out", Access.PUBLIC_TENANT, "POST"),
+    Rule("/login/forgot", Access.PUBLIC_TENANT, "GET"),
+    Rule("/login/forgot", Access.PUBLIC_TENANT, "POST"),
     Rule("/.well-known/**", Access.OPEN, "GET"),
     Rule("/api/v1/plans", Access.OPEN, "GET"),
     Rule("/api/v1/plans/*", Access.OPEN, "GET"),

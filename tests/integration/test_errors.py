@@ -269,7 +269,9 @@ async def test_no_input_reaches_a_5xx(suite: Suite, route: Declared) -> None:
     chance = random.Random(f"{route.name}-2026")
     unique = uuid4().hex[:8]
     for number in range(40):
-        call = Call(tenant, tenant.owner, {"token": f"made-up-{number}"}, f"{number}x{unique}")
+        call = Call(
+            tenant, tenant.owner, {"token": f"made-up-{number}", "csrf": "made-up"}, f"{number}x{unique}"
+        )
         right = None if route.body is None else route.body(call)
         request = junk_request(chance, route, right if isinstance(right, dict) else {})
         path = request["path"].format_map(AnyId({"id": str(tenant.id), "key": "app.k", "plan": "basic"}))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from mis_tenancy.access import ROLE_PERMISSIONS, Permission
 from mis_tenancy.plans import Feature
@@ -28,6 +29,7 @@ WEBHOOK: Final = f"{WEBHOOKS}/{{webhook_id}}"
 
 # The domain that the tenant which asks has proven to be its own.
 HOME_DOMAIN: Final = "home.matrix.example"
+FORM: Final = "application/x-www-form-urlencoded"
 NEW_PASSWORD: Final = "Another-Staple-8-Horse"
 
 
@@ -70,9 +72,9 @@ class Declared:
     """One route: whom it serves, what it asks, and a request that works.
 
     `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
-    `suspended`, `ending` or `purged`. `operator` is False where a TENANT route hands out tenant content,
-    `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the open route that looks at a
-    bearer after all, `signed` the one whose link is the proof.
+    `suspended`, `ending` or `purged`, or the `form` that it posts. `operator` is False where a TENANT route
+    hands out tenant content, `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the
+    open route that looks at a bearer after all, `signed` the one whose link is the proof.
     """
 
     method: str
@@ -178,6 +180,18 @@ def _acceptance(call: Call) -> dict[str, str]:
     return {"token": call.params["token"], "name": "Ina Invited", "password": PASSWORD}
 
 
+def _own_form(call: Call, **fields: str) -> bytes:
+    return urlencode({"csrf": call.params["csrf"], **fields}).encode()
+
+
+def _typed(call: Call) -> bytes:
+    return _own_form(call, email=call.tenant.owner_email, password=PASSWORD)
+
+
+def _typed_address(call: Call) -> bytes:
+    return _own_form(call, email=f"nobody-{call.unique}@matrix.example")
+
+
 def _setting(call: Call) -> dict[str, Any]:
     return {"configKey": f"app.k-{call.unique}", "configValue": {"on": True}, "isEncrypted": False}
 
@@ -224,6 +238,29 @@ AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/api-keys", W.MEMBER, P.APIKEYS_WRITE, status=201, body=_new_key),
     Declared("GET", f"{AUTH}/api-keys", W.MEMBER, P.APIKEYS_WRITE),
     Declared("DELETE", f"{AUTH}/api-keys/{{api_key_id}}", W.MEMBER, P.APIKEYS_WRITE, status=204),
+    Declared("GET", "/login", W.STRANGER_OF_TENANT),
+    Declared(
+        "POST", "/login", W.STRANGER_OF_TENANT, body=_typed, content_type=FORM, status=303, fresh="form"
+    ),
+    Declared(
+        "POST",
+        "/login/sign-out",
+        W.STRANGER_OF_TENANT,
+        body=_own_form,
+        content_type=FORM,
+        status=303,
+        fresh="form",
+    ),
+    Declared("GET", "/login/forgot", W.STRANGER_OF_TENANT),
+    Declared(
+        "POST",
+        "/login/forgot",
+        W.STRANGER_OF_TENANT,
+        body=_typed_address,
+        content_type=FORM,
+        status=202,
+        fresh="form",
+    ),
     Declared("GET", "/login/invitation", W.STRANGER),
     Declared("GET", "/login/reset", W.STRANGER),
     Declared("GET", "/login/email", W.STRANGER),

@@ -13,7 +13,16 @@ from tests.isolation.world import World
 READS = [route for route in ROUTES if route.method == "GET"]
 CLOSED_READS = [route for route in CLOSED if route.method == "GET"]
 # What differs from one request to the next, whatever its method.
-OF_THE_MOMENT = ("x-request-id", "ratelimit", "x-ratelimit", "content-length", "etag", "link", "location")
+OF_THE_MOMENT = (
+    "x-request-id",
+    "ratelimit",
+    "x-ratelimit",
+    "content-length",
+    "etag",
+    "link",
+    "location",
+    "set-cookie",
+)
 
 
 def stable(answer: httpx.Response) -> dict[str, str]:

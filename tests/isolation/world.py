@@ -14,6 +14,7 @@ from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tests.auth_service.browsing import csrf_of
 from tests.auth_service.links import invite, new_address_link, reset_link, token_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
@@ -97,6 +98,8 @@ class World:
         call = Call(tenant, caller, {}, unique)
         if route.fresh == "invitation":
             call.params["token"] = token_of((await invite(self.suite, tenant))["acceptUrl"])
+        if route.fresh == "form":
+            call.params |= await self._form()
         if route.fresh in ("reset", "email"):
             user = await self.suite.user(tenant)
             if route.fresh == "reset":
@@ -114,7 +117,16 @@ class World:
         body = None if route.body is None else route.body(call)
         if route.path.endswith("/operator/login"):
             body = {"email": OPERATOR_EMAIL, "password": self.suite.operator_password}
+        if "cookie" in call.params:
+            headers = headers | {"Cookie": call.params["cookie"]}
         return await self.ask(route, headers, path=self.path(route, call.params), body=body, **changes)
+
+    async def _form(self) -> dict[str, str]:
+        """Return what a browser that was shown the sign-in page of `home` sends its form with."""
+        headers = {"X-Tenant-Slug": self.home.slug}
+        async with self.suite.client_at(fresh_address()) as client:
+            page = await client.get("/login", headers=headers)
+        return {"cookie": page.headers["set-cookie"].partition(";")[0], "csrf": csrf_of(page)}
 
     def _proof(self, route: Declared, path: str) -> list[tuple[str, str]]:
         """Return the query of a good link to the path, where the route asks for one."""

@@ -13,9 +13,9 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from mis_http.colors import ColorRole, contrasts, parse_color
 from mis_jobs.jobs import Job
 from mis_models.work import JobRow
-from tenant_service.branding.colors import ColorRole, contrasts, parse_color
 from tenant_service.branding.jobs import CLEANUP_AFTER, LOGO_CLEANUP, LogoCleanup
 from tests.suite import Suite, TenantHandle, fresh_address
 from tests.tenant_service.requests import TENANTS, audit_rows, fields, fine, patch, refused

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from auth_service.link_pages.pages import EMAIL, HEADERS, INVITATION, RESET
+from auth_service.link_pages.pages import EMAIL, INVITATION, RESET
 
 router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLResponse)
 
@@ -11,16 +11,16 @@ router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLR
 @router.get("/invitation")
 async def invitation_page() -> HTMLResponse:
     """Show the form by which an invitation is accepted."""
-    return HTMLResponse(INVITATION.html, headers=HEADERS)
+    return INVITATION.answer()
 
 
 @router.get("/reset")
 async def reset_page() -> HTMLResponse:
     """Show the form by which a forgotten password is replaced."""
-    return HTMLResponse(RESET.html, headers=HEADERS)
+    return RESET.answer()
 
 
 @router.get("/email")
 async def email_page() -> HTMLResponse:
     """Show the button by which a new address is confirmed."""
-    return HTMLResponse(EMAIL.html, headers=HEADERS)
+    return EMAIL.answer()

@@ -1,30 +1,14 @@
-"""What the pages say, and the headers under which a page with a token in its address is safe to open."""
+"""What the pages say, and which route each posts its form to."""
 
-import base64
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from fastapi.responses import HTMLResponse
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
-_PAGES: Final = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined)
-_SCRIPT: Final = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-_DIGEST: Final = base64.b64encode(sha256(_SCRIPT.encode()).digest()).decode()
+from auth_service.html.rendering import rendered
 
-# The address holds a token that opens an account: nothing may be loaded that would be told of it, no other
-# script runs, nobody frames the page, and no cache keeps it.
-HEADERS: Final = {
-    "Content-Security-Policy": (
-        f"default-src 'none'; script-src 'sha256-{_DIGEST}'; connect-src 'self'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
-}
+_SCRIPT: Final = (Path(__file__).parent / "templates/page.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +31,12 @@ class LinkPage:
     done: str
     fields: tuple[Field, ...] = ()
 
-    @property
-    def html(self) -> str:
-        """The page's document, the same for whoever asks."""
-        # The script is ours and is named by its digest; it holds nothing that anybody has written.
-        return _PAGES.get_template("page.html").render(page=self, script=Markup(_SCRIPT))  # noqa: S704
+    def answer(self) -> HTMLResponse:
+        """Return the page, the same for whoever asks.
+
+        Its address holds a token that opens an account, which only the script may send.
+        """
+        return rendered("link_pages/templates/page.html", script=_SCRIPT, submits=False, page=self)
 
 
 INVITATION: Final = LinkPage(

@@ -53,7 +53,9 @@ class Logout:
             return False
         book, tenant_id = place_of(principal)
         if principal.session_id is not None:
-            await self._end(book, tenant_id, principal.session_id, principal.id)
+            await end_session(
+                self._authority, self._caller, book, tenant_id, principal.session_id, principal.id
+            )
         return True
 
     async def _end_by_refresh_token(self, text: str | None) -> bool | None:
@@ -67,21 +69,30 @@ class Logout:
             found = await repository.holder_of_token(session, book, token)
         if found is None:
             return False
-        await self._end(book, token.tenant_id, *found)
+        await end_session(self._authority, self._caller, book, token.tenant_id, *found)
         return True
 
-    async def _end(self, book: Book, tenant_id: UUID | None, session_id: UUID, holder_id: UUID) -> None:
-        async with self._authority.transaction(tenant_id) as session:
-            own = repository.is_own(book, session_id, holder_id)
-            ended = await repository.end(session, book, *own, reason="logout")
-            announce_end(session, tenant_id, ended)
-            if ended:
-                record(
-                    session,
-                    tenant_id,
-                    "session.logout",
-                    self._caller,
-                    kind="change",
-                    actor=holder_id,
-                    resource=f"session:{session_id}",
-                )
+
+async def end_session(
+    authority: Authority,
+    caller: Caller,
+    book: Book,
+    tenant_id: UUID | None,
+    session_id: UUID,
+    holder_id: UUID,
+) -> None:
+    """End the holder's session as they asked; one that has ended already stays so."""
+    async with authority.transaction(tenant_id) as session:
+        own = repository.is_own(book, session_id, holder_id)
+        ended = await repository.end(session, book, *own, reason="logout")
+        announce_end(session, tenant_id, ended)
+        if ended:
+            record(
+                session,
+                tenant_id,
+                "session.logout",
+                caller,
+                kind="change",
+                actor=holder_id,
+                resource=f"session:{session_id}",
+            )

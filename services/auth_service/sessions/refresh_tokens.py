@@ -16,7 +16,7 @@ from mis_tenancy.jose import decode_segment, encode_segment
 
 _MEMBER: Final = "mis_rt_"
 _OPERATOR: Final = "mis_ro_"
-_SECRET: Final = 32
+SECRET_BYTES: Final = 32
 _TEXT: Final = re.compile(
     rf"{_MEMBER}(?P<member>[A-Za-z0-9_-]{{43}})\.(?P<secret>[A-Za-z0-9_-]{{43}})"
     rf"|{_OPERATOR}(?P<operator>[A-Za-z0-9_-]{{22}})\.(?P<own_secret>[A-Za-z0-9_-]{{43}})"
@@ -48,7 +48,7 @@ class RefreshToken:
 
 def new_refresh_token(tenant_id: UUID | None) -> RefreshToken:
     """Make a token of a member of the tenant, or of an operator."""
-    return RefreshToken(tenant_id, new_id(), os.urandom(_SECRET))
+    return RefreshToken(tenant_id, new_id(), os.urandom(SECRET_BYTES))
 
 
 def parse_refresh_token(text: str) -> RefreshToken | None:

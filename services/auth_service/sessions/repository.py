@@ -60,7 +60,8 @@ async def page_of(
     session: AsyncSession, book: Book, holder_id: UUID, lifetime: Lifetime, page: Page
 ) -> Sequence[AnySessionRow]:
     """Return a page of the holder's live sessions, one more than it holds where there is more."""
-    statement = select(book.sessions).where(*_live(book, holder_id, lifetime))
+    live = (book.holder == holder_id, *is_live(book, lifetime))
+    statement = select(book.sessions).where(*live)
     return (await session.scalars(page.apply(statement, book.sessions.id))).all()
 
 
@@ -105,10 +106,10 @@ async def find_user(session: AsyncSession, user_id: UUID) -> tuple[str, str] | N
     return None if row is None else (row[0], row[1])
 
 
-def _live(book: Book, holder_id: UUID, lifetime: Lifetime) -> tuple[ColumnElement[bool], ...]:
+def is_live(book: Book, lifetime: Lifetime) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions under which a session has not ended."""
     now = func.statement_timestamp()
     return (
-        book.holder == holder_id,
         book.sessions.revoked_at.is_(None),
         book.sessions.expires_at > now,
         book.sessions.created_at > now - lifetime.absolute,

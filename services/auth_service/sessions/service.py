@@ -22,6 +22,7 @@ from auth_service.sessions.books import (
     lifetime_in,
     place_of,
 )
+from auth_service.sessions.page_tokens import new_page_token
 from auth_service.sessions.refresh_tokens import RefreshToken, new_refresh_token
 from mis_http.pages import Page
 from mis_tenancy.errors import TokenRevoked
@@ -58,7 +59,7 @@ async def open_session(
     **columns: Any,
 ) -> Opened:
     """Start a session of the holder; its id is new, whatever the client held before."""
-    token = new_refresh_token(tenant_id)
+    token = new_page_token(tenant_id) if caller.keeps_cookie else new_refresh_token(tenant_id)
     session_id = await repository.add(session, book, holder_id, token, lifetime, caller, now, **columns)
     return Opened(session_id, token)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mis_http.etags import IfMatch, IfNoneMatch, PreconditionFailed, etag, is_known
+from mis_http.looks import look_shown
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import (
@@ -68,7 +69,7 @@ async def get_public_branding(
     request: Request, tenant: CurrentTenant, response: Response, if_none_match: IfNoneMatch = None
 ) -> Any:
     """Show the name, colours and logo of a tenant to everybody, as its sign-in page does."""
-    shown = PublicBranding.seen(await service.shown(tenancy_of(request).database, tenant), tenant)
+    shown = PublicBranding.seen(await look_shown(tenancy_of(request).database, tenant), tenant)
     version = sha256(shown.model_dump_json().encode()).hexdigest()[:32]
     headers = {"ETag": etag(version), "Cache-Control": _FOR_A_MINUTE}
     if is_known(if_none_match, version):

@@ -3,11 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from mis_http.looks import LOGOS, look_set
 from mis_jobs.jobs import Job
 from mis_tenancy.database import Database
 from mis_tenancy.storage import Storage
-from tenant_service.branding.logos import PREFIX
-from tenant_service.branding.repository import public_look
 
 LOGO_CLEANUP: Final = "logo_cleanup"
 # By then nobody is still about to name what was uploaded before.
@@ -26,9 +25,9 @@ class LogoCleanup:
         if job.tenant_id is None:
             raise ValueError("A cleanup of logos is a tenant's.")
         storage = self._storage.of(job.tenant_id)
-        found = [stored async for stored in storage.list(PREFIX)]
+        found = [stored async for stored in storage.list(LOGOS)]
         # Asked after the listing: what is listed and not shown now is never shown again.
-        logo = (await public_look(self._application, job.tenant_id)).logo
+        logo = (await look_set(self._application, job.tenant_id)).logo
         kept = None if logo is None else logo.key
         for stored in found:
             if stored.key != kept and datetime.now(UTC) - stored.modified_at >= CLEANUP_AFTER:

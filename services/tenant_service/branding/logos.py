@@ -8,39 +8,17 @@ import binascii
 import re
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
+
+from mis_http.looks import LOGO_TYPES
 
 LARGEST: Final = 256 * 1024
 # As base64, with room for the prefix.
 LONGEST_TEXT: Final = LARGEST * 4 // 3 + 64
-TYPES: Final = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _DATA_URL: Final = re.compile(r"data:([a-z]+/[a-z+.-]+);base64,([A-Za-z0-9+/]*={0,2})")
 
 
 class LogoUnfit(ValueError):
     """What was sent is no logo; the message says what to send."""
-
-
-@dataclass(frozen=True, slots=True)
-class Logo:
-    """A stored logo."""
-
-    id: UUID
-    content_type: str
-    size: int
-
-    @property
-    def key(self) -> str:
-        """Where it lies under the tenant's prefix."""
-        return f"{PREFIX}/{self.id}"
-
-    @property
-    def filename(self) -> str:
-        """What a browser saves it as."""
-        return f"logo.{TYPES[self.content_type]}"
-
-
-PREFIX: Final = "branding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +34,7 @@ def parse_picture(text: str) -> Picture:
     match = _DATA_URL.fullmatch(text)
     if match is None:
         raise LogoUnfit("takes a data: URL in base64, the URL it was read as, or null")
-    if match[1] not in TYPES:
+    if match[1] not in LOGO_TYPES:
         raise LogoUnfit("takes PNG, JPEG or WebP; SVG can run scripts and is refused")
     try:
         data = base64.b64decode(match[2], validate=True)

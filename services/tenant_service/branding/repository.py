@@ -1,30 +1,13 @@
-"""Every statement about branding."""
+"""Every statement that sets a tenant's look."""
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from mis_http.looks import Look
 from mis_models.branding import BrandingRow
-from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
-from tenant_service.branding.colors import ColorRole
-from tenant_service.branding.logos import Logo
-from tenant_service.branding.look import DEFAULT_LOOK, Look
-
-
-async def look_of(session: TenantSession) -> Look:
-    """Return the look that the session's tenant has set."""
-    row = await session.scalar(select(BrandingRow))
-    return DEFAULT_LOOK if row is None else _look(row)
-
-
-async def public_look(database: Database, tenant_id: UUID) -> Look:
-    """Return the look that the tenant has set, in a transaction of its own."""
-    async with database.transaction(tenant_id) as session:
-        return await look_of(session)
 
 
 async def put(session: TenantSession, look: Look, now: datetime) -> None:
@@ -44,10 +27,3 @@ async def put(session: TenantSession, look: Look, now: datetime) -> None:
         statement.on_conflict_do_update(index_elements=[BrandingRow.tenant_id], set_=values),
         execution_options={"synchronize_session": False},
     )
-
-
-def _look(row: BrandingRow) -> Look:
-    logo = None
-    if row.logo_id is not None and row.logo_type is not None and row.logo_size is not None:
-        logo = Logo(row.logo_id, row.logo_type, row.logo_size)
-    return Look(row.name, {ColorRole(role): color for role, color in row.colors.items()}, logo, row.version)

@@ -5,11 +5,11 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from mis_http.colors import DEFAULTS, ColorRole, contrasts, parse_color
+from mis_http.looks import Look, logo_url
 from mis_http.schemas import RequestBody, ResponseBody, Text
 from mis_tenancy.tenant import Tenant
-from tenant_service.branding.colors import DEFAULTS, ColorRole, contrasts, parse_color
 from tenant_service.branding.logos import LONGEST_TEXT
-from tenant_service.branding.look import Look, logo_url
 from tenant_service.branding.service import WantedLook
 from tenant_service.lifecycle.schemas import Name
 

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from mis_http.colors import Colors
+from mis_http.looks import LOGOS, Logo, Look, logo_url, look_of, look_shown
 from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.plans import Feature
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import ObjectNotFound, Storage
 from mis_tenancy.tenant import Tenant
 from tenant_service.branding import repository
-from tenant_service.branding.colors import Colors
 from tenant_service.branding.errors import LogoNotFound, LogoRefused, TooManyLogos
 from tenant_service.branding.jobs import CLEANUP_AFTER, LOGO_CLEANUP
-from tenant_service.branding.logos import PREFIX, Logo, LogoUnfit, Picture, parse_picture
-from tenant_service.branding.look import DEFAULT_LOOK, Look, logo_url
+from tenant_service.branding.logos import LogoUnfit, Picture, parse_picture
 from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
 
@@ -46,7 +45,7 @@ class Branding:
 
     async def read(self) -> Look:
         """Return the look that the tenant has set."""
-        return await repository.look_of(self._session)
+        return await look_of(self._session)
 
     async def put(self, wanted: WantedLook, hold: Callable[[int], None]) -> Look:
         """Set the tenant's look as a whole and return it; `hold` raises where another one was expected.
@@ -64,7 +63,7 @@ class Branding:
 
     async def _set(self, wanted: WantedLook, uploaded: Logo | None, hold: Callable[[int], None]) -> Look:
         row = await lock_tenant(self._session)
-        before = await repository.look_of(self._session)
+        before = await look_of(self._session)
         hold(before.version)
         logo = uploaded
         if wanted.logo is not None and uploaded is None:
@@ -81,7 +80,7 @@ class Branding:
             return None
         picture = _picture(wanted)
         # Logos count towards no limit, so they must not become a way around it.
-        if len([stored async for stored in self._storage.list(PREFIX)]) >= _MOST_STORED:
+        if len([stored async for stored in self._storage.list(LOGOS)]) >= _MOST_STORED:
             raise TooManyLogos
         logo = Logo(new_id(), picture.content_type, len(picture.data))
         await self._storage.put(logo.key, picture.data)
@@ -101,16 +100,9 @@ class Branding:
         publish(session, EventType.TENANT_UPDATED, {"changed": ["branding"]})
 
 
-async def shown(database: Database, tenant: Tenant) -> Look:
-    """Return the look that strangers see: the tenant's own while its plan includes that."""
-    if not tenant.has(Feature.CUSTOM_BRANDING):
-        return DEFAULT_LOOK
-    return await repository.public_look(database, tenant.id)
-
-
 async def shown_logo(database: Database, tenant: Tenant, storage: Storage) -> tuple[Logo, bytes]:
     """Return the logo that strangers see; raise LogoNotFound."""
-    logo = (await shown(database, tenant)).logo
+    logo = (await look_shown(database, tenant)).logo
     if logo is None:
         raise LogoNotFound
     try:

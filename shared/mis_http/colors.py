@@ -65,12 +65,12 @@ def contrasts(colors: Colors) -> list[Contrast]:
     """Return how the colours, with the defaults for those left out, stand out from their background."""
     whole = {**DEFAULTS, **colors}
     return [
-        Contrast(front, back, round(_ratio(whole[front], whole[back]), 2), required)
+        Contrast(front, back, round(contrast_ratio(whole[front], whole[back]), 2), required)
         for front, back, required in _PAIRS
     ]
 
 
-def _ratio(one: str, other: str) -> float:
+def contrast_ratio(one: str, other: str) -> float:
     """Return the contrast ratio of two colours (WCAG 2.2, "contrast ratio")."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
