@@ -6,6 +6,16 @@ const token = new URLSearchParams(location.search).get("token") || "";
 // The token leaves the address bar, and with it the history and what somebody looking over the shoulder sees.
 history.replaceState(null, "", location.pathname);
 
+// Says of each field, by the name that the page calls it, what it still needs.
+const unmet = (errors) => {
+  const needs = new Map();
+  for (const { field, message } of errors) {
+    const name = form.elements[field]?.labels[0].textContent;
+    if (name) needs.set(name, [...(needs.get(name) || []), message]);
+  }
+  return [...needs].map(([name, messages]) => `${name} ${messages.join(", ")}.`).join(" ");
+};
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   button.disabled = true;
@@ -22,8 +32,7 @@ form.addEventListener("submit", async (event) => {
       return;
     }
     const problem = await answer.json();
-    const rules = (problem.errors || []).map((error) => error.message);
-    said.textContent = [problem.detail, rules.join("; ")].filter(Boolean).join(" ");
+    said.textContent = unmet(problem.errors || []) || problem.detail;
   } catch {
     said.textContent = "The server did not answer. Try again.";
   }
