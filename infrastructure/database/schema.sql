@@ -208,6 +208,19 @@ CREATE TABLE public.certificate_keys (
     created_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.challenges (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    purpose text NOT NULL,
+    user_id uuid,
+    token_hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_challenges_purpose CHECK ((purpose = 'second_factor'::text))
+);
+
+ALTER TABLE ONLY public.challenges FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.deletion_certificates (
     tenant_id uuid NOT NULL,
     requested_at timestamp with time zone NOT NULL,
@@ -483,6 +496,16 @@ CREATE TABLE public.public_signing_keys (
     CONSTRAINT ck_public_signing_keys_state CHECK ((state = ANY (ARRAY['next'::text, 'current'::text, 'retired'::text])))
 );
 
+CREATE TABLE public.recovery_codes (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    code_hash bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.recovery_codes FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.refresh_tokens (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -693,6 +716,17 @@ CREATE TABLE public.tenants (
 ALTER TABLE ONLY public.tenants FORCE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN public.tenants.max_storage IS 'GiB; null is unlimited';
+
+CREATE TABLE public.totp_factors (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    secret bytea NOT NULL,
+    last_step bigint,
+    created_at timestamp with time zone NOT NULL,
+    confirmed_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.totp_factors FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.usage_days (
     tenant_id uuid NOT NULL,
@@ -916,6 +950,9 @@ ALTER TABLE ONLY public.audit_seals
 ALTER TABLE ONLY public.certificate_keys
     ADD CONSTRAINT pk_certificate_keys PRIMARY KEY (kid);
 
+ALTER TABLE ONLY public.challenges
+    ADD CONSTRAINT pk_challenges PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.deletion_certificates
     ADD CONSTRAINT pk_deletion_certificates PRIMARY KEY (tenant_id);
 
@@ -970,6 +1007,9 @@ ALTER TABLE ONLY public.platform_idempotency_keys
 ALTER TABLE ONLY public.public_signing_keys
     ADD CONSTRAINT pk_public_signing_keys PRIMARY KEY (kid);
 
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT pk_recovery_codes PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT pk_refresh_tokens PRIMARY KEY (tenant_id, id);
 
@@ -1014,6 +1054,9 @@ ALTER TABLE ONLY public.tenant_profiles
 
 ALTER TABLE ONLY public.tenants
     ADD CONSTRAINT pk_tenants PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.totp_factors
+    ADD CONSTRAINT pk_totp_factors PRIMARY KEY (tenant_id, user_id);
 
 ALTER TABLE ONLY public.usage_days
     ADD CONSTRAINT pk_usage_days PRIMARY KEY (tenant_id, day);
@@ -1100,6 +1143,10 @@ CREATE INDEX ix_api_keys_created_by ON public.api_keys USING btree (tenant_id, c
 
 CREATE INDEX ix_audit_actor_keys_actor ON public.audit_actor_keys USING btree (tenant_id, actor, id);
 
+CREATE INDEX ix_challenges_expires_at ON public.challenges USING btree (tenant_id, expires_at);
+
+CREATE INDEX ix_challenges_user ON public.challenges USING btree (tenant_id, user_id);
+
 CREATE INDEX ix_exports_expires_at ON public.exports USING btree (tenant_id, expires_at) WHERE (status = 'completed'::text);
 
 CREATE INDEX ix_idempotency_keys_created_at ON public.idempotency_keys USING btree (tenant_id, created_at);
@@ -1133,6 +1180,8 @@ CREATE INDEX ix_outbox_tenant_id ON public.outbox USING btree (tenant_id, id);
 CREATE INDEX ix_platform_audit_logs_tenant_id ON public.platform_audit_logs USING btree (tenant_id);
 
 CREATE INDEX ix_platform_idempotency_keys_created_at ON public.platform_idempotency_keys USING btree (created_at);
+
+CREATE INDEX ix_recovery_codes_user ON public.recovery_codes USING btree (tenant_id, user_id);
 
 CREATE INDEX ix_refresh_tokens_session ON public.refresh_tokens USING btree (tenant_id, session_id);
 
@@ -1224,6 +1273,12 @@ ALTER TABLE public.audit_logs
 ALTER TABLE ONLY public.audit_seals
     ADD CONSTRAINT fk_audit_seals_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.challenges
+    ADD CONSTRAINT fk_challenges_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.challenges
+    ADD CONSTRAINT fk_challenges_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.domain_claims
     ADD CONSTRAINT fk_domain_claims_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1253,6 +1308,12 @@ ALTER TABLE ONLY public.operator_sessions
 
 ALTER TABLE ONLY public.plan_migrations
     ADD CONSTRAINT fk_plan_migrations_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT fk_recovery_codes_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.recovery_codes
+    ADD CONSTRAINT fk_recovery_codes_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.refresh_tokens
     ADD CONSTRAINT fk_refresh_tokens_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1292,6 +1353,12 @@ ALTER TABLE ONLY public.tenant_probes
 
 ALTER TABLE ONLY public.tenant_profiles
     ADD CONSTRAINT fk_tenant_profiles_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.totp_factors
+    ADD CONSTRAINT fk_totp_factors_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.totp_factors
+    ADD CONSTRAINT fk_totp_factors_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.usage_days
     ADD CONSTRAINT fk_usage_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1346,6 +1413,8 @@ ALTER TABLE public.audit_logs_default ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.audit_seals ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.challenges ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY directory_read ON public.tenants FOR SELECT TO mis_app USING (true);
 
 CREATE POLICY directory_write ON public.tenants FOR UPDATE TO mis_app USING ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1380,6 +1449,8 @@ CREATE POLICY owner ON public.audit_logs_default TO mis_owner USING (true) WITH 
 
 CREATE POLICY owner ON public.audit_seals TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.challenges TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.domain_claims TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.exports TO mis_owner USING (true) WITH CHECK (true);
@@ -1397,6 +1468,8 @@ CREATE POLICY owner ON public.jobs TO mis_owner USING (true) WITH CHECK (true);
 CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.plan_migrations TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.recovery_codes TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.refresh_tokens TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1423,6 +1496,8 @@ CREATE POLICY owner ON public.tenant_probes TO mis_owner USING (true) WITH CHECK
 CREATE POLICY owner ON public.tenant_profiles TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.tenants TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.totp_factors TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.usage_days TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1457,6 +1532,8 @@ CREATE POLICY platform ON public.alerts TO mis_platform USING (true) WITH CHECK 
 CREATE POLICY platform ON public.audit_logs FOR SELECT TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
 
 CREATE POLICY platform ON public.audit_seals TO mis_platform USING ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL)) WITH CHECK ((NULLIF(current_setting('app.tenant_id'::text, true), ''::text) IS NULL));
+
+CREATE POLICY platform ON public.challenges TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.domain_claims TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1506,6 +1583,8 @@ CREATE POLICY platform ON public.webhook_lanes TO mis_platform USING (true) WITH
 
 CREATE POLICY read ON public.revocations FOR SELECT TO mis_app, mis_platform USING (true);
 
+ALTER TABLE public.recovery_codes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.refresh_tokens ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.revocations ENABLE ROW LEVEL SECURITY;
@@ -1536,6 +1615,8 @@ CREATE POLICY tenant_isolation ON public.audit_logs TO mis_app, mis_platform USI
 
 CREATE POLICY tenant_isolation ON public.audit_seals TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.challenges TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.domain_claims TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.exports TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1553,6 +1634,8 @@ CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((t
 CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.plan_migrations TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.recovery_codes TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1575,6 +1658,8 @@ CREATE POLICY tenant_isolation ON public.tenant_names TO mis_app, mis_platform U
 CREATE POLICY tenant_isolation ON public.tenant_probes TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.tenant_profiles TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.totp_factors TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.usage_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1607,6 +1692,8 @@ ALTER TABLE public.tenant_probes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenant_profiles ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.totp_factors ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_days ENABLE ROW LEVEL SECURITY;
 
@@ -1711,6 +1798,15 @@ GRANT UPDATE(key_id) ON TABLE public.audit_seals TO mis_platform;
 GRANT SELECT,INSERT ON TABLE public.certificate_keys TO mis_platform;
 GRANT SELECT ON TABLE public.certificate_keys TO mis_app;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.challenges TO mis_app;
+GRANT DELETE ON TABLE public.challenges TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.challenges TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.challenges TO mis_platform;
+
+GRANT SELECT(expires_at) ON TABLE public.challenges TO mis_platform;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.deletion_certificates TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.domain_claims TO mis_app;
@@ -1804,6 +1900,13 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.platform_idempotency_keys TO m
 GRANT SELECT ON TABLE public.public_signing_keys TO mis_app;
 GRANT SELECT ON TABLE public.public_signing_keys TO mis_platform;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.public_signing_keys TO mis_auth;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.recovery_codes TO mis_app;
+GRANT DELETE ON TABLE public.recovery_codes TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.recovery_codes TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.recovery_codes TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.refresh_tokens TO mis_app;
 GRANT DELETE ON TABLE public.refresh_tokens TO mis_platform;
@@ -1930,6 +2033,13 @@ GRANT UPDATE(status_before) ON TABLE public.tenants TO mis_app;
 
 GRANT UPDATE(search) ON TABLE public.tenants TO mis_app;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.totp_factors TO mis_app;
+GRANT DELETE ON TABLE public.totp_factors TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.totp_factors TO mis_platform;
+
+GRANT SELECT(user_id) ON TABLE public.totp_factors TO mis_platform;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_days TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_days TO mis_platform;
 
@@ -2008,5 +2118,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0025');
+INSERT INTO public.alembic_version (version_num) VALUES ('0026');
 SELECT public.ensure_audit_partitions(3);

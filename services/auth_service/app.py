@@ -10,6 +10,7 @@ from auth_service.html.problems import HtmlProblems
 from auth_service.invitations.endpoints import router as invitations
 from auth_service.link_pages.endpoints import router as link_pages
 from auth_service.login.endpoints import router as login
+from auth_service.mfa.endpoints import router as mfa
 from auth_service.operators.bootstrap import prepare_first_operator
 from auth_service.operators.endpoints import router as operators
 from auth_service.passwords.endpoints import router as passwords
@@ -45,6 +46,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             api_keys,
             emails,
             link_pages,
+            mfa,
             sign_in,
         ),
         roles={"auth": settings.auth_database_url},

@@ -1,7 +1,8 @@
 """Refusals of the auth service.
 
 ProblemError
-├── InvalidCredentials 401 · LoginThrottled 429
+├── InvalidCredentials 401 · MfaRequired 401 · LoginThrottled 429
+├── MfaAlreadySet 409 · MfaNotPending 409 · MfaNotSet 404 · ProofRequired 403 · UserNotFound 404
 ├── RefreshSuperseded 409
 ├── SessionNotFound 404
 ├── ApiKeyNotFound 404
@@ -9,6 +10,8 @@ ProblemError
 ├── LinkInvalid 400
 └── CsrfRefused 403
 """
+
+from collections.abc import Sequence
 
 from mis_tenancy.errors import ProblemError
 
@@ -20,8 +23,62 @@ class InvalidCredentials(ProblemError):
     code = "invalid_credentials"
     detail = "The tenant, e-mail address or password is wrong."
 
-    def __init__(self) -> None:
-        super().__init__(headers={"WWW-Authenticate": "Bearer"})
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+class MfaRequired(ProblemError):
+    """The password is right, and a second factor is set: `methods` are how it may be shown."""
+
+    status = 401
+    code = "mfa_required"
+    detail = "Send mfaToken with a code of the authenticator app, or with a recovery code, to finish."
+
+    def __init__(self, token: str, methods: Sequence[str]) -> None:
+        super().__init__(headers={"WWW-Authenticate": "Bearer"}, mfaToken=token, methods=list(methods))
+
+
+class MfaAlreadySet(ProblemError):
+    """The account has an authenticator app."""
+
+    status = 409
+    code = "mfa_already_set"
+    detail = "An authenticator app is set already. Remove it first to set another one up."
+
+
+class MfaNotPending(ProblemError):
+    """Nothing waits for a confirmation."""
+
+    status = 409
+    code = "mfa_not_pending"
+    detail = "No authenticator app waits to be confirmed. Start with enrolling one."
+
+
+class MfaNotSet(ProblemError):
+    """The account has no authenticator app."""
+
+    status = 404
+    code = "mfa_not_set"
+    detail = "No authenticator app is set. Enrol one first."
+
+
+class ProofRequired(ProblemError):
+    """The sign-in is too long ago for what was asked, and nothing proves anew who asks."""
+
+    status = 403
+    code = "proof_required"
+    detail = (
+        "Your sign-in is more than ten minutes ago. Send code, recoveryCode or password to show that it is "
+        "you, or sign in again."
+    )
+
+
+class UserNotFound(ProblemError):
+    """No user of the caller's tenant has this id."""
+
+    status = 404
+    code = "user_not_found"
+    detail = "There is no such user. Check the id."
 
 
 class LoginThrottled(ProblemError):

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from auth_service.authority import Authority
 from auth_service.caller import Caller
+from auth_service.sessions.agreement import agrees
+from mis_accounts.row_tokens import RowToken
 from mis_tenancy.errors import TenantRequired
 from mis_tenancy.resolution import body_source
-from mis_tenancy.tenant import Tenant
+from mis_tenancy.tenant import Tenant, TenantStatus
 
 
 async def named_tenant(
@@ -29,3 +31,14 @@ async def named_tenant(
         # Its accounts are going; a trace that were written down there would be left behind.
         tenant = None
     return tenant, f"?{sources[0].value}" if tenant is None else str(tenant.id), caller
+
+
+async def named_by_token(authority: Authority, caller: Caller, token: RowToken) -> Tenant | None:
+    """Return the tenant that the token names and all other sources agree on, if it is still there."""
+    await authority.tenancy.feed.confirm()
+    if not await agrees(authority, caller, token.tenant_id):
+        return None
+    tenant = await authority.tenancy.directory.by_id(token.tenant_id)
+    if tenant is None or tenant.is_purging or tenant.status is TenantStatus.PURGED:
+        return None
+    return tenant

@@ -10,7 +10,10 @@ from mis_accounts.link_tokens import LinkPurpose, LinkToken, new_link_token
 from mis_models.links import AccountTokenRow
 from mis_tenancy.session import TenantSession, tenant_of
 
-_NAMES: Final = {LinkPurpose.RESET: "password_reset", LinkPurpose.EMAIL_CHANGE: "email_change"}
+_NAMES: Final[dict[str, str]] = {
+    LinkPurpose.RESET: "password_reset",
+    LinkPurpose.EMAIL_CHANGE: "email_change",
+}
 
 
 async def add_account_link(

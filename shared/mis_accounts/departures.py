@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from mis_models.accounts import SessionRow, UserRow
+from mis_models.factors import ChallengeRow
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession, tenant_of
 
@@ -20,8 +21,11 @@ async def end_sessions(
 ) -> list[UUID]:
     """Revoke the user's live sessions, all or all but one, and return their ids.
 
-    From the commit on neither their refresh nor their access tokens are good, everywhere within a second.
+    From the commit on neither their refresh nor their access tokens are good, everywhere within a second, and
+    no sign-in that is half done can be finished.
     """
+    under_way = delete(ChallengeRow).where(ChallengeRow.user_id == user_id)
+    await session.execute(under_way.execution_options(synchronize_session=False))
     live = [SessionRow.user_id == user_id, SessionRow.revoked_at.is_(None)]
     if except_session is not None:
         live.append(SessionRow.id != except_session)

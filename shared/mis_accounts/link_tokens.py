@@ -1,25 +1,11 @@
-"""The token in a link that was mailed: which tenant and row it belongs to, and a secret of 256 bits.
+"""The tokens in links that are mailed, by what each link is for."""
 
-It names its tenant, so that its row can be found under row-level security; that is a hint until the digest
-has been compared. The digest covers the whole text with the word for its purpose, so a token of one purpose,
-or with another tenant's id in it, is nobody's token, and only the digest is stored (Keycloak CVE-2026-1529).
-"""
-
-import os
-import re
-from dataclasses import dataclass, field
 from enum import StrEnum
-from hashlib import sha256
-from typing import Final
 from uuid import UUID
 
-from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import decode_segment, encode_segment
+from mis_accounts.row_tokens import RowToken, new_row_token, parse_row_token
 
-_SECRET: Final = 32
-_TEXT: Final = re.compile(
-    r"mis_(?P<purpose>in|pw|em)_(?P<named>[A-Za-z0-9_-]{43})\.(?P<secret>[A-Za-z0-9_-]{43})"
-)
+LinkToken = RowToken
 
 
 class LinkPurpose(StrEnum):
@@ -30,39 +16,11 @@ class LinkPurpose(StrEnum):
     EMAIL_CHANGE = "em"
 
 
-@dataclass(frozen=True, slots=True)
-class LinkToken:
-    """A link's token taken apart."""
-
-    purpose: LinkPurpose
-    tenant_id: UUID
-    id: UUID
-    secret: bytes = field(repr=False)
-
-    @property
-    def text(self) -> str:
-        """The token as its holder gets it."""
-        named = encode_segment(self.tenant_id.bytes + self.id.bytes)
-        return f"mis_{self.purpose.value}_{named}.{encode_segment(self.secret)}"
-
-    @property
-    def digest(self) -> bytes:
-        """What is stored of it."""
-        return sha256(self.text.encode()).digest()
-
-
 def new_link_token(purpose: LinkPurpose, tenant_id: UUID) -> LinkToken:
     """Make a token of the tenant's; its id is that of the row it opens."""
-    return LinkToken(purpose, tenant_id, new_id(), os.urandom(_SECRET))
+    return new_row_token(purpose.value, tenant_id)
 
 
 def parse_link_token(text: str, purpose: LinkPurpose) -> LinkToken | None:
     """Return the token of this purpose that `text` is, or None."""
-    match = _TEXT.fullmatch(text)
-    if match is None or match["purpose"] != purpose.value:
-        return None
-    try:
-        named, secret = decode_segment(match["named"]), decode_segment(match["secret"])
-    except ValueError:
-        return None
-    return LinkToken(purpose, UUID(bytes=named[:16]), UUID(bytes=named[16:]), secret)
+    return parse_row_token(text, purpose.value)

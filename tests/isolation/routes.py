@@ -71,7 +71,8 @@ Body = Callable[[Call], Any]
 class Declared:
     """One route: whom it serves, what it asks, and a request that works.
 
-    `fresh` names what a working request needs for itself: a signed-in `user`, a `tenant`, or one that is
+    `fresh` names what a working request needs for itself: a signed-in `user`, one who has `enrolled` an
+    authenticator app or has set the `app`, a sign-in that is `halfway`, a `tenant`, or one that is
     `suspended`, `ending` or `purged`, or the `form` that it posts. `operator` is False where a TENANT route
     hands out tenant content, `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the
     open route that looks at a bearer after all, `signed` the one whose link is the proof.
@@ -176,6 +177,14 @@ def look(call: Call) -> dict[str, Any]:
     return {"name": f"Matrix {call.unique}", "logo": "data:image/png;base64,iVBORw0KGgo="}
 
 
+def _code(call: Call) -> dict[str, str]:
+    return {"code": call.params.get("code", "123456")}
+
+
+def _second_step(call: Call) -> dict[str, str]:
+    return {"mfaToken": call.params["token"]} | _code(call)
+
+
 def _acceptance(call: Call) -> dict[str, str]:
     return {"token": call.params["token"], "name": "Ina Invited", "password": PASSWORD}
 
@@ -268,6 +277,12 @@ AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/password/reset", W.STRANGER, body=_reset, status=204, fresh="reset"),
     Declared("POST", f"{AUTH}/email/confirm", W.STRANGER, body=_confirmation, status=204, fresh="email"),
     Declared("POST", f"{AUTH}/invitations/accept", W.STRANGER, body=_acceptance, fresh="invitation"),
+    Declared("GET", f"{AUTH}/mfa", W.PRINCIPAL),
+    Declared("POST", f"{AUTH}/mfa/totp/enroll", W.PRINCIPAL, fresh="user"),
+    Declared("POST", f"{AUTH}/mfa/totp/confirm", W.PRINCIPAL, body=_code, fresh="enrolled"),
+    Declared("POST", f"{AUTH}/mfa/totp/verify", W.STRANGER, body=_second_step, fresh="halfway"),
+    Declared("DELETE", f"{AUTH}/mfa/totp", W.PRINCIPAL, status=204, fresh="app"),
+    Declared("POST", f"{AUTH}/mfa/recovery-codes", W.PRINCIPAL, fresh="app"),
     Declared("POST", f"{AUTH}/password/change", W.PRINCIPAL, body=_passwords, status=204, fresh="user"),
 )
 

@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import pyotp
 
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tests.auth_service.browsing import csrf_of
+from tests.auth_service.factors import asked, enroll, with_app
 from tests.auth_service.links import invite, new_address_link, reset_link, token_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
@@ -93,7 +95,7 @@ class World:
             caller = await self.suite.sign_in(tenant.slug, owner.email, owner.password)
         if route.fresh == "purged":
             await purge(self.suite, tenant.id)
-        if route.fresh == "user":
+        if route.fresh in ("user", "enrolled", "app", "halfway"):
             caller = await self.suite.user(tenant, role or Role.VIEWER)
         call = Call(tenant, caller, {}, unique)
         if route.fresh == "invitation":
@@ -107,6 +109,8 @@ class World:
             else:
                 link = await new_address_link(self.suite, tenant, user, f"to-{unique}@matrix.example")
             call.params["token"] = token_of(link)
+        if caller is not None and route.fresh in ("enrolled", "app", "halfway"):
+            call.params |= await with_factor(self.suite, tenant, caller, route.fresh)
         for name in self.home_ids:
             if f"{{{name}}}" in route.path:
                 call.params[name] = await self._parameter(name, call)
@@ -310,6 +314,16 @@ async def add_delivery(suite: Suite, tenant: TenantHandle, webhook_id: str) -> s
     answer = await suite.client.post(path, headers=tenant.auth)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
+
+
+async def with_factor(suite: Suite, tenant: TenantHandle, user: UserHandle, state: str) -> dict[str, str]:
+    """Bring the user's second factor, and their sign-in, into the state; return what goes on from there."""
+    if state == "enrolled":
+        return {"code": pyotp.TOTP((await enroll(suite, user))["secret"]).now()}
+    app = await with_app(suite, tenant, user)
+    if state == "app":
+        return {}
+    return {"token": await asked(suite, app), "code": await app.code()}
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

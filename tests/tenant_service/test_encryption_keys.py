@@ -37,6 +37,8 @@ NOT_CIPHERTEXT = {
     "refresh_tokens.token_hash": "a hash",
     "invitations.token_hash": "a hash",
     "account_tokens.token_hash": "a hash",
+    "recovery_codes.code_hash": "a hash",
+    "challenges.token_hash": "a hash",
     "idempotency_keys.fingerprint": "a hash",
     "audit_seals.marks": "digests",
     "audit_seals.link": "a digest",

@@ -15,8 +15,8 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import InvitationInvalid
 from auth_service.invitations import repository
+from auth_service.login.entering import SignedIn
 from auth_service.login.repository import Account, as_it_stands
-from auth_service.login.service import SignedIn
 from auth_service.sessions.access_tokens import Holder
 from auth_service.sessions.agreement import agrees
 from auth_service.sessions.books import MEMBERS, lifetime_in

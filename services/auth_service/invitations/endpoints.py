@@ -12,7 +12,6 @@ from auth_service.invitations.acceptance import Acceptance
 from auth_service.invitations.schemas import AcceptanceIn, InvitationIn, InvitationListed, InvitationOut
 from auth_service.invitations.service import Invitations
 from auth_service.login.schemas import LoginOut
-from auth_service.sessions.schemas import PersonOut, TenantOut, pair
 from mis_accounts.members import EmailTaken
 from mis_accounts.password_rules import PasswordPolicyUnmet
 from mis_accounts.seats import LimitExceeded
@@ -90,10 +89,4 @@ async def revoke_invitation(invitation_id: InvitationId, invitations: TenantInvi
 )
 async def accept_invitation(body: AcceptanceIn, authority: AuthorityOf, caller: CallerOf) -> LoginOut:
     """Accept an invitation with its token: choose name and password, and be signed in."""
-    done = await Acceptance(authority, caller).accept(body.token, body.name, body.password)
-    person = done.account
-    return LoginOut(
-        **pair(done.access, done.refresh),
-        tenant=TenantOut.of(done.tenant),
-        user=PersonOut(id=person.id, email=person.email, name=person.name, role=person.role.value),
-    )
+    return LoginOut.of(await Acceptance(authority, caller).accept(body.token, body.name, body.password))

@@ -4,10 +4,9 @@ from fastapi import APIRouter
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
-from auth_service.errors import InvalidCredentials, LoginThrottled
+from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired
 from auth_service.login.schemas import LoginIn, LoginOut
 from auth_service.login.service import Login
-from auth_service.sessions.schemas import PersonOut, TenantOut, pair
 from mis_http.problems import problems
 from mis_tenancy.errors import (
     TenantConflict,
@@ -24,6 +23,7 @@ router = APIRouter(prefix="/api/v1/auth", tags=["login"])
     "/login",
     responses=problems(
         InvalidCredentials,
+        MfaRequired,
         LoginThrottled,
         TenantMalformed,
         TenantRequired,
@@ -35,9 +35,4 @@ router = APIRouter(prefix="/api/v1/auth", tags=["login"])
 async def login(body: LoginIn, authority: AuthorityOf, caller: CallerOf) -> LoginOut:
     """Sign in to the tenant that the body, or any other source, names."""
     done = await Login(authority, caller).sign_in(body.email, body.password, body.tenant_slug)
-    person = done.account
-    return LoginOut(
-        **pair(done.access, done.refresh),
-        tenant=TenantOut.of(done.tenant),
-        user=PersonOut(id=person.id, email=person.email, name=person.name, role=person.role.value),
-    )
+    return LoginOut.of(done)

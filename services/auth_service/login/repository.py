@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_models.accounts import UserRow
@@ -64,6 +64,18 @@ async def find_account(session: AsyncSession, email_norm: str) -> Account | None
     return None if row is None else Account.of(row)
 
 
+async def find_by_id(session: AsyncSession, user_id: UUID) -> Account | None:
+    """Return the account of a user of the session's tenant."""
+    row = (await session.execute(select(*_ACCOUNT).where(UserRow.id == user_id))).one_or_none()
+    return None if row is None else Account.of(row)
+
+
+async def hold_password(session: AsyncSession, account: Account) -> bool:
+    """Let nobody change the account's password until the transaction ends; return False where they have."""
+    held = select(UserRow.id).where(*_as_verified(account)).with_for_update(read=True)
+    return await session.scalar(held) is not None
+
+
 async def mark_signed_in(session: AsyncSession, account: Account, new_hash: str | None) -> Account | None:
     """Note that the account has signed in, and return it as it is now.
 
@@ -72,12 +84,7 @@ async def mark_signed_in(session: AsyncSession, account: Account, new_hash: str 
     values = {"last_login_at": func.statement_timestamp()}
     if new_hash is not None:
         values["password_hash"] = new_hash  # type: ignore[assignment]  # a text beside a function
-    still_good = (
-        UserRow.id == account.id,
-        UserRow.status == "active",
-        UserRow.password_hash == account.password_hash,
-    )
-    statement = update(UserRow).where(*still_good).values(values).returning(*_ACCOUNT)
+    statement = update(UserRow).where(*_as_verified(account)).values(values).returning(*_ACCOUNT)
     row = (await session.execute(statement.execution_options(synchronize_session=False))).one_or_none()
     return None if row is None else Account.of(row)
 
@@ -93,4 +100,12 @@ async def as_it_stands(session: AsyncSession, tenant: Tenant) -> Tenant:
         purge_at=row.purge_at,
         is_purging=row.purging_since is not None,
         epoch=row.epoch,
+    )
+
+
+def _as_verified(account: Account) -> tuple[ColumnElement[bool], ...]:
+    return (
+        UserRow.id == account.id,
+        UserRow.status == "active",
+        UserRow.password_hash == account.password_hash,
     )

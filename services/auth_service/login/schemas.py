@@ -1,18 +1,18 @@
 """Bodies of the sign-in route."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut
+from auth_service.login.entering import SignedIn
+from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut, pair
 from mis_http.schemas import RequestBody, Text
 from mis_tenancy.resolution import body_source
 
 EmailText = Annotated[Text, Field(min_length=1, max_length=254)]
 # Taken as it is: white space at either end is part of a password. The bound keeps a flood from the hash.
-PasswordText = Annotated[
-    str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1_024), Field(repr=False)
-]
+UnstrippedText = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1_024)]
+PasswordText = Annotated[UnstrippedText, Field(repr=False)]
 
 
 class LoginIn(RequestBody):
@@ -37,3 +37,13 @@ class LoginOut(PairOut):
 
     tenant: TenantOut
     user: PersonOut
+
+    @classmethod
+    def of(cls, done: SignedIn) -> Self:
+        """Return the sign-in as the API shows it."""
+        person = done.account
+        return cls(
+            **pair(done.access, done.refresh),
+            tenant=TenantOut.of(done.tenant),
+            user=PersonOut(id=person.id, email=person.email, name=person.name, role=person.role.value),
+        )

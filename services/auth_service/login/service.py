@@ -5,8 +5,6 @@ or the password was wrong. No transaction is open while the hash runs.
 """
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import NoReturn
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,13 +14,10 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import InvalidCredentials
 from auth_service.login import repository
+from auth_service.login.entering import SignedIn, let_in
 from auth_service.login.repository import Account
+from auth_service.mfa.signing_in import SecondStep
 from auth_service.naming import named_tenant
-from auth_service.sessions.access_tokens import AccessToken, Holder
-from auth_service.sessions.books import MEMBERS, lifetime_in
-from auth_service.sessions.refresh_tokens import RefreshToken
-from auth_service.sessions.service import open_session
-from auth_service.sessions.standing import is_restricted_in
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_accounts.emails import norm_of, parse_email
 from mis_http.sessions import recorded_refusal
@@ -32,17 +27,7 @@ from mis_tenancy.errors import (
     TenantSuspended,
     ValidationFailed,
 )
-from mis_tenancy.tenant import Tenant, TenantStatus
-
-
-@dataclass(frozen=True, slots=True)
-class SignedIn:
-    """What a sign-in brings."""
-
-    account: Account
-    tenant: Tenant
-    access: AccessToken
-    refresh: RefreshToken
+from mis_tenancy.tenant import Tenant
 
 
 class Login:
@@ -55,8 +40,8 @@ class Login:
     async def sign_in(self, email: str, password: str, tenant_slug: str | None) -> SignedIn:
         """Return the new session's tokens.
 
-        Raise InvalidCredentials for whatever is wrong, LoginThrottled after too many failures, and what keeps
-        a member out of a tenant that is suspended or ending.
+        Raise InvalidCredentials for whatever is wrong, LoginThrottled after too many failures, MfaRequired
+        where a second factor is set, and what keeps a member out of a tenant that is suspended or ending.
         """
         tenant, realm, self._caller = await named_tenant(self._authority, self._caller, tenant_slug)
         norm = normalized(email)
@@ -73,33 +58,15 @@ class Login:
     async def _enter(
         self, tenant: Tenant, account: Account, attempt: Attempt, new_hash: str | None
     ) -> SignedIn:
-        now = datetime.now(UTC)
         try:
-            async with self._open(tenant) as session:
-                await forgive(session, attempt)
-                tenant = await repository.as_it_stands(session, tenant)
-                present = await repository.mark_signed_in(session, account, new_hash)
-                if present is None or tenant.status is TenantStatus.PURGED:
-                    raise InvalidCredentials
-                restricted = is_restricted_in(tenant, present.role)
-                opened = await open_session(
-                    session,
-                    MEMBERS,
-                    present.id,
-                    tenant.id,
-                    lifetime_in(tenant),
-                    self._caller,
-                    now,
-                    restricted=restricted,
-                )
-                self._record(session, tenant, "login.succeeded", present)
-                holder = Holder(present.id, present.epoch, opened.id)
-                access = await self._authority.tokens.for_member(
-                    holder, present.role, tenant, restricted=restricted
-                )
+            async with self._authority.tenant_transaction(tenant.id) as session:
+                asked = await SecondStep(self._authority, self._caller).ask(session, tenant, account, attempt)
+                if asked is None:
+                    await forgive(session, attempt)
+                    return await let_in(session, self._authority, self._caller, tenant, account, new_hash)
         except (TenantSuspended, TenantPendingDeletion) as refusal:
             await self._turn_away(tenant, account, refusal)
-        return SignedIn(present, tenant, access, opened.refresh_token)
+        raise asked
 
     async def _refuse(
         self, tenant: Tenant | None, account: Account | None, attempt: Attempt, *, is_known: bool

@@ -10,16 +10,16 @@ from auth_service.audit import record
 from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import LinkInvalid
+from auth_service.naming import named_by_token
 from auth_service.passwords import repository
 from auth_service.passwords.letters import tell_of_change
-from auth_service.sessions.agreement import agrees
 from auth_service.throttling.service import count_address_failure, require_free_address
 from mis_accounts.account_links import drop_account_links, use_account_link
 from mis_accounts.departures import end_sessions
 from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
 from mis_accounts.withdrawals import drop_invitation
 from mis_http.sessions import recorded_refusal
-from mis_tenancy.tenant import Tenant, TenantStatus
+from mis_tenancy.tenant import Tenant
 
 
 class Resetting:
@@ -36,7 +36,7 @@ class Resetting:
         tenant does not take, which leaves the token good.
         """
         token = parse_link_token(text, LinkPurpose.RESET)
-        tenant = None if token is None else await self._named(token)
+        tenant = None if token is None else await named_by_token(self._authority, self._caller, token)
         if token is None or tenant is None:
             await self._refuse(None)
         async with self._authority.tenant_transaction(tenant.id) as session:
@@ -48,16 +48,6 @@ class Resetting:
         policy = tenant.configuration["security.password_policy"]
         hashed = await self._authority.passwords.hash_new(password, policy, context, field="newPassword")
         await self._replace(tenant, token, hashed)
-
-    async def _named(self, token: LinkToken) -> Tenant | None:
-        """Return the tenant that the token names and all other sources agree on, if it is still there."""
-        await self._authority.tenancy.feed.confirm()
-        if not await agrees(self._authority, self._caller, token.tenant_id):
-            return None
-        tenant = await self._authority.tenancy.directory.by_id(token.tenant_id)
-        if tenant is None or tenant.is_purging or tenant.status is TenantStatus.PURGED:
-            return None
-        return tenant
 
     async def _replace(self, tenant: Tenant, token: LinkToken, password_hash: str) -> None:
         async with self._authority.tenant_transaction(tenant.id) as session:

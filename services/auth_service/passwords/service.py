@@ -9,32 +9,28 @@ from auth_service.audit import record
 from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import InvalidCredentials
+from auth_service.membership import tenant_of_member
 from auth_service.passwords import repository
 from auth_service.passwords.letters import tell_of_change
 from auth_service.throttling.service import Attempt, count_failure, require_free
 from mis_accounts.departures import end_sessions
 from mis_http.sessions import recorded_refusal
-from mis_tenancy.errors import PermissionDenied, TokenRevoked
-from mis_tenancy.tenant import Principal, PrincipalKind, Tenant
+from mis_tenancy.errors import TokenRevoked
+from mis_tenancy.tenant import Principal, Tenant
 
 
 class OwnPassword:
     """The password of the member `principal`.
 
-    Raise PermissionDenied for anybody but a member with a full token: an operator's visit leaves no key
-    behind, and an ending tenant's owner has only what their token lists.
+    Raise PermissionDenied for anybody but a member with a full token.
     """
 
     def __init__(
         self, authority: Authority, principal: Principal, tenant: Tenant | None, caller: Caller
     ) -> None:
-        if tenant is None or principal.kind is not PrincipalKind.MEMBER or principal.restricted:
-            raise PermissionDenied(
-                "Only a member signed in with a password may change it.", required="member"
-            )
         self._authority = authority
         self._principal = principal
-        self._tenant = tenant
+        self._tenant = tenant_of_member(principal, tenant)
         self._caller = caller
 
     async def change(self, current: str, new: str) -> None:

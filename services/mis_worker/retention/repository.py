@@ -18,6 +18,7 @@ EXPIRED: Final = {
     # invention.
     "sessions": "delete from sessions where expires_at < now() - interval '7 days'",
     "account_tokens": "delete from account_tokens where expires_at < now() - interval '1 day'",
+    "challenges": "delete from challenges where expires_at < now()",
     "alerts": "delete from alerts where resolved_at < now() - interval '400 days'",
     # What was given up stays for a quarter of a year, in which an operator may still try it again.
     "jobs": (

@@ -13,7 +13,9 @@ import structlog
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
+from mis_accounts.totp_secrets import TotpSecrets
 from mis_http.kept_answers import KeyOfRequest, TenantAnswers
+from mis_models.factors import TotpFactorRow
 from mis_models.tenants import IdempotencyRow
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.encryption import TenantKeys, Undecryptable
@@ -136,6 +138,11 @@ async def _renew_signing_secrets(session: TenantSession, keys: TenantKeys, row: 
         row.previous_secret = await secrets.seal(row.id, await secrets.open(row.id, row.previous_secret))
 
 
+async def _renew_totp_secret(session: TenantSession, keys: TenantKeys, row: TotpFactorRow) -> None:
+    secrets = TotpSecrets(session, keys)
+    row.secret = await secrets.seal(row.user_id, await secrets.open(row.user_id, row.secret))
+
+
 def _older_secret(
     table: type[ConfigurationRow] | type[ConfigurationVersionRow],
 ) -> Callable[[int], ColumnElement[bool]]:
@@ -153,6 +160,10 @@ def _older_signing_secret(newest: int) -> ColumnElement[bool]:
     return or_(_is_older(WebhookRow.secret, newest), _is_older(WebhookRow.previous_secret, newest))
 
 
+def _older_totp_secret(newest: int) -> ColumnElement[bool]:
+    return _is_older(TotpFactorRow.secret, newest)
+
+
 def _is_older(ciphertext: InstrumentedAttribute[Any], newest: int) -> ColumnElement[bool]:
     return func.substring(ciphertext, 1, _VERSION_BYTES) < newest.to_bytes(_VERSION_BYTES, "big")
 
@@ -162,4 +173,5 @@ HOLDERS: Final = (
     Holder(ConfigurationVersionRow, _older_secret(ConfigurationVersionRow), _renew_secret),
     Holder(IdempotencyRow, _older_answer, _renew_answer),
     Holder(WebhookRow, _older_signing_secret, _renew_signing_secrets),
+    Holder(TotpFactorRow, _older_totp_secret, _renew_totp_secret),
 )

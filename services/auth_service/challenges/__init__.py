@@ -1,0 +1,1 @@
+"""Proofs under way: what somebody was asked for and has not answered yet."""

@@ -1,0 +1,1 @@
+"""The second factor: an authenticator app (RFC 6238), and recovery codes for when it is lost."""

@@ -1,0 +1,1 @@
+"""Mails that tell people what has changed about how they sign in."""
