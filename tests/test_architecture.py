@@ -65,6 +65,7 @@ SPEAK_SQL: Final = {
         "health",
         "plan_migrations",
         "imports",
+        "media",
         "platform",
         "tenants",
         "webhooks",
@@ -72,7 +73,9 @@ SPEAK_SQL: Final = {
     },
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers", "looks"},
-    "mis_accounts": {"account_links", "departures", "members", "seats", "withdrawals"},
+    "mis_accounts": {
+        *("account_links", "claims", "departures", "members", "seats", "space", "withdrawals"),
+    },
     "mis_jobs": {"jobs", "outbox", "schedules"},
 }
 SQL_WORDS: Final = frozenset(

@@ -379,6 +379,32 @@ CREATE TABLE public.login_throttles (
     blocked_until timestamp with time zone
 );
 
+CREATE TABLE public.media (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    filename text NOT NULL,
+    content_type text NOT NULL,
+    size bigint NOT NULL,
+    sha256 text NOT NULL,
+    owner_id uuid,
+    uploaded_by uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.media FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.media_uploads (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    state text DEFAULT 'receiving'::text NOT NULL,
+    reserved bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    lapses_at timestamp with time zone NOT NULL,
+    CONSTRAINT ck_media_uploads_state CHECK ((state = ANY (ARRAY['receiving'::text, 'discarding'::text])))
+);
+
+ALTER TABLE ONLY public.media_uploads FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.operator_refresh_tokens (
     id uuid NOT NULL,
     session_id uuid NOT NULL,
@@ -980,6 +1006,12 @@ ALTER TABLE ONLY public.jobs
 ALTER TABLE ONLY public.login_throttles
     ADD CONSTRAINT pk_login_throttles PRIMARY KEY (subject);
 
+ALTER TABLE ONLY public.media
+    ADD CONSTRAINT pk_media PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.media_uploads
+    ADD CONSTRAINT pk_media_uploads PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.operator_refresh_tokens
     ADD CONSTRAINT pk_operator_refresh_tokens PRIMARY KEY (id);
 
@@ -1171,6 +1203,10 @@ CREATE INDEX ix_jobs_tenant_id ON public.jobs USING btree (tenant_id, id);
 
 CREATE INDEX ix_login_throttles_window_start ON public.login_throttles USING btree (window_start);
 
+CREATE INDEX ix_media_owner ON public.media USING btree (tenant_id, owner_id, id);
+
+CREATE INDEX ix_media_uploads_lapses_at ON public.media_uploads USING btree (tenant_id, lapses_at);
+
 CREATE INDEX ix_operator_refresh_tokens_session_id ON public.operator_refresh_tokens USING btree (session_id);
 
 CREATE INDEX ix_operator_sessions_operator_id ON public.operator_sessions USING btree (operator_id);
@@ -1299,6 +1335,15 @@ ALTER TABLE ONLY public.invitations
 
 ALTER TABLE ONLY public.invoices
     ADD CONSTRAINT fk_invoices_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.media
+    ADD CONSTRAINT fk_media_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.media
+    ADD CONSTRAINT fk_media_tenant_id_owner_id FOREIGN KEY (tenant_id, owner_id) REFERENCES public.users(tenant_id, id) ON DELETE SET NULL (owner_id);
+
+ALTER TABLE ONLY public.media_uploads
+    ADD CONSTRAINT fk_media_uploads_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.operator_refresh_tokens
     ADD CONSTRAINT fk_operator_refresh_tokens_session_id FOREIGN KEY (session_id) REFERENCES public.operator_sessions(id) ON DELETE CASCADE;
@@ -1433,6 +1478,10 @@ ALTER TABLE public.invoices ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.jobs ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.media ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.media_uploads ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY owner ON public.account_tokens TO mis_owner USING (true) WITH CHECK (true);
@@ -1464,6 +1513,10 @@ CREATE POLICY owner ON public.invitations TO mis_owner USING (true) WITH CHECK (
 CREATE POLICY owner ON public.invoices TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.jobs TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.media TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.media_uploads TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1549,6 +1602,8 @@ CREATE POLICY platform ON public.invoices TO mis_platform USING (true) WITH CHEC
 
 CREATE POLICY platform ON public.jobs TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.media_uploads TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.outbox TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.revocations TO mis_auth, mis_platform USING (true) WITH CHECK (true);
@@ -1630,6 +1685,10 @@ CREATE POLICY tenant_isolation ON public.invitations TO mis_app, mis_platform US
 CREATE POLICY tenant_isolation ON public.invoices TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.jobs TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.media TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.media_uploads TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1876,6 +1935,22 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.jobs TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.login_throttles TO mis_auth;
 
+GRANT SELECT,INSERT,DELETE ON TABLE public.media TO mis_app;
+GRANT DELETE ON TABLE public.media TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.media TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.media TO mis_platform;
+
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.media_uploads TO mis_app;
+GRANT DELETE ON TABLE public.media_uploads TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.media_uploads TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.media_uploads TO mis_platform;
+
+GRANT SELECT(lapses_at) ON TABLE public.media_uploads TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_refresh_tokens TO mis_auth;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operator_sessions TO mis_auth;
@@ -2118,5 +2193,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0026');
+INSERT INTO public.alembic_version (version_num) VALUES ('0027');
 SELECT public.ensure_audit_partitions(3);

@@ -55,6 +55,7 @@ from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
 from tenant_service.webhooks import jobs as webhooks
 from tenant_service.webhooks.relay import Relay
+from user_service.media import jobs as media
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +97,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     bills = billing.BillingJobs(platform, application, ScheduledMigrations(application))
     import_jobs = imports.ImportJobs(platform, ImportRuns(application, storage))
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
+    media_jobs = media.MediaJobs(platform, application, storage)
     rechecks = Rechecks(application, Proofs(settings.dns_servers))
     tombstones = Tombstones(Certifier(master_keys, settings.public_url))
     purges = endings.Purges(platform, Purge(platform, Traces(redis, storage), tombstones))
@@ -126,6 +128,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         exports.UPKEEP: export_jobs.keep_up,
         imports.RUN: import_jobs.run,
         imports.UPKEEP: import_jobs.keep_up,
+        media.DISCARD: media_jobs.discard,
+        media.UPKEEP: media_jobs.keep_up,
+        media.SWEEP: media_jobs.sweep,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
     schedules = [
@@ -137,6 +142,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *exports.SCHEDULES,
         *webhooks.SCHEDULES,
         *imports.SCHEDULES,
+        *media.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,
         *domains.SCHEDULES,

@@ -6,11 +6,16 @@ from fastapi import FastAPI
 
 from mis_accounts.passwords import Passwords
 from mis_http.composition import compose
+from mis_http.incoming import Patience
 from mis_http.limits import MIB
 from mis_http.settings import ServiceSettings
+from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.storage import Storage
 from user_service.imports.endpoints import router as imports
+from user_service.media.endpoints import router as media
+from user_service.media.endpoints import uploads
+from user_service.media.fetching import Fetching
 from user_service.settings import from_environment
 from user_service.users.endpoints import lists
 from user_service.users.endpoints import router as users
@@ -25,11 +30,16 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings,
         service="user",
         title="User service",
-        routers=(lists, imports, users),
+        routers=(lists, imports, users, uploads, media),
         policy=suite_policy(),
-        body_limits={"/api/v1/users/import": LARGEST_IMPORT},
+        # How large a file may be is the tenant's configuration.
+        body_limits={"/api/v1/users/import": LARGEST_IMPORT, "/api/v1/media": None},
     )
     app.state.passwords = Passwords()
-    app.state.storage = Storage(settings.storage_url)
-    app.state.readiness["storage"] = app.state.storage.check
+    tenancy, storage = app.state.tenancy, Storage(settings.storage_url)
+    app.state.storage = storage
+    app.state.readiness["storage"] = storage.check
+    app.state.patience = Patience()
+    app.state.links = LinkSigner(tenancy.settings.master_keys)
+    app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)
     return app

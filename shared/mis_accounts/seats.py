@@ -8,20 +8,12 @@ the last owner) are judged on what is true and not on what was.
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import or_, select
 
+from mis_accounts.claims import LimitExceeded, claimed, count
 from mis_models.accounts import CountersRow
-from mis_tenancy.errors import ProblemError
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
-
-
-class LimitExceeded(ProblemError):
-    """The tenant's limit leaves no room for what was asked."""
-
-    status = 409
-    code = "limit_exceeded"
-    detail = "The tenant's limit is used up. Remove something, or move to a larger plan."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +32,9 @@ class Seats:
         return LimitExceeded(resource="users", limit=self.limit, used=self.used, requested=requested)
 
 
-async def claim_seats(session: TenantSession, count: int = 1) -> None:
-    """Take `count` seats of the session's tenant, or raise LimitExceeded and take none."""
-    await _claim(session, {"users": CountersRow.users + count}, count)
+async def claim_seats(session: TenantSession, seats: int = 1) -> None:
+    """Take so many `seats` of the session's tenant, or raise LimitExceeded and take none."""
+    await _claim(session, {"users": CountersRow.users + seats}, seats)
 
 
 async def hold_seat(session: TenantSession) -> None:
@@ -50,20 +42,20 @@ async def hold_seat(session: TenantSession) -> None:
     await _claim(session, {"pending_invitations": CountersRow.pending_invitations + 1}, 1)
 
 
-async def release_held_seats(session: TenantSession, count: int) -> None:
-    """Give back `count` seats that were kept for people who are not invited any more."""
-    await _set(session, {"pending_invitations": CountersRow.pending_invitations - count})
+async def release_held_seats(session: TenantSession, seats: int) -> None:
+    """Give back so many `seats` that were kept for people who are not invited any more."""
+    await count(session, {"pending_invitations": CountersRow.pending_invitations - seats})
 
 
 async def take_held_seat(session: TenantSession) -> None:
     """Turn a seat that was kept for somebody into that of a user, which no limit can refuse any more."""
     kept = CountersRow.pending_invitations - 1
-    await _set(session, {"users": CountersRow.users + 1, "pending_invitations": kept})
+    await count(session, {"users": CountersRow.users + 1, "pending_invitations": kept})
 
 
-async def release_seats(session: TenantSession, count: int = 1) -> None:
-    """Give `count` seats of the session's tenant back."""
-    await _set(session, {"users": CountersRow.users - count})
+async def release_seats(session: TenantSession, seats: int = 1) -> None:
+    """Give so many `seats` of the session's tenant back."""
+    await count(session, {"users": CountersRow.users - seats})
 
 
 async def lock_seats(session: TenantSession) -> Seats:
@@ -76,44 +68,11 @@ async def count_seats(session: TenantSession) -> Seats:
     return await _counted(session, lock=False)
 
 
-async def hold_counters(session: TenantSession) -> CountersRow:
-    """Return the tenant's counters, and let nobody claim anything until the transaction ends.
-
-    Whoever changes the plan writes it there, so that claims which waited know of it.
-    """
-    held = select(CountersRow).with_for_update().execution_options(populate_existing=True)
-    return (await session.scalars(held)).one()
-
-
-async def _claim(session: TenantSession, values: dict[str, Any], count: int) -> None:
-    if await _claimed(session, values, count):
-        return
-    # Either there is no room, or the claim waited while the plan changed and compared with what it had read
-    # before. Once the counters are held, a second one reads what is in force.
-    await hold_counters(session)
-    if not await _claimed(session, values, count):
-        raise (await _counted(session, lock=False)).refusal(count)
-
-
-async def _claimed(session: TenantSession, values: dict[str, Any], count: int) -> bool:
-    taken = CountersRow.users + CountersRow.pending_invitations + count
-    claimed = await session.scalar(
-        update(CountersRow)
-        .where(
-            TenantRow.id == CountersRow.tenant_id,
-            # A claim that waited for the row sees the row as it is now, and the tenant as it was before.
-            or_(CountersRow.plan.is_(None), CountersRow.plan == TenantRow.plan),
-            or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users),
-        )
-        .values(values)
-        .returning(CountersRow.users)
-        .execution_options(synchronize_session=False)
-    )
-    return claimed is not None
-
-
-async def _set(session: TenantSession, values: dict[str, Any]) -> None:
-    await session.execute(update(CountersRow).values(values).execution_options(synchronize_session=False))
+async def _claim(session: TenantSession, values: dict[str, Any], requested: int) -> None:
+    taken = CountersRow.users + CountersRow.pending_invitations + requested
+    fits = or_(TenantRow.max_users.is_(None), taken <= TenantRow.max_users)
+    if not await claimed(session, fits, values):
+        raise (await _counted(session, lock=False)).refusal(requested)
 
 
 async def _counted(session: TenantSession, *, lock: bool) -> Seats:

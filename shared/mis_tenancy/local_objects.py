@@ -5,6 +5,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 
 Found = tuple[str, int, datetime]
@@ -59,3 +60,11 @@ class LocalObjects:
             place.unlink()
         elif not self.has_link(below) and place.exists():
             shutil.rmtree(place)
+
+    def remove_drafts(self, path: str) -> None:
+        """Remove what was being written to `path` when a process was killed: `path#1` and so on."""
+        for number in count(1):
+            draft = self.root / f"{path}#{number}"
+            if not draft.is_file() or draft.is_symlink():
+                return
+            draft.unlink(missing_ok=True)

@@ -122,8 +122,9 @@ SUITE: Final = (
     Rule(f"{_AUTH}/password-policy", Access.PUBLIC_TENANT, "GET"),
     Rule(f"{_TENANTS}/branding", Access.PUBLIC_TENANT, "GET"),
     Rule(f"{_TENANTS}/branding/logo", Access.PUBLIC_TENANT, "GET"),
-    # The link is its own proof: it is signed, and names tenant and export.
+    # These links are their own proof: signed, and naming the tenant with what they lead to.
     Rule(f"{_TENANTS}/*/exports/*/file", Access.OPEN, "GET"),
+    Rule("/api/v1/media/*/*/file", Access.OPEN, "GET"),
     Rule(f"{_TENANTS}/domains/ask", Access.OPEN, "GET"),
     # Whom a tenant invites is the tenant's; an operator acts as one of its own to see or do that.
     Rule(f"{_AUTH}/invitations/**", Access.MEMBER),

@@ -49,7 +49,12 @@ _PARTS_AT_ONCE: Final = 2
 _KEYS_AT_ONCE: Final = 1_000
 # Seconds that a probe may take before the store counts as away.
 _PATIENCE: Final = 5.0
-_CLIENT: Final = {"connect_timeout": timedelta(seconds=5), "timeout": timedelta(seconds=60)}
+# Whether a store is reached over TLS is said by its endpoint's URL, as to every other client of it.
+_CLIENT: Final = {
+    "allow_http": True,
+    "connect_timeout": timedelta(seconds=5),
+    "timeout": timedelta(seconds=60),
+}
 _RETRIES: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
@@ -159,7 +164,7 @@ class TenantStorage:
         """Store the object; it is there whole or, where `data` raises, not at all.
 
         A stream is sent in parts, so that memory stays constant; `expected_bytes` sizes the parts of one
-        beyond 40 GiB. What `data` raises passes through.
+        beyond 40 GiB. What `data` raises passes through. Cancelled, it ends once the parts are taken back.
         """
         path = self.path(key)
         with _wrapped(path):
@@ -167,9 +172,24 @@ class TenantStorage:
                 await obstore.put_async(self._store, path, data, use_multipart=False)
                 return
             part = max(_SMALLEST_PART, -(-(expected_bytes or 0) // _MOST_PARTS))
-            await obstore.put_async(
-                self._store, path, aiter(data), chunk_size=part, max_concurrency=_PARTS_AT_ONCE
-            )
+            await self._put_parts(path, data, part)
+
+    async def _put_parts(self, path: str, data: AsyncIterable[bytes], part: int) -> None:
+        ended = asyncio.Event()
+        sent = _until(ended, aiter(data))
+        put = obstore.put_async(self._store, path, sent, chunk_size=part, max_concurrency=_PARTS_AT_ONCE)
+        putting = asyncio.ensure_future(put)
+        try:
+            await asyncio.shield(putting)
+        except asyncio.CancelledError:
+            # Cut off where it stands, the library would leave the parts that it has sent; where its input
+            # fails, it takes them back.
+            ended.set()
+            await asyncio.wait({putting})
+            if not putting.cancelled():
+                # It has failed as it was made to, which nobody else will ask for.
+                putting.exception()
+            raise
 
     async def head(self, key: str) -> StoredObject:
         """Return what the store says of the object; raise ObjectNotFound."""
@@ -206,10 +226,13 @@ class TenantStorage:
             yield piece
 
     async def delete(self, key: str) -> None:
-        """Delete the object; one that is not there is no error."""
+        """Delete the object, with what killed uploads left of it; one that is not there is no error."""
         path = self.path(key)
-        with _wrapped(path), suppress(FileNotFoundError):
-            await obstore.delete_async(self._store, path)
+        with _wrapped(path):
+            with suppress(FileNotFoundError):
+                await obstore.delete_async(self._store, path)
+            if self._local is not None:
+                await asyncio.to_thread(self._local.remove_drafts, path)
 
     async def list(self, prefix: str = "") -> AsyncIterator[StoredObject]:
         """Yield the objects under `prefix`, whole segments of a key or nothing for all."""
@@ -255,6 +278,35 @@ class TenantStorage:
                     raise StorageUnavailable("The object storage returned something else than was written.")
             finally:
                 await self.delete(key)
+
+
+class _Ended(Exception):
+    """Nobody waits for the stream any more."""
+
+
+async def _until(ended: asyncio.Event, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield what `data` does; fail as soon as it has `ended`, also in the middle of a wait."""
+    ending = asyncio.ensure_future(ended.wait())
+    try:
+        while True:
+            coming = asyncio.ensure_future(_next(data))
+            try:
+                await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not coming.done():
+                    coming.cancel()
+                    await asyncio.wait({coming})
+            if ended.is_set():
+                raise _Ended
+            if (piece := coming.result()) is None:
+                return
+            yield piece
+    finally:
+        ending.cancel()
+
+
+async def _next(data: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(data, None)
 
 
 def _is_plain(segment: str) -> bool:

@@ -21,6 +21,7 @@ from tests.tenant_service.imports import archive_of, user_row
 AUTH: Final = "/api/v1/auth"
 TENANTS: Final = "/api/v1/tenants"
 USERS: Final = "/api/v1/users"
+MEDIA: Final = "/api/v1/media"
 ONE: Final = f"{TENANTS}/{{id}}"
 CONFIG: Final = f"{ONE}/config"
 EXPORT: Final = f"{ONE}/exports/{{export_id}}"
@@ -406,7 +407,26 @@ USER_ROUTES: Final = (
     Declared("DELETE", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, status=204),
 )
 
-ROUTES: Final = (*AUTH_ROUTES, *TENANT_ROUTES, *USER_ROUTES)
+MEDIA_ROUTES: Final = (
+    Declared("GET", MEDIA, W.MEMBER, P.MEDIA_READ),
+    Declared(
+        "POST",
+        MEDIA,
+        W.MEMBER,
+        P.MEDIA_WRITE,
+        status=201,
+        body=lambda call: f"file {call.unique}".encode(),
+        content_type="text/plain",
+        query={"filename": "matrix.txt"},
+    ),
+    Declared("GET", f"{MEDIA}/{{media_id}}", W.MEMBER, P.MEDIA_READ),
+    Declared("GET", f"{MEDIA}/{{media_id}}/content", W.MEMBER, P.MEDIA_READ),
+    Declared("POST", f"{MEDIA}/{{media_id}}/link", W.MEMBER, P.MEDIA_READ, status=201),
+    Declared("GET", f"{MEDIA}/{{id}}/{{media_id}}/file", W.STRANGER, signed=True),
+    Declared("DELETE", f"{MEDIA}/{{media_id}}", W.MEMBER, P.MEDIA_WRITE, status=204),
+)
+
+ROUTES: Final = (*AUTH_ROUTES, *TENANT_ROUTES, *USER_ROUTES, *MEDIA_ROUTES)
 
 OPEN: Final = tuple(route for route in ROUTES if route.who.is_open)
 CLOSED: Final = tuple(route for route in ROUTES if not route.who.is_open)

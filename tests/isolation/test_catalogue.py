@@ -214,6 +214,7 @@ SECRETS = {
     "totp_factors": ["secret", "last_step", "confirmed_at"],
     "recovery_codes": ["user_id", "code_hash"],
     "challenges": ["user_id", "token_hash"],
+    "media": ["filename", "content_type", "size", "sha256", "owner_id", "uploaded_by", "created_at"],
     "tenant_configurations": ["config_value"],
     "tenant_configuration_versions": ["config_value"],
     "tenant_data_keys": ["wrapped_key"],

@@ -333,7 +333,7 @@ async def test_the_platform_crosses_tenants_only_where_a_policy_names_it(
         *("subscriptions", "invoices"),
         "webhook_lanes",
         *("usage_days", "usage_route_days", "usage_user_days", "usage_members", "usage_levels"),
-        *("usage_months", "invitations", "account_tokens", "challenges"),
+        *("usage_months", "invitations", "account_tokens", "challenges", "media_uploads"),
     }
     async with bound(urls.platform, None) as connection:
         for table in HELD:
@@ -397,6 +397,9 @@ HOTTEST: list[tuple[str, list[Any], set[str]]] = [
     ("select * from users where status = $1 order by id limit 50", ["active"], {"tenant_id", "status"}),
     ("select user_id from user_terms where term >= $1 and term < $2", ["an", "ao"], {"tenant_id", "term"}),
     ("select term from user_terms where user_id = $1", [UUID(int=1)], {"tenant_id", "user_id"}),
+    ("select * from media where id = $1", [UUID(int=1)], {"tenant_id", "id"}),
+    ("select * from media order by id desc limit 50", [], {"tenant_id"}),
+    ("select * from media where owner_id = $1 order by id desc", [UUID(int=1)], {"tenant_id", "owner_id"}),
     ("select * from sessions where id = $1", [UUID(int=1)], {"tenant_id", "id"}),
     ("select * from sessions where user_id = $1 order by id desc", [UUID(int=1)], {"tenant_id", "user_id"}),
     ("select id from sessions where expires_at < $1", [datetime.now(UTC)], {"tenant_id", "expires_at"}),

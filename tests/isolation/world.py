@@ -25,6 +25,7 @@ from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHan
 from tests.tenant_service.exports import finished
 from tests.tenant_service.imports import archive_of, imported
 from tests.tenant_service.job_queue import add_dead_job
+from tests.user_service.media import stored
 
 Headers = dict[str, str]
 
@@ -170,6 +171,8 @@ class World:
             return str((await invite(self.suite, call.tenant))["id"])
         if name == "api_key_id":
             return str((await add_api_key(self.suite, call.tenant))["id"])
+        if name == "media_id":
+            return await add_media(self.suite, call.tenant, call.caller)
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -242,6 +245,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "job_id": str(await add_dead_job(suite, tenant)),
         "invitation_id": str((await invite(suite, tenant))["id"]),
         "api_key_id": (await add_api_key(suite, tenant))["id"],
+        "media_id": await add_media(suite, tenant),
     }
 
 
@@ -280,6 +284,13 @@ async def add_import(suite: Suite, tenant: TenantHandle) -> str:
 async def add_export(suite: Suite, tenant: TenantHandle) -> str:
     """Make an export with its file and return the id."""
     return str((await finished(suite, tenant, "users"))["exportId"])
+
+
+async def add_media(suite: Suite, tenant: TenantHandle, sender: UserHandle | None = None) -> str:
+    """Store a file, sent by `sender` where they may, else by the owner, and return its id."""
+    may_send = sender is not None and sender.role != Role.VIEWER
+    auth = sender.auth if sender is not None and may_send else tenant.auth
+    return str((await stored(suite, tenant, auth=auth))["id"])
 
 
 async def add_migration(suite: Suite, tenant: TenantHandle) -> str:

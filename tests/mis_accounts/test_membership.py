@@ -7,10 +7,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from mis_accounts.claims import LimitExceeded
 from mis_accounts.departures import end_sessions, raise_epoch
 from mis_accounts.emails import parse_email
 from mis_accounts.members import EmailTaken, add_member, renew_terms
-from mis_accounts.seats import LimitExceeded, claim_seats, lock_seats, release_seats
+from mis_accounts.seats import claim_seats, lock_seats, release_seats
 from mis_models.accounts import CountersRow, SessionRow, UserRow, UserTermRow
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id

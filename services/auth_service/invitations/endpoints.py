@@ -12,9 +12,9 @@ from auth_service.invitations.acceptance import Acceptance
 from auth_service.invitations.schemas import AcceptanceIn, InvitationIn, InvitationListed, InvitationOut
 from auth_service.invitations.service import Invitations
 from auth_service.login.schemas import LoginOut
+from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import EmailTaken
 from mis_accounts.password_rules import PasswordPolicyUnmet
-from mis_accounts.seats import LimitExceeded
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems

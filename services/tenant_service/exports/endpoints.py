@@ -3,10 +3,10 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 
-from mis_http.downloads import RangeNotSatisfiable, handed_out
+from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
@@ -127,10 +127,9 @@ async def fetch_export(
     sent: Signed,
     request: Request,
     admitted: Admitted,
-    asked_range: Annotated[str | None, Header(alias="range")] = None,
-    if_range: Annotated[str | None, Header()] = None,
-) -> StreamingResponse:
+    asked: AskedDownload,
+) -> Response:
     """Hand out the file of an export to who has a good link, whole or a range of it."""
     fetching: Fetching = request.app.state.fetching
     file = await fetching.open(*ids, sent, ip=admitted.client_address, request_id=admitted.request_id)
-    return handed_out(file, asked_range, if_range)
+    return handed_out(file, asked)

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import insert_members, member_columns, renew_terms
-from mis_accounts.seats import LimitExceeded, claim_seats, count_seats, lock_seats
+from mis_accounts.seats import claim_seats, count_seats, lock_seats
 from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_jobs.outbox import EventType, publish, publish_many
 from mis_tenancy.access import may_manage

@@ -39,7 +39,7 @@ OUT_OF_REACH: Final = frozenset({"platform_audit_logs", "deletion_certificates"}
 # A tenant's content and secrets: there not even the platform's role crosses tenants.
 NEVER_CROSSED: Final = frozenset(
     {
-        *("users", "user_terms", "refresh_tokens", "tenant_profiles"),
+        *("users", "user_terms", "refresh_tokens", "tenant_profiles", "media"),
         *("tenant_configurations", "tenant_configuration_versions", "tenant_data_keys"),
         *("webhooks", "webhook_deliveries"),
         *("totp_factors", "recovery_codes"),

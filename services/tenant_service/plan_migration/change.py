@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from mis_accounts.seats import hold_counters
+from mis_accounts.claims import hold_counters
 from mis_jobs.outbox import EventType, publish
 from mis_models.billing import SubscriptionRow
 from mis_models.plan_migrations import PlanMigrationRow

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from mis_accounts.seats import LimitExceeded
+from mis_accounts.claims import LimitExceeded
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut

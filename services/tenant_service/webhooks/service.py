@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from mis_accounts.seats import LimitExceeded
+from mis_accounts.claims import LimitExceeded
 from mis_http.pages import Page
 from mis_jobs.outbox import EventType
 from mis_models.webhooks import WebhookRow

@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 
+from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import EmailTaken
 from mis_accounts.password_rules import PasswordPolicyUnmet
-from mis_accounts.seats import LimitExceeded
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.fast_lane import plain_page, with_lane
 from mis_http.idempotency import IdempotentRoute

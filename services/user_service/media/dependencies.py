@@ -1,0 +1,66 @@
+"""What the media routes are handed: the caller's permission, the tenant's files, what the path names."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+
+from mis_http.incoming import IncomingFile, Patience, incoming_file
+from mis_http.signed_links import LinkRefused
+from mis_tenancy.access import Permission
+from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires, tenancy_of
+from mis_tenancy.slugs import parse_id
+from mis_tenancy.storage import Storage
+from mis_tenancy.tenant import Principal
+from user_service.media.errors import MediaNotFound
+from user_service.media.service import Media
+from user_service.media.uploads import Uploads
+
+CanReadMedia = Annotated[Principal, requires(Permission.MEDIA_READ)]
+CanWriteMedia = Annotated[Principal, requires(Permission.MEDIA_WRITE)]
+
+
+async def media_of_tenant(request: Request, session: Session, tenant: CurrentTenant, by: Admitted) -> Media:
+    """Return the files of the request's tenant."""
+    storage: Storage = request.app.state.storage
+    return Media(session, storage.of(tenant.id), tenant, by)
+
+
+async def uploads_of_tenant(
+    request: Request, session: Session, tenant: CurrentTenant, by: Admitted
+) -> Uploads:
+    """Return what takes files into the request's tenant."""
+    storage: Storage = request.app.state.storage
+    return Uploads(session, tenancy_of(request).database, storage.of(tenant.id), tenant, by)
+
+
+async def file_of_request(request: Request) -> IncomingFile:
+    """Return the file that the request sends."""
+    patience: Patience = request.app.state.patience
+    return await incoming_file(request, patience)
+
+
+async def media_of_path(media_id: Annotated[str, Path(description="The file's id.")]) -> UUID:
+    """Return the id in the path; what is no id names no file."""
+    found = parse_id(media_id)
+    if found is None:
+        raise MediaNotFound
+    return found
+
+
+async def file_of_link(
+    tenant_id: Annotated[str, Path(alias="id", description="The tenant's id.")],
+    media_id: Annotated[str, Path(description="The file's id.")],
+) -> tuple[UUID, UUID]:
+    """Return the ids in the path; what is no id was never signed."""
+    tenant, media = parse_id(tenant_id), parse_id(media_id)
+    if tenant is None or media is None:
+        raise LinkRefused
+    return tenant, media
+
+
+TenantMedia = Annotated[Media, Depends(media_of_tenant)]
+TenantUploads = Annotated[Uploads, Depends(uploads_of_tenant)]
+Incoming = Annotated[IncomingFile, Depends(file_of_request)]
+MediaId = Annotated[UUID, Depends(media_of_path)]
+FileOfLink = Annotated[tuple[UUID, UUID], Depends(file_of_link)]

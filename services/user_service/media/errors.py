@@ -1,0 +1,39 @@
+"""Refusals of the media routes.
+
+ProblemError
+├── MediaNotFound 404
+├── FileTooLarge 413
+└── UploadLapsed 503
+(too slow: `mis_http.incoming.UploadTooSlow` 408; a link that is not good: `LinkRefused` 403)
+"""
+
+from mis_tenancy.errors import ProblemError
+
+
+class MediaNotFound(ProblemError):
+    """No file of the caller's tenant has this id."""
+
+    status = 404
+    code = "media_not_found"
+    detail = "There is no such file. GET /api/v1/media lists those that there are."
+
+
+class FileTooLarge(ProblemError):
+    """The file is larger than the tenant's configuration allows."""
+
+    status = 413
+    code = "file_too_large"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"The file is larger than the {limit} bytes that `file_upload.max_size` allows in this tenant.",
+            limit=limit,
+        )
+
+
+class UploadLapsed(ProblemError):
+    """The upload was given up, because nothing was heard of it for too long."""
+
+    status = 503
+    code = "upload_lapsed"
+    detail = "Storing the file took too long, so it was given up. Nothing of it was kept. Send it again."

@@ -1,0 +1,44 @@
+"""Space: how many bytes a tenant stores, exact however many uploads claim at once.
+
+What is being uploaded is counted before its bytes are there, so that uploads side by side cannot share the
+last of the room; who is done settles the difference.
+"""
+
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from mis_accounts.claims import LimitExceeded, claimed, count
+from mis_models.accounts import CountersRow
+from mis_tenancy.plans import GIB
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import TenantRow
+
+
+async def claim_space(session: TenantSession, size: int) -> None:
+    """Take `size` bytes of the session's tenant, or raise LimitExceeded and take none."""
+    taken = CountersRow.storage_bytes + size
+    limit = TenantRow.max_storage * GIB
+    fits = or_(TenantRow.max_storage.is_(None), taken <= limit)
+    if not await claimed(session, fits, {"storage_bytes": taken}):
+        raise await _refusal(session, size)
+
+
+async def settle_space(session: TenantSession, *, held: int, size: int, files: int = 1) -> None:
+    """Count `files` new ones that are stored now, `size` bytes for which `held` had been taken."""
+    settled = {"storage_bytes": CountersRow.storage_bytes + (size - held)}
+    await count(session, settled | {"files": CountersRow.files + files})
+
+
+async def release_space(session: TenantSession, size: int, *, files: int = 0) -> None:
+    """Give `size` bytes back, and count so many `files` less."""
+    released: dict[str, Any] = {"storage_bytes": CountersRow.storage_bytes - size}
+    await count(session, released | {"files": CountersRow.files - files})
+
+
+async def _refusal(session: TenantSession, requested: int) -> LimitExceeded:
+    counted = select(TenantRow.max_storage * GIB, CountersRow.storage_bytes)
+    limit, used = (
+        await session.execute(counted.join(CountersRow, CountersRow.tenant_id == TenantRow.id))
+    ).one()
+    return LimitExceeded(resource="storage", limit=limit, used=used, requested=requested)

@@ -1,0 +1,117 @@
+"""A file on its way in, raw or as the part of a form: as it arrives, and neither slower nor other than said.
+
+Whoever reads its pieces to their end has a body that is whole: of the length and the digest that the client
+announced. Everything else is a refusal, raised out of the pieces.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Final
+
+from fastapi import Request
+
+from mis_http.content_digest import ContentDigest
+from mis_http.multipart import boundary_of, file_part
+from mis_tenancy.errors import BodyMalformed, ProblemError, UnsupportedMediaType
+
+FORM: Final = "multipart/form-data"
+
+
+class UploadTooSlow(ProblemError):
+    """The client keeps a connection and sends next to nothing."""
+
+    status = 408
+    code = "upload_too_slow"
+    detail = "The upload came to a standstill, so it was given up. Nothing of it was kept. Send it again."
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How slow a client may be: `silence` seconds without a byte; after `grace`, `rate` bytes a second.
+
+    Only the time counts in which we wait for the client.
+    """
+
+    silence: float = 30.0
+    grace: float = 60.0
+    rate: float = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingFile:
+    """A file that is about to be read, once.
+
+    `length` is what it will have where that can be told before; in a form less, where fields stand behind the
+    file.
+    """
+
+    filename: str | None
+    content_type: str | None
+    length: int | None
+    in_form: bool
+    pieces: AsyncIterator[bytes]
+
+
+async def incoming_file(request: Request, patience: Patience, *, part: str = "file") -> IncomingFile:
+    """Return the request's file: the form's part `part`, or the body with `?filename=` and its type."""
+    sent = request.headers
+    if sent.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Send the file as it is, without a Content-Encoding.")
+    declared = _declared(sent.getlist("content-length"))
+    body = _Body(request, patience, declared, ContentDigest(sent.get("content-digest"))).pieces()
+    kind = sent.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != FORM:
+        return IncomingFile(request.query_params.get("filename"), kind or None, declared, False, body)
+    found = await file_part(body, boundary_of(kind), part)
+    length = None if declared is None else max(0, declared - found.overhead)
+    return IncomingFile(found.filename, found.content_type, length, True, found.pieces)
+
+
+def _declared(sent: list[str]) -> int | None:
+    if not sent:
+        return None
+    if len(sent) > 1 or not (sent[0].isascii() and sent[0].isdigit()):
+        raise BodyMalformed("Content-Length is not a number.")
+    return int(sent[0])
+
+
+class _Body:
+    """A request's body, held to what its headers say."""
+
+    def __init__(
+        self, request: Request, patience: Patience, declared: int | None, digest: ContentDigest
+    ) -> None:
+        self._request = request
+        self._patience = patience
+        self._declared = declared
+        self._digest = digest
+        self._received = 0
+        self._waited = 0.0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Yield what arrives."""
+        stream = self._request.stream()
+        while (chunk := await self._next(stream)) is not None:
+            self._received += len(chunk)
+            if self._declared is not None and self._received > self._declared:
+                raise BodyMalformed("The body is longer than its Content-Length.")
+            self._digest.update(chunk)
+            if chunk:
+                yield chunk
+        if self._declared is not None and self._received < self._declared:
+            raise BodyMalformed("The body is shorter than its Content-Length.")
+        self._digest.verify()
+
+    async def _next(self, stream: AsyncIterator[bytes]) -> bytes | None:
+        began = monotonic()
+        try:
+            async with asyncio.timeout(self._patience.silence):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise UploadTooSlow from error
+        self._waited += monotonic() - began
+        if self._waited > self._patience.grace and self._received < self._patience.rate * self._waited:
+            raise UploadTooSlow
+        return chunk
