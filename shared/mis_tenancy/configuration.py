@@ -10,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
+from mis_tenancy import json_schemas
 from mis_tenancy.plans import GIB, PLANS, Feature, PlanName
 
 NAMESPACES: Final = (
@@ -23,7 +24,13 @@ NAMESPACES: Final = (
     "users.",
 )
 
-DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType({"session.absolute_timeout": 30 * 24 * 3600})
+DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "session.absolute_timeout": 30 * 24 * 3600,
+        # The schema that takes everything.
+        "users.attributes_schema": {},
+    }
+)
 
 
 class Rule(StrEnum):
@@ -31,6 +38,7 @@ class Rule(StrEnum):
 
     TIGHTEN = "tighten"
     WITHIN_PLAN = "within_plan"
+    OWN = "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,11 @@ def _policy_at_least(value: Any, plan: Any) -> bool:
 _YEAR: Final = 366 * 24 * 3600
 _BIGGEST: Final = 2**53
 
+
+def _always(value: Any, plan: Any) -> bool:
+    return True
+
+
 KNOWN: Final[Mapping[str, KnownKey]] = MappingProxyType(
     {
         "security.password_policy": KnownKey(Rule.TIGHTEN, _password_policy, _policy_at_least),
@@ -111,6 +124,7 @@ KNOWN: Final[Mapping[str, KnownKey]] = MappingProxyType(
         ),
         "api.burst_limit": KnownKey(Rule.WITHIN_PLAN, _whole(1, 100_000, "requests a second"), _at_most),
         "file_upload.max_size": KnownKey(Rule.WITHIN_PLAN, _whole(1, 10_000 * GIB, "bytes"), _at_most),
+        "users.attributes_schema": KnownKey(Rule.OWN, json_schemas.wrong_with, _always),
     }
     | {
         f"features.{feature}": KnownKey(Rule.WITHIN_PLAN, _flag, lambda value, plan: plan or not value)

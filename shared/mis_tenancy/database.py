@@ -1,7 +1,7 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -147,9 +147,11 @@ class Database:
         bind_platform(session)
         return session
 
-    async def fetch(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> list[asyncpg.Record]:
+    async def fetch(
+        self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
+    ) -> list[asyncpg.Record]:
         """Run a tenant's select through the statement door (see `StatementDoor.fetch`)."""
-        return await _started(self._door).fetch(statement, tenant_id)
+        return await _started(self._door).fetch(statement, tenant_id, values)
 
     @asynccontextmanager
     async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:

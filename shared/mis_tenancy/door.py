@@ -47,18 +47,22 @@ class StatementDoor:
         self._pool = pool
         self._plans: OrderedDict[Any, _Plan] = OrderedDict()
 
-    async def fetch(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> list[asyncpg.Record]:
-        """Return the records `statement` selects for the tenant.
+    async def fetch(
+        self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
+    ) -> list[asyncpg.Record]:
+        """Return the records `statement` selects for the tenant; `values` are those of its named parameters.
 
         The criteria are added here as in a TenantSession. Raise IsolationError for a statement that selects
         no tenant entity, because nothing would narrow it.
         """
-        sql, arguments = self.render(statement, tenant_id)
+        sql, arguments = self.render(statement, tenant_id, values)
         async with self._pool.transaction(tenant_id, readonly=True) as connection:
             records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             return records
 
-    def render(self, statement: Select[*tuple[Any, ...]], tenant_id: UUID) -> tuple[str, list[Any]]:
+    def render(
+        self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
+    ) -> tuple[str, list[Any]]:
         """Return the SQL text and positional arguments of `statement` for the tenant."""
         cache_key = statement._generate_cache_key()
         if cache_key is None:
@@ -69,15 +73,15 @@ class StatementDoor:
             if len(self._plans) > _MOST_PLANS:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(cache_key.key)
-        values: Mapping[str, Any] = plan.compiled.construct_params(
-            {_TENANT: tenant_id}, extracted_parameters=cache_key.bindparams
+        given: Mapping[str, Any] = plan.compiled.construct_params(
+            {**(values or {}), _TENANT: tenant_id}, extracted_parameters=cache_key.bindparams
         )
         sql, names, processors = plan.sql, plan.names, plan.processors
         if plan.expands:
-            state = plan.compiled.construct_expanded_state(values)
-            sql, names, values = state.statement, tuple(state.positiontup or ()), state.parameters
+            state = plan.compiled.construct_expanded_state(given)
+            sql, names, given = state.statement, tuple(state.positiontup or ()), state.parameters
             processors = {**processors, **state.processors}
-        return sql, [processors[name](values[name]) if name in processors else values[name] for name in names]
+        return sql, [processors[name](given[name]) if name in processors else given[name] for name in names]
 
 
 def _compile(statement: Select[*tuple[Any, ...]], cache_key: Any) -> _Plan:

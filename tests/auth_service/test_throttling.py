@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from auth_service.throttling.service import wait_after
 from mis_tenancy.errors import TenantUnavailable
+from tests.auth_service.links import reset_link, token_of
 from tests.auth_service.requests import (
     AUTH,
     age_counters,
@@ -124,6 +125,105 @@ async def test_an_address_that_sprays_many_accounts_is_stopped(suite: Suite) -> 
         refused(answer, 429, "login_throttled")
         assert 880 < int(answer.headers["retry-after"]) <= 900
     fine(await sign_in(suite, tenant))
+
+
+async def set_failures(suite: Suite, subject: str, failures: int) -> None:
+    """Let so much have failed already at the one counter whose name begins so and that was touched last."""
+    async with authority_of(suite).transaction(None) as session:
+        changed = await session.scalar(
+            text(
+                "update login_throttles set failures = :failures where subject ="
+                " (select subject from login_throttles where subject like :subject || '%'"
+                " order by window_start desc limit 1) returning subject"
+            ),
+            {"failures": failures, "subject": subject},
+        )
+    assert changed is not None
+
+
+async def test_a_spray_from_everywhere_closes_the_tenant_to_strangers_alone(suite: Suite) -> None:
+    """Catalogue 81: few passwords, many accounts, many addresses; the tenant's own people stay in."""
+    tenant, other, home = await suite.tenant(), await suite.tenant(), fresh_address()
+    fine(await sign_in(suite, tenant, address=home))
+    spray = {"tenantSlug": tenant.slug, "password": WRONG}
+    await suite.post_anonymously(f"{AUTH}/login", spray | {"email": "a@spray.example"})
+    await set_failures(suite, "realm:", 998)
+    for number in range(2):
+        sent = spray | {"email": f"victim-{number}@spray.example"}
+        refused(await suite.post_anonymously(f"{AUTH}/login", sent), 401, "invalid_credentials")
+    sent = spray | {"email": "fresh@spray.example"}
+    answer = await suite.post_anonymously(f"{AUTH}/login", sent)
+    refused(answer, 429, "login_throttled")
+    assert 880 < int(answer.headers["retry-after"]) <= 900
+    # Known networks go on, what fails there included; so does every other tenant.
+    fine(await sign_in(suite, tenant, address=home))
+    await fail(suite, tenant, 1, address=home)
+    fine(await sign_in(suite, other))
+    # Whoever is out travelling gets in by the mail.
+    away = fresh_address()
+    refused(await sign_in(suite, tenant, address=away), 429, "login_throttled")
+    token = token_of(await reset_link(suite, tenant, tenant.owner_email))
+    async with suite.client_at(away) as client:
+        body = {"token": token, "newPassword": "Another-Horse-8-Battery"}
+        fine(await client.post(f"{AUTH}/password/reset", json=body), 204)
+    fine(await sign_in(suite, tenant, address=away, password="Another-Horse-8-Battery"))
+    refused(await sign_in(suite, tenant), 429, "login_throttled")
+
+
+async def test_what_fails_at_home_is_not_held_against_the_tenant(suite: Suite) -> None:
+    """Catalogue 81: else its own people's typing errors would close it to strangers."""
+    tenant, home = await suite.tenant(), fresh_address()
+    fine(await sign_in(suite, tenant, address=home))
+    async with authority_of(suite).transaction(None) as session:
+        counted = text("select coalesce(sum(failures), 0) from login_throttles where subject like 'realm:%'")
+        before = await session.scalar(counted)
+    await fail(suite, tenant, 3, address=home)
+    async with authority_of(suite).transaction(None) as session:
+        assert await session.scalar(counted) == before
+
+
+@pytest.mark.deep
+async def test_a_thousand_guesses_at_one_account_from_a_hundred_addresses_are_looked_at_ten_times(
+    suite: Suite,
+) -> None:
+    """Catalogue 81, 82: as fast as they can be sent, also while Redis is away."""
+    tenant = await suite.tenant()
+    addresses = [fresh_address() for _ in range(100)]
+    redis = authority_of(suite).tenancy.redis
+    assert redis is not None
+    command, redis.command = redis.command, _away  # type: ignore[method-assign]
+    try:
+        answers = [
+            await sign_in(suite, tenant, password=f"{WRONG}-{number}", address=addresses[number % 100])
+            for number in range(1_000)
+        ]
+    finally:
+        redis.command = command  # type: ignore[method-assign]
+    looked_at = [answer for answer in answers if answer.status_code == 401]
+    assert {answer.status_code for answer in answers} == {401, 429}
+    # One more each time that a wait has run out: after 1, 2, 4, 8 … seconds.
+    assert 10 <= len(looked_at) <= 16
+
+
+@pytest.mark.deep
+async def test_one_password_over_a_thousand_accounts_from_many_addresses_meets_the_tenants_wall(
+    suite: Suite,
+) -> None:
+    """Catalogue 81."""
+    tenant = await suite.tenant()
+    addresses = [fresh_address() for _ in range(50)]
+    answers = [
+        await sign_in(
+            suite,
+            tenant,
+            email=f"victim-{number}@spray.example",
+            password=WRONG,
+            address=addresses[number % 50],
+        )
+        for number in range(1_100)
+    ]
+    assert [answer.status_code for answer in answers] == [401] * 1_000 + [429] * 100
+    fine(await sign_in(suite, await suite.tenant()))
 
 
 async def test_guesses_sent_all_at_once_gain_nothing(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:

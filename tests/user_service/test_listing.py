@@ -1,8 +1,11 @@
 import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mis_http.pages import Page
 from tests.suite import Suite, TenantHandle
@@ -62,6 +65,35 @@ async def test_every_user_is_on_exactly_one_page_while_others_come_and_go(
     assert ids == sorted(ids, reverse=order == "desc")
     there = {user["email"] for user in seen}
     assert {f"user{number}@example.com" for number in range(count)} <= there
+
+
+@pytest.fixture(scope="module")
+async def growing(suite: Suite) -> TenantHandle:
+    return await filled(suite, 12)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    order=st.sampled_from(["asc", "desc"]),
+    limit=st.integers(1, 9),
+    query=st.sampled_from(["", "user", "user1"]),
+    joining=st.lists(st.integers(0, 2), max_size=5),
+)
+async def test_however_many_join_meanwhile_each_user_is_shown_once(
+    suite: Suite, growing: TenantHandle, order: str, limit: int, query: str, joining: list[int]
+) -> None:
+    before = await listed(suite, growing, limit=200, q=query)
+    path, seen = f"{USERS}?limit={limit}&order={order}&q={query}", list[str]()
+    while path:
+        answer = await suite.client.get(path, headers=growing.auth)
+        seen += [user["email"] for user in answer.json()]
+        path = answer.links.get("next", {}).get("url", "")
+        for _ in range(joining.pop() if joining else 0):
+            await create(suite, growing, f"user1-{uuid4().hex[:8]}@example.com")
+    assert len(seen) == len(set(seen))
+    assert set(before) <= set(seen)
+    # Newcomers stand at the end of the list from the oldest on, and before what is left of the other.
+    assert order == "asc" or seen == before
 
 
 async def test_the_default_is_fifty_newest_first(suite: Suite) -> None:

@@ -4,10 +4,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from mis_accounts.passwords import Passwords
-from mis_models.accounts import UserRow
+from mis_models.accounts import CountersRow, UserRow
+from mis_models.links import InvitationRow
 from tests.suite import PASSWORD, Suite
 from tests.user_service.requests import USERS, changes_audited, code, counted, create
 
@@ -81,6 +82,27 @@ async def test_of_two_hundred_parallel_creates_exactly_those_with_a_seat_succeed
         "resource": "users",
     }
     assert await counted(suite, tenant) == (2, 2)
+
+
+async def test_parallel_creates_and_invitations_share_the_seats_exactly(suite: Suite) -> None:
+    """Catalogue 99."""
+    tenant = await suite.tenant("custom", maxUsers=40)
+
+    async def one(number: int) -> int:
+        email = f"user{number}@example.com"
+        path, body = (USERS, {"email": email, "name": "Ada"})
+        if number % 3 == 0:
+            path, body = "/api/v1/auth/invitations", {"email": email, "role": "member"}
+        answer = await suite.client.post(path, json=body, headers=tenant.auth)
+        return answer.status_code
+
+    statuses = Counter(await asyncio.gather(*(one(number) for number in range(100))))
+    assert statuses == {201: 39, 409: 61}
+    async with suite.database.transaction(tenant.id) as session:
+        counters = (await session.scalars(select(CountersRow))).one()
+        invited = (await session.scalars(select(func.count(InvitationRow.id)))).one()
+    assert counters.users + counters.pending_invitations == 40
+    assert (counters.users, counters.pending_invitations) == ((await counted(suite, tenant))[1], invited)
 
 
 async def test_of_parallel_creates_of_one_address_exactly_one_succeeds(suite: Suite) -> None:

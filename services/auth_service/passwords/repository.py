@@ -56,8 +56,11 @@ async def holder_of_link(session: TenantSession, token: LinkToken) -> Row[str, s
     return (await session.execute(columns.where(*opened_by(token)))).one_or_none()
 
 
-async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) -> Row[str, str] | None:
-    """Give the user a new hash, and let one who waited in; return their address and name, or None."""
+async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) -> Row[str, str, str] | None:
+    """Give the user a new hash, and let one who waited in.
+
+    Return their address, as it is compared too, and their name; None where there is nobody.
+    """
     statement = (
         update(UserRow)
         .where(UserRow.id == user_id, UserRow.status.in_(_MAY_RESET))
@@ -67,7 +70,7 @@ async def reset_hash(session: TenantSession, user_id: UUID, password_hash: str) 
             version=UserRow.version + 1,
             updated_at=func.statement_timestamp(),
         )
-        .returning(UserRow.email, UserRow.name)
+        .returning(UserRow.email, UserRow.email_norm, UserRow.name)
         .execution_options(synchronize_session=False)
     )
     return (await session.execute(statement)).one_or_none()

@@ -13,7 +13,7 @@ from auth_service.errors import LinkInvalid
 from auth_service.naming import named_by_token
 from auth_service.passwords import repository
 from auth_service.passwords.letters import tell_of_change
-from auth_service.throttling.service import count_address_failure, require_free_address
+from auth_service.throttling.service import Attempt, count_address_failure, know_network, require_free_address
 from mis_accounts.account_links import drop_account_links, use_account_link
 from mis_accounts.departures import end_sessions
 from mis_accounts.link_tokens import LinkPurpose, LinkToken, parse_link_token
@@ -58,6 +58,8 @@ class Resetting:
             person = await repository.reset_hash(session, user_id, password_hash)
             if person is None:
                 raise LinkInvalid
+            # Who reads the account's mail is no stranger to it, however many guess at its password.
+            await know_network(session, Attempt.of(str(tenant.id), person.email_norm, self._caller.network))
             # Whoever else had asked for a link, or for another address, does not get in by it any more.
             await drop_account_links(session, user_id)
             await drop_invitation(session, user_id)

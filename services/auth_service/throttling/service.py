@@ -1,8 +1,10 @@
 """Guessers wait ever longer, and nobody can make an account's own people wait with them.
 
-Failures count against the account and against the client's address. A network from which the account has
+Failures count against the account, against the client's address, and against the tenant, so that a spray of
+few passwords over many accounts from many addresses meets a wall too. A network from which the account has
 signed in before has a counter of its own, which strangers cannot touch: so a flood from elsewhere locks
-nobody out at home. The counters live in Postgres, where no outage of Redis forgets them.
+nobody out at home, and whoever sets a new password by a mailed link makes their network known. The counters
+live in Postgres, where no outage of Redis forgets them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,8 @@ from auth_service.throttling import repository
 FREE_FAILURES: Final = 9
 LONGEST_WAIT: Final = timedelta(minutes=15)
 ADDRESS_FAILURES: Final = 100
-ADDRESS_WINDOW: Final = timedelta(minutes=15)
+TENANT_FAILURES: Final = 1_000
+WINDOW: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Attempt:
     account: str
     device: str
     address: str
+    realm: str
 
     @classmethod
     def of(cls, realm: str, email_norm: str, network: str) -> "Attempt":
@@ -40,14 +44,16 @@ class Attempt:
             account=f"account:{_digest(realm, email_norm)}",
             device=f"device:{_digest(realm, email_norm, network)}",
             address=_address(network),
+            realm=f"realm:{_digest(realm)}",
         )
 
 
 async def require_free(session: AsyncSession, attempt: Attempt) -> bool:
     """Return whether the account knows the client's network; raise LoginThrottled where it has to wait."""
-    waits = await repository.waits(session, (attempt.account, attempt.device, attempt.address))
+    strangers = (attempt.account, attempt.address, attempt.realm)
+    waits = await repository.waits(session, (attempt.device, *strangers))
     is_known = attempt.device in waits
-    applied = (attempt.device,) if is_known else (attempt.account, attempt.address)
+    applied = (attempt.device,) if is_known else strangers
     seconds = max(waits.get(counter, 0) for counter in applied)
     if seconds > 0:
         raise LoginThrottled(seconds)
@@ -60,7 +66,10 @@ async def count_failure(session: AsyncSession, attempt: Attempt, *, is_known: bo
     failures = await repository.count(session, own, repository.LAPSES_AFTER, is_fixed=False)
     if failures > FREE_FAILURES:
         await repository.block(session, own, wait_after(failures))
-    await _count_at(session, attempt.address)
+    if not is_known:
+        await _count_up_to(session, attempt.realm, TENANT_FAILURES)
+    await _count_up_to(session, attempt.address, ADDRESS_FAILURES)
+    await repository.prune(session)
 
 
 async def forgive(session: AsyncSession, attempt: Attempt) -> None:
@@ -83,7 +92,8 @@ async def require_free_address(session: AsyncSession, network: str) -> None:
 
 async def count_address_failure(session: AsyncSession, network: str) -> None:
     """Write down that something failed from a network which names no account, such as a link's token."""
-    await _count_at(session, _address(network))
+    await _count_up_to(session, _address(network), ADDRESS_FAILURES)
+    await repository.prune(session)
 
 
 async def is_within(session: AsyncSession, subject: str, most: int, window: timedelta) -> bool:
@@ -106,11 +116,10 @@ def _digest(*parts: str) -> str:
     return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
 
-async def _count_at(session: AsyncSession, address: str) -> None:
-    failures = await repository.count(session, address, ADDRESS_WINDOW, is_fixed=True)
-    if failures >= ADDRESS_FAILURES:
-        await repository.block(session, address, ADDRESS_WINDOW)
-    await repository.prune(session)
+async def _count_up_to(session: AsyncSession, subject: str, most: int) -> None:
+    failures = await repository.count(session, subject, WINDOW, is_fixed=True)
+    if failures >= most:
+        await repository.block(session, subject, WINDOW)
 
 
 def _address(network: str) -> str:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from mis_http.problems import problems
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge, PermissionDenied, UnsupportedMediaType
-from mis_tenancy.fastapi import Admitted, Session
+from mis_tenancy.fastapi import Admitted, CurrentTenant, Session
 from user_service.imports.files import rows_of
 from user_service.imports.schemas import ImportOut
 from user_service.imports.service import Importer
@@ -32,9 +32,9 @@ _BODY: Final[dict[str, Any]] = {
 router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
 
-async def importer_of_tenant(session: Session, by: Admitted) -> Importer:
+async def importer_of_tenant(session: Session, tenant: CurrentTenant, by: Admitted) -> Importer:
     """Return the importer into the request's tenant."""
-    return Importer(session, by)
+    return Importer(session, tenant, by)
 
 
 TenantImporter = Annotated[Importer, Depends(importer_of_tenant)]

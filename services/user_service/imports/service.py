@@ -22,11 +22,12 @@ from mis_http.problems import field_problem
 from mis_jobs.outbox import EventType, publish_many
 from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.session import TenantSession
-from mis_tenancy.tenant import Admission, Principal, Role
+from mis_tenancy.tenant import Admission, Principal, Role, Tenant
 from user_service.audit import principal_of, record
 from user_service.imports import repository
 from user_service.imports.files import Row
 from user_service.imports.schemas import ImportedUser, ImportResult, RowResult
+from user_service.users.attributes import require_schema
 from user_service.users.rules import require_rank
 
 _BATCH: Final = 250
@@ -66,8 +67,9 @@ class _Places:
 class Importer:
     """Imports users into one tenant on behalf of `by`."""
 
-    def __init__(self, session: TenantSession, by: Admission) -> None:
+    def __init__(self, session: TenantSession, tenant: Tenant, by: Admission) -> None:
         self._session = session
+        self._configuration = tenant.configuration
         self._by = by
         self._principal = principal_of(by)
 
@@ -127,6 +129,7 @@ class Importer:
             if row.problem is not None:
                 raise row.problem
             user = _validated(row.fields)
+            require_schema(self._configuration, user.attributes)
             require_rank(self._principal, user.role)
             return _Candidate(row.number, parse_email(user.email), user)
         except ProblemError as error:

@@ -12,13 +12,13 @@ from uuid import UUID
 from sqlalchemy import Row, Select, select
 from sqlalchemy.orm import defer
 
-from mis_accounts.search_terms import prefix_ranges
 from mis_http.pages import Page
-from mis_models.accounts import UserRow, UserTermRow
+from mis_models.accounts import UserRow
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
 from user_service.users.filters import UserFilter
+from user_service.users.search_repository import Search, search_of
 
 _SHOWN: Final = (
     UserRow.id,
@@ -35,17 +35,18 @@ _SHOWN: Final = (
 _WITHOUT_HASH: Final = defer(UserRow.password_hash, raiseload=True)
 
 
+def page_search(wanted: UserFilter, page: Page) -> Search:
+    """Return the statement of one page and its values; it names no tenant, so it serves them all."""
+    return search_of(wanted, page, _SHOWN) or Search(_listing(wanted.role, wanted.status, page), {})
+
+
 @lru_cache(maxsize=512)
-def page_statement(wanted: UserFilter, page: Page) -> Select[Any]:
-    """Return the select of one page; it names no tenant, so one statement object serves them all."""
+def _listing(role: Role | None, status: str | None, page: Page) -> Select[Any]:
     statement = select(*_SHOWN)
-    for first, beyond in prefix_ranges(wanted.query):
-        found = select(UserTermRow.user_id).where(UserTermRow.term >= first, UserTermRow.term < beyond)
-        statement = statement.where(UserRow.id.in_(found))
-    if wanted.role is not None:
-        statement = statement.where(UserRow.role == wanted.role.value)
-    if wanted.status is not None:
-        statement = statement.where(UserRow.status == wanted.status)
+    if role is not None:
+        statement = statement.where(UserRow.role == role.value)
+    if status is not None:
+        statement = statement.where(UserRow.status == status)
     return page.apply(statement, UserRow.id)  # type: ignore[arg-type]  # the mapped column is the column
 
 
@@ -53,12 +54,14 @@ async def page_through_door(
     database: Database, tenant_id: UUID, wanted: UserFilter, page: Page
 ) -> Sequence[Any]:
     """Return the driver's records of a page, one more than it holds where there is more; JSON stays text."""
-    return await database.fetch(page_statement(wanted, page), tenant_id)
+    search = page_search(wanted, page)
+    return await database.fetch(search.statement, tenant_id, search.values)
 
 
 async def page_through_session(session: TenantSession, wanted: UserFilter, page: Page) -> Sequence[Row[Any]]:
     """Return the rows of a page, one more than it holds where there is more."""
-    rows: Sequence[Row[Any]] = (await session.execute(page_statement(wanted, page))).all()
+    search = page_search(wanted, page)
+    rows: Sequence[Row[Any]] = (await session.execute(search.statement, search.values)).all()
     return rows
 
 

@@ -21,6 +21,7 @@ from mis_tenancy.tenant import Admission, Role, Tenant
 from user_service.audit import principal_of, record
 from user_service.users import repository
 from user_service.users.addresses import AddressChanges
+from user_service.users.attributes import require_schema
 from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
 from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
@@ -64,6 +65,7 @@ class Users:
         Whoever waited for an invitation has the seat that it held, and its link opens nothing any more.
         """
         require_rank(self._principal, body.role)
+        require_schema(self._tenant.configuration, body.attributes)
         email = parse_email(body.email)
         hashed = None
         if body.password is not None:
@@ -144,6 +146,8 @@ class Users:
         if "role" in changed:
             refuse_visiting_operator(self._principal, "change roles")
             require_rank(self._principal, Role(changed["role"]))
+        if "attributes" in changed:
+            require_schema(self._tenant.configuration, changed["attributes"])
         if "role" in changed or changed.get("status") == "disabled":
             await self._keep_an_owner(user)
 

@@ -1,0 +1,115 @@
+"""A tenant's JSON Schema for the attributes of its users."""
+
+import json
+from typing import Any
+
+import pytest
+
+from mis_tenancy.errors import ValidationFailed
+from tests.suite import PASSWORD, Suite, TenantHandle
+from tests.user_service.requests import USERS, code, create
+from user_service.users.attributes import require_schema
+
+KEY = "users.attributes_schema"
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["team"],
+    "additionalProperties": False,
+    "properties": {
+        "team": {"enum": ["north", "south"]},
+        "desk": {"type": "integer", "minimum": 1},
+        "mail": {"type": "string", "format": "email"},
+        "tags": {"type": "array", "items": {"type": "string", "maxLength": 5}},
+    },
+}
+
+
+async def set_schema(suite: Suite, tenant: TenantHandle, schema: Any) -> Any:
+    body = {"configKey": KEY, "configValue": schema}
+    answer = await suite.client.post(f"/api/v1/tenants/{tenant.id}/config", json=body, headers=tenant.auth)
+    await suite.tenancy().feed.poll()
+    return answer
+
+
+def told(answer: Any) -> dict[str, str]:
+    assert code(answer) == (422, "validation_failed")
+    return {one["field"]: one["message"] for one in answer.json()["errors"]}
+
+
+async def test_attributes_are_held_to_the_schema_with_the_path_of_each_fault(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    assert (await set_schema(suite, tenant, SCHEMA)).status_code == 200
+    body = {"email": "ada@x.example", "name": "Ada"}
+    attributes = {"desk": 0, "mail": "nobody", "tags": ["ok", "too long"], "extra": 1}
+    faults = told(await suite.client.post(USERS, json=body | {"attributes": attributes}, headers=tenant.auth))
+    assert faults == {
+        "attributes.team": "is required",
+        "attributes.desk": "does not meet `minimum`: 1",
+        "attributes.mail": 'does not meet `format`: "email"',
+        "attributes.tags.1": "does not meet `maxLength`: 5",
+        "attributes.extra": "is not a field of the schema",
+    }
+    missing = told(await suite.client.post(USERS, json=body, headers=tenant.auth))
+    assert missing == {"attributes.team": "is required"}
+    await create(suite, tenant, "ada@x.example", attributes={"team": "north", "tags": ["a"]})
+
+
+async def test_who_was_there_before_stays_until_the_attributes_change(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    viewer = await suite.user(tenant, "viewer", password=PASSWORD, attributes={"team": "west"})
+    await set_schema(suite, tenant, SCHEMA)
+    path = f"{USERS}/{viewer.id}"
+    renamed = await suite.client.patch(path, json={"name": "Vera"}, headers=tenant.auth)
+    assert (renamed.status_code, renamed.json()["attributes"]) == (200, {"team": "west"})
+    for target, headers in ((path, tenant.auth), (f"{USERS}/me", viewer.auth)):
+        answer = await suite.client.patch(target, json={"attributes": {"team": "east"}}, headers=headers)
+        assert told(answer) == {"attributes.team": 'does not meet `enum`: ["north","south"]'}
+        good = await suite.client.patch(target, json={"attributes": {"team": "south"}}, headers=headers)
+        assert good.json()["attributes"] == {"team": "south"}
+
+
+async def test_imported_rows_are_held_to_the_schema_each_for_itself(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    await set_schema(suite, tenant, SCHEMA)
+    rows = [
+        {"email": "a@x.example", "name": "A", "attributes": {"team": "north"}},
+        {"email": "b@x.example", "name": "B", "attributes": {"team": "west"}},
+        {"email": "c@x.example", "name": "C"},
+    ]
+    answer = await suite.client.post(
+        f"{USERS}/import",
+        content="\n".join(map(json.dumps, rows)),
+        headers=tenant.auth | {"Content-Type": "application/x-ndjson"},
+    )
+    problems = {row["row"]: row["problem"]["errors"][0]["field"] for row in answer.json()["rows"][1:]}
+    assert answer.json()["created"] == 1
+    assert problems == {2: "attributes.team", 3: "attributes.team"}
+
+
+async def test_a_schema_that_could_run_for_ever_is_refused_and_removing_it_frees(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    for schema in ({"pattern": "^(a+)+$"}, {"$ref": "https://elsewhere.example/s"}, {"type": "text"}, 7):
+        refused = await set_schema(suite, tenant, schema)
+        assert code(refused) == (422, "config_invalid")
+        assert KEY in refused.json()["errors"][0]["message"]
+    await set_schema(suite, tenant, SCHEMA)
+    await suite.client.delete(f"/api/v1/tenants/{tenant.id}/config/{KEY}", headers=tenant.auth)
+    await suite.tenancy().feed.poll()
+    await create(suite, tenant, "ada@x.example")
+
+
+async def test_only_who_may_write_configuration_sets_the_schema(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    body = {"configKey": KEY, "configValue": {}}
+    path = f"/api/v1/tenants/{tenant.id}/config"
+    for role, status in (("admin", 200), ("member", 403)):
+        user = await suite.user(tenant, role)
+        assert (await suite.client.post(path, json=body, headers=user.auth)).status_code == status
+
+
+def test_attributes_that_a_schema_would_take_long_over_are_refused_unread() -> None:
+    schema = {"additionalProperties": {"items": {"anyOf": [{"const": number} for number in range(300)]}}}
+    with pytest.raises(ValidationFailed) as refused:
+        require_schema({KEY: schema}, {"a": [0] * 7_000})
+    assert refused.value.members["errors"][0]["code"] == "attributes_too_complex"
+    require_schema({KEY: schema}, {"a": [0] * 10})
