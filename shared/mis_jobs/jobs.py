@@ -1,5 +1,6 @@
 """Enqueue work in the transaction of its cause, so that neither exists without the other."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mis_models.work import JobRow
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import wake_after_commit
+from mis_tenancy.session import PlatformSession, wake_after_commit
 
 CHANNEL: Final = "mis:jobs"
 PLATFORM_LANE: Final = UUID(int=0)
@@ -58,24 +59,37 @@ async def enqueue(
     one, and None is returned. A platform's job that works for one tenant takes turns in that tenant's
     `lane`, so that many of them do not delay the platform's others.
     """
-    row = {
-        "id": new_id(),
-        "tenant_id": tenant_id,
-        "lane": lane or tenant_id or PLATFORM_LANE,
-        "kind": kind,
-        "payload": payload,
-        "state": "queued",
-        "dedupe_key": dedupe_key,
-        "run_at": run_at or func.now(),
-        "is_due": run_at is None,
-        "created_at": func.now(),
-    }
+    row = _row(kind, payload, tenant_id, lane)
+    row |= {"dedupe_key": dedupe_key, "run_at": run_at or func.now(), "is_due": run_at is None}
+    row["created_at"] = func.now()
     added: UUID | None = await session.scalar(
         insert(JobRow).values(row).on_conflict_do_nothing().returning(JobRow.id)
     )
     if added is not None and run_at is None:
         wake_after_commit(session, CHANNEL)
     return added
+
+
+async def enqueue_for_each(
+    session: PlatformSession, kind: str, payload: dict[str, Any], tenants: Collection[UUID]
+) -> None:
+    """Add a job for each of the tenants to the session's transaction, in one statement."""
+    if not tenants:
+        return
+    due = insert(JobRow).values(run_at=func.now(), is_due=True, created_at=func.now())
+    await session.execute(due, [_row(kind, payload, tenant_id, None) for tenant_id in tenants])
+    wake_after_commit(session, CHANNEL)
+
+
+def _row(kind: str, payload: dict[str, Any], tenant_id: UUID | None, lane: UUID | None) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "tenant_id": tenant_id,
+        "lane": lane or tenant_id or PLATFORM_LANE,
+        "kind": kind,
+        "payload": payload,
+        "state": "queued",
+    }
 
 
 def described(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import insert
 
 from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import TenantSession, tenant_of, wake_after_commit
+from mis_tenancy.session import PlatformSession, TenantSession, tenant_of, wake_after_commit
 
 # Woken by each commit that adds an event; `mis_jobs.waking.Wakeup` listens.
 CHANNEL: Final = "mis:outbox"
@@ -51,6 +51,15 @@ async def publish_many(session: TenantSession, event: EventType, many: Iterable[
     """Add an event of the type for each of `many`, as `publish` does, in one statement."""
     tenant_id = tenant_of(session)
     if rows := [_columns(tenant_id, event, data) for data in many]:
+        await session.execute(insert(OutboxRow), rows)
+        wake_after_commit(session, CHANNEL)
+
+
+async def publish_for_each(
+    session: PlatformSession, event: EventType, told: Iterable[tuple[UUID, Mapping[str, Any]]]
+) -> None:
+    """Add an event of the type for each tenant and its data, as `publish` does, in one statement."""
+    if rows := [_columns(tenant_id, event, data) for tenant_id, data in told]:
         await session.execute(insert(OutboxRow), rows)
         wake_after_commit(session, CHANNEL)
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import GIB
 from tenant_service.alerts.causes import AlertKind, Changes, Known, Severity
 from tenant_service.alerts.incidents import incident_changes, incident_of, many
@@ -36,10 +37,10 @@ class Book:
     def apply(self, changes: Changes) -> None:
         for alert in changes.ending:
             at = self.rows.index(alert)
-            ended = Known(alert.kind, alert.subject, alert.threshold, alert.period, has_ended=True)
+            ended = Known(alert.id, alert.kind, alert.subject, alert.threshold, alert.period, has_ended=True)
             self.rows[at] = ended
         for cause in changes.opening:
-            row = Known(cause.kind, cause.subject, cause.threshold, cause.period, has_ended=False)
+            row = Known(new_id(), cause.kind, cause.subject, cause.threshold, cause.period, has_ended=False)
             self.rows.append(row)
 
 
@@ -92,7 +93,7 @@ def test_a_threshold_is_reached_exactly(used: int, limit: int | None, reached: s
 
 def test_the_requests_of_a_new_day_end_yesterdays_alerts_and_may_open_their_own() -> None:
     yesterday = (DAY - timedelta(days=1)).isoformat()
-    known = [Known(AlertKind.LIMIT, "api_requests", 80, yesterday, has_ended=False)]
+    known = [Known(new_id(), AlertKind.LIMIT, "api_requests", 80, yesterday, has_ended=False)]
     quiet = limit_changes([Level(Measure.API_REQUESTS, 1, 10)], known, DAY)
     assert (list(quiet.ending), list(quiet.opening)) == (known, [])
     busy = limit_changes([Level(Measure.API_REQUESTS, 8, 10)], known, DAY)
@@ -113,17 +114,17 @@ def test_an_incident_is_told_once_a_day_and_ends_when_the_day_after_has_passed()
     assert [cause.subject for cause in opened.opening] == ["tenant_mismatch"]
     for age, ends in ((0, False), (1, False), (2, True), (9, True)):
         period = (DAY - timedelta(days=age)).isoformat()
-        known = [Known(AlertKind.SECURITY, "tenant_mismatch", None, period, has_ended=False)]
+        known = [Known(new_id(), AlertKind.SECURITY, "tenant_mismatch", None, period, has_ended=False)]
         quiet = incident_changes([], known, DAY)
         assert bool(quiet.ending) is ends
         again = incident_changes(["tenant_mismatch"], known, DAY)
         assert bool(again.opening) is ends
-    ended = [Known(AlertKind.SECURITY, "tenant_mismatch", None, DAY.isoformat(), has_ended=True)]
+    ended = [Known(new_id(), AlertKind.SECURITY, "tenant_mismatch", None, DAY.isoformat(), has_ended=True)]
     assert not incident_changes(["tenant_mismatch"], ended, DAY)
 
 
 def test_an_alert_of_another_period_than_a_day_is_not_ended_by_the_day() -> None:
-    known = [Known(AlertKind.SECURITY, "isolation.breached", None, None, has_ended=False)]
+    known = [Known(new_id(), AlertKind.SECURITY, "isolation.breached", None, None, has_ended=False)]
     assert not incident_changes([], known, DAY)
 
 

@@ -12,7 +12,7 @@ from mis_models.alerts import AlertRow
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
-from tenant_service.alerts import watch_repository
+from tenant_service.alerts import book, watch_repository
 from tenant_service.alerts.watch import Watch
 from tests.auth_service.requests import refresh, sign_in
 from tests.suite import Suite, TenantHandle
@@ -259,17 +259,17 @@ async def test_many_failed_sign_ins_are_an_incident_and_a_few_are_not(suite: Sui
 async def test_one_tenant_in_trouble_holds_nobody_else_up_and_is_looked_at_again(
     suite: Suite, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, good = await suite.tenant(maxUsers=1), await suite.tenant(maxUsers=1)
-    carry_out = watch._carry_out
+    first, bad, good = [await suite.tenant(maxUsers=1) for _ in range(3)]
+    carry_out = book.carry_out
 
-    async def failing(tenant_id: Any, due: Any) -> None:
-        if tenant_id == bad.id:
+    async def failing(session: Any, due: Any) -> None:
+        await carry_out(session, due)
+        if bad.id in due:
             raise RuntimeError("This tenant's rows are locked.")
-        await carry_out(tenant_id, due)
 
-    monkeypatch.setattr(watch, "_carry_out", failing)
+    monkeypatch.setattr("tenant_service.alerts.watch.carry_out", failing)
     await look(suite, watch)
-    assert (await alerts(suite, bad.id), len(await alerts(suite, good.id))) == ([], 3)
+    assert [len(await alerts(suite, one.id)) for one in (first, bad, good)] == [3, 0, 3]
     monkeypatch.undo()
     await look(suite, watch)
     assert len(await alerts(suite, bad.id)) == 3

@@ -1,18 +1,20 @@
 """Opens and ends alerts in the transaction of their cause; whoever comes second changes nothing.
 
-Every caller's session is bound to the tenant, as `mis_app` or as `mis_platform`.
+The session is bound to the tenant, as `mis_app` or as `mis_platform`, except where many tenants' alerts are
+opened and ended together: that is the platform's own work, and takes a few statements for all of them.
 """
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from mis_jobs.jobs import enqueue
-from mis_jobs.outbox import EventType, publish
+from mis_jobs.jobs import enqueue, enqueue_for_each
+from mis_jobs.outbox import EventType, publish, publish_for_each
 from mis_models.alerts import AlertRow
-from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from tenant_service.alerts import repository
-from tenant_service.alerts.causes import AlertKind, Cause
+from tenant_service.alerts.causes import AlertKind, Cause, Changes
 
 # The job that writes to the tenant's people.
 NOTICE: Final = "alert_notice"
@@ -51,6 +53,23 @@ async def resolve_alert(
     if any(alert.is_news for alert in ended):
         await enqueue(session, NOTICE, {}, tenant_id=tenant_of(session))
     return len(ended)
+
+
+async def carry_out(session: PlatformSession, due: Mapping[UUID, Sequence[Changes]]) -> None:
+    """End and open the alerts of many tenants, with all that commits with each."""
+    now = datetime.now(UTC)
+    changes = [(tenant_id, one) for tenant_id in sorted(due) for one in due[tenant_id]]
+    ended = await repository.end_many(
+        session, [(tenant_id, alert.id) for tenant_id, one in changes for alert in one.ending], now
+    )
+    opened = await repository.open_many(
+        session, [(tenant_id, cause) for tenant_id, one in changes for cause in one.opening], now
+    )
+    for event, alerts in ((EventType.ALERT_RESOLVED, ended), (EventType.ALERT_OPENED, opened)):
+        await publish_for_each(session, event, ((alert.tenant_id, _shown(alert)) for alert in alerts))
+    await enqueue_for_each(
+        session, NOTICE, {}, {alert.tenant_id for alert in (*ended, *opened) if alert.is_news}
+    )
 
 
 def _shown(alert: AlertRow) -> dict[str, Any]:

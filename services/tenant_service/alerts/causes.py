@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 
 class AlertKind(StrEnum):
@@ -52,6 +53,7 @@ class Cause:
 class Known:
     """An alert that has not ended, or that was opened today."""
 
+    id: UUID
     kind: AlertKind
     subject: str
     threshold: int | None

@@ -8,7 +8,7 @@ that is read twice changes nothing, because what is due is compared with the ale
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, time
 from typing import Final
 from uuid import UUID
@@ -20,8 +20,8 @@ from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.identifiers import floor_id
 from mis_tenancy.plans import GIB
 from tenant_service.alerts import watch_repository as repository
-from tenant_service.alerts.book import open_alert, resolve_alert
-from tenant_service.alerts.causes import Changes, Known
+from tenant_service.alerts.book import carry_out
+from tenant_service.alerts.causes import Changes
 from tenant_service.alerts.incidents import WINDOW, incident_changes, incident_of, many
 from tenant_service.alerts.limits import Level, Measure, limit_changes
 from tenant_service.alerts.watch_repository import Mark, Standing, Touched
@@ -30,14 +30,14 @@ _log = structlog.get_logger(__name__)
 
 PACE_SECONDS: Final = 2.0
 _TENANTS_AT_ONCE: Final = 500
-_TRANSACTIONS_AT_ONCE: Final = 4
+_LOOK_UPS_AT_ONCE: Final = 4
 
 
 class Watch:
     """Opens and ends alerts about limits and incidents.
 
-    `platform` tells which tenants to look at and how they stand; `application` writes inside each tenant, and
-    reads its configuration, which is not the platform's to see.
+    `platform` tells which tenants to look at and how they stand, and writes their alerts, of many at once;
+    `application` reads each one's configuration, which is not the platform's to see.
     """
 
     def __init__(self, platform: Database, application: Database) -> None:
@@ -46,7 +46,7 @@ class Watch:
         self._directory = TenantDirectory(application)
         self._left_at: int | None = None
         self._again: dict[UUID, Touched] = {}
-        self._turns = asyncio.Semaphore(_TRANSACTIONS_AT_ONCE)
+        self._turns = asyncio.Semaphore(_LOOK_UPS_AT_ONCE)
 
     async def run(self) -> None:
         """Look every few seconds until cancelled; several workers may, and one of them does."""
@@ -96,30 +96,34 @@ class Watch:
         asked = _asked(standings, tenants)
         frequent = await repository.frequent(system, asked, floor_id(datetime.now(UTC) - WINDOW))
 
-        async def settle(standing: Standing) -> None:
-            tenant_id = standing.tenant_id
+        async def due_of(standing: Standing) -> list[Changes]:
             actions = {
                 action
-                for action in tenants[tenant_id].refused
-                if incident_of(action).at_once or (tenant_id, action) in frequent
+                for action in tenants[standing.tenant_id].refused
+                if incident_of(action).at_once or (standing.tenant_id, action) in frequent
             }
             async with self._turns:
-                await self._settle(standing, actions, known.get(tenant_id, []), mark)
+                levels = await self._levels(standing)
+            of_tenant = known.get(standing.tenant_id, [])
+            return [
+                limit_changes(levels, of_tenant, mark.day),
+                incident_changes(actions, of_tenant, mark.day),
+            ]
 
-        done = await asyncio.gather(*(settle(one) for one in standings), return_exceptions=True)
-        for standing, outcome in zip(standings, done, strict=True):
-            if isinstance(outcome, Exception):
-                # One tenant's trouble holds nobody else up.
-                _log.warning("alerts.tenant_failed", tenant=str(standing.tenant_id), error=repr(outcome))
-                self._again[standing.tenant_id] = tenants[standing.tenant_id]
+        found = await asyncio.gather(*(due_of(one) for one in standings), return_exceptions=True)
+        due: dict[UUID, list[Changes]] = {}
+        for standing, changes in zip(standings, found, strict=True):
+            if isinstance(changes, BaseException):
+                self._postpone(standing.tenant_id, tenants, changes)
+            elif any(changes):
+                due[standing.tenant_id] = changes
+        for tenant_id, error in await self._carry_out(due):
+            self._postpone(tenant_id, tenants, error)
 
-    async def _settle(
-        self, standing: Standing, actions: Iterable[str], known: Sequence[Known], mark: Mark
-    ) -> None:
-        levels = await self._levels(standing)
-        due = [limit_changes(levels, known, mark.day), incident_changes(actions, known, mark.day)]
-        if any(due):
-            await self._carry_out(standing.tenant_id, due)
+    def _postpone(self, tenant_id: UUID, tenants: Mapping[UUID, Touched], error: BaseException) -> None:
+        """Look at the tenant again in the next pass: one tenant's trouble holds nobody else up."""
+        _log.warning("alerts.tenant_failed", tenant=str(tenant_id), error=repr(error))
+        self._again[tenant_id] = tenants[tenant_id]
 
     async def _levels(self, standing: Standing) -> list[Level]:
         tenant = await self._directory.by_id(standing.tenant_id)
@@ -135,15 +139,24 @@ class Watch:
             Level(Measure.API_REQUESTS, standing.requests_today, daily_limit),
         ]
 
-    async def _carry_out(self, tenant_id: UUID, due: Iterable[Changes]) -> None:
-        async with self._application.transaction(tenant_id) as session:
-            for changes in due:
-                for alert in changes.ending:
-                    await resolve_alert(
-                        session, alert.kind, alert.subject, threshold=alert.threshold, period=alert.period
-                    )
-                for cause in changes.opening:
-                    await open_alert(session, cause)
+    async def _carry_out(self, due: Mapping[UUID, list[Changes]]) -> list[tuple[UUID, Exception]]:
+        """Do what is due of all at once; return whom it did not work for, and why.
+
+        Where it fails it is done in halves, so that it fails in the end for those alone whose fault it is.
+        """
+        if not due:
+            return []
+        try:
+            async with self._platform.platform_transaction() as session:
+                await carry_out(session, due)
+        except Exception as error:
+            ids = list(due)
+            if len(ids) == 1:
+                return [(ids[0], error)]
+            middle = len(ids) // 2
+            halves = [{one: due[one] for one in some} for some in (ids[:middle], ids[middle:])]
+            return [failed for half in halves for failed in await self._carry_out(half)]
+        return []
 
 
 def _asked(standings: Iterable[Standing], tenants: Mapping[UUID, Touched]) -> list[tuple[UUID, str, int]]:

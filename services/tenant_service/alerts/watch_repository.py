@@ -43,10 +43,10 @@ select t.id as tenant_id, t.max_users, t.max_storage, c.users + c.pending_invita
   left join usage_days d on d.tenant_id = t.id and d.day = $2
 """
 _ALERTS: Final = """
-select tenant_id, kind, subject, threshold, period, status = 'resolved' as has_ended from alerts
+select tenant_id, id, kind, subject, threshold, period, status = 'resolved' as has_ended from alerts
  where tenant_id = any($1::uuid[]) and kind in ('limit', 'security') and status <> 'resolved'
 union
-select tenant_id, kind, subject, threshold, period, status = 'resolved' from alerts
+select tenant_id, id, kind, subject, threshold, period, status = 'resolved' from alerts
  where tenant_id = any($1::uuid[]) and kind in ('limit', 'security') and period = $2
 """
 _REFUSALS: Final = """
@@ -149,7 +149,14 @@ async def known(system: SystemTransaction, tenants: Sequence[UUID], day: date) -
     found = defaultdict[UUID, list[Known]](list)
     for row in await system.fetch(_ALERTS, tenants, day.isoformat()):
         found[plain_uuid(row["tenant_id"])].append(
-            Known(AlertKind(row["kind"]), row["subject"], row["threshold"], row["period"], row["has_ended"])
+            Known(
+                plain_uuid(row["id"]),
+                AlertKind(row["kind"]),
+                row["subject"],
+                row["threshold"],
+                row["period"],
+                row["has_ended"],
+            )
         )
     return found
 
