@@ -27,6 +27,7 @@ from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.serving import serving
 from mis_worker.settings import WorkerSettings
 from tenant_service.alerts import jobs as alerts
+from tenant_service.alerts.metrics import AlertMetrics
 from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals import jobs as audit_seals
 from tenant_service.audit_seals.retention import Retention as AuditRetention
@@ -54,6 +55,7 @@ from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tenant_service.usage import jobs as usage
 from tenant_service.webhooks import jobs as webhooks
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.relay import Relay
 from user_service.media import jobs as media
 
@@ -149,12 +151,13 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *billing.SCHEDULES,
     ]
     runner = Runner(platform, redis, handlers, schedules)
+    watched = runner.metrics.registry
+    relay = Relay(platform, redis, heard_by=AlertMetrics(watched).hear)
+    sending = webhooks.sending_of(settings, platform, application, redis, WebhookMetrics(watched))
     tasks = [
         asyncio.create_task(runner.run(), name="worker"),
-        asyncio.create_task(Relay(platform, redis).run(), name="webhook relay"),
-        asyncio.create_task(
-            webhooks.sending_of(settings, platform, application, redis).run(), name="webhook sending"
-        ),
+        asyncio.create_task(relay.run(), name="webhook relay"),
+        asyncio.create_task(sending.run(), name="webhook sending"),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
         asyncio.create_task(Watch(platform, application).run(), name="alert watch"),
     ]

@@ -38,7 +38,7 @@ class AlertRow(TenantScoped, Base):
 
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "id"),
-        one_of("kind", "limit", "health", "security", "billing"),
+        one_of("kind", "limit", "health", "security", "billing", "webhook"),
         one_of("severity", "info", "warning", "critical"),
         one_of("status", "open", "acknowledged", "resolved"),
         # These two decide races: however many see a cause at once, one of them opens the alert.

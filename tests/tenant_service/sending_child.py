@@ -4,9 +4,12 @@ import asyncio
 import sys
 from datetime import timedelta
 
+from prometheus_client import CollectorRegistry
+
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.settings import MasterKeys
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.sending import Sending
 from tenant_service.webhooks.transport import Transport
@@ -19,7 +22,8 @@ async def main(platform_url: str, application_url: str, master_keys: str) -> Non
     keys = TenantKeys(Wrapping(MasterKeys.parse(master_keys)))
     reach = Reach(allow_private=True)
     lease = timedelta(seconds=1)
-    await Sending(platform, application, keys, reach, Transport(reach), lease=lease).run()
+    metrics = WebhookMetrics(CollectorRegistry())
+    await Sending(platform, application, keys, reach, Transport(reach), metrics, lease=lease).run()
 
 
 if __name__ == "__main__":

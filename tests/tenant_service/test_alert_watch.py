@@ -5,19 +5,22 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from mis_accounts.seats import claim_seats
 from mis_models.alerts import AlertRow
+from mis_models.work import JobRow
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from tenant_service.alerts import book, watch_repository
+from tenant_service.alerts.book import NOTICE
 from tenant_service.alerts.watch import Watch
 from tests.auth_service.requests import refresh, sign_in
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, fine, patch, refused
 from tests.tenant_service.test_alert_book import alerts
+from tests.tenant_service.test_alert_book import events as alert_events
 from tests.tenant_service.test_alerts import listed
 from tests.tenant_service.test_usage import drained
 
@@ -311,3 +314,21 @@ async def test_a_tenant_that_is_being_purged_gets_no_alerts(suite: Suite, watch:
         )
     await look(suite, watch)
     assert await alerts(suite, tenant.id) == []
+
+
+async def test_many_tenants_alerts_are_opened_and_ended_together(suite: Suite, watch: Watch) -> None:
+    tenants = [await suite.tenant(maxUsers=1) for _ in range(5)]
+    await look(suite, watch)
+    assert [len(await thresholds(suite, one)) for one in tenants] == [3] * 5
+    events = ["alert.opened"] * 3
+    assert [name for name, _ in await alert_events(suite, tenants[0].id)] == events
+    for one in tenants:
+        fine(await patch(suite, one, suite.operator, maxUsers=50))
+    await look(suite, watch)
+    assert [len(await thresholds(suite, one, "resolved")) for one in tenants] == [3] * 5
+    told = await alert_events(suite, tenants[0].id)
+    assert [name for name, _ in told] == [*events, *["alert.resolved"] * 3]
+    assert {data["status"] for _, data in told[3:]} == {"resolved"}
+    async with suite.database.transaction(tenants[1].id) as session:
+        notices = select(JobRow).where(JobRow.kind == NOTICE, JobRow.tenant_id == tenants[1].id)
+        assert (await session.scalars(notices)).all()

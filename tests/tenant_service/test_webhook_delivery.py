@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -20,12 +21,13 @@ from mis_worker.app import working
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.jobs import RETENTION, DeliveryRetention
 from tenant_service.webhooks.lanes_repository import Room
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import Wire
 from tenant_service.webhooks.turns import Sent, Turn
 from tests.tenant_service.receiver import Received, Reply
-from tests.tenant_service.requests import audit_rows, fine
+from tests.tenant_service.requests import TENANTS, audit_rows, fine
 from tests.tenant_service.webhook_rig import Hook, Post
 
 
@@ -182,6 +184,9 @@ async def test_a_receiver_that_is_gone_is_disabled_with_a_notice(post: Post) -> 
         assert (shown["status"], shown["disabledReason"]) == ("disabled", "gone")
         rows = await audit_rows(post.suite, tenant.id)
         assert [one["action"] for one in rows].count("webhook.disabled") == 1
+        [alert] = await alerts_about(post, hook)
+        assert (alert["severity"], alert["status"]) == ("warning", "open")
+        assert "410" in alert["message"]
         await post.add_user(tenant)
         await post.pass_on()
         assert len(await post.deliveries(hook)) == 1
@@ -189,6 +194,51 @@ async def test_a_receiver_that_is_gone_is_disabled_with_a_notice(post: Post) -> 
         fine(await post.ask(hook, "PATCH", json={"status": "active"}))
         await post.add_user(tenant)
         await post.receiver.wait_for("/gone", 2)
+    [alert] = await alerts_about(post, hook)
+    assert alert["status"] == "resolved"
+
+
+async def alerts_about(post: Post, hook: Hook) -> list[dict[str, Any]]:
+    path = f"{TENANTS}/{hook.tenant.id}/alerts"
+    rows = fine(await post.suite.client.get(path, params={"kind": "webhook"}, headers=hook.tenant.auth))
+    return [row for row in rows if row["subject"] == str(hook.id)]
+
+
+async def test_deleting_a_disabled_webhook_ends_its_alert(post: Post) -> None:
+    hook = await post.hook(await post.suite.tenant(), "/left")
+    post.receiver.answers["/left"] = lambda _: Reply(410)
+    async with post.working():
+        await post.add_user(hook.tenant)
+        await post.delivery(hook, status="failed")
+    fine(await post.ask(hook, "DELETE"), 204)
+    assert [alert["status"] for alert in await alerts_about(post, hook)] == ["resolved"]
+
+
+async def test_attempts_and_what_waits_are_told_in_metrics(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    good, bad = await post.hook(tenant, "/counted"), await post.hook(tenant, "/counted-out")
+    post.receiver.answers["/counted-out"] = lambda _: Reply(500)
+    registry = CollectorRegistry()
+    sending = post.sending(metrics=WebhookMetrics(registry))
+    await post.add_user(tenant)
+    async with post.working(sending):
+        await post.delivery(good, status="delivered")
+        await post.delivery(bad, attempts=1)
+    attempts = "mis_webhook_attempts_total"
+    assert registry.get_sample_value(attempts, {"outcome": "delivered"}) == 1
+    assert registry.get_sample_value(attempts, {"outcome": "refused"}) == 1
+    assert registry.get_sample_value("mis_webhook_attempt_duration_seconds_count") == 2
+    # Other tests' webhooks may wait in the same database, too.
+    counting = asyncio.create_task(sending.run())
+    async with asyncio.timeout(10):
+        while True:
+            if registry.get_sample_value("mis_webhooks_pending", {"receiver": "failing"}):
+                break
+            await asyncio.sleep(0.01)
+    counting.cancel()
+    await asyncio.gather(counting, return_exceptions=True)
+    labels = {name for family in registry.collect() for one in family.samples for name in one.labels}
+    assert labels == {"outcome", "le", "receiver"}
 
 
 async def test_a_webhook_that_fails_through_the_whole_schedule_is_disabled(post: Post) -> None:

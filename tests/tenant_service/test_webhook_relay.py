@@ -11,11 +11,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
 from sqlalchemy import select
 
 from mis_jobs.outbox import EventType, publish, publish_many
 from mis_models.webhooks import DeliveryRow
 from mis_models.work import OutboxRow
+from tenant_service.alerts.book import open_alert, resolve_alert
+from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tenant_service.alerts.metrics import AlertMetrics
 from tenant_service.webhooks.relay import Relay
 from tests.suite import TenantHandle
 from tests.tenant_service.requests import fine
@@ -41,6 +45,23 @@ async def numbers_at(post: Post, hook: Hook) -> list[int]:
     messages = [json.loads(body) for body in bodies]
     assert {message["data"]["tenantId"] for message in messages} <= {str(hook.tenant.id)}
     return [message["data"]["number"] for message in messages]
+
+
+async def test_opened_alerts_are_counted_by_kind_as_their_events_go_by(post: Post) -> None:
+    tenant = await post.suite.tenant()
+    registry = CollectorRegistry()
+    relay = Relay(post.platform, heard_by=AlertMetrics(registry).hear)
+    counted = [("mis_alerts_total", {"kind": "billing", "event": event}) for event in ("opened", "resolved")]
+    await relay.pass_on()
+    before = [registry.get_sample_value(*one) or 0 for one in counted]
+    async with post.application.transaction(tenant.id) as session:
+        await open_alert(session, Cause(AlertKind.BILLING, "past_due", Severity.WARNING, "Pay it."))
+    async with post.application.transaction(tenant.id) as session:
+        await resolve_alert(session, AlertKind.BILLING, "past_due")
+    await relay.pass_on()
+    await relay.pass_on()
+    after = [registry.get_sample_value(*one) or 0 for one in counted]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
 
 
 async def left_in_outbox(post: Post, tenant: TenantHandle) -> int:

@@ -11,11 +11,13 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from prometheus_client import CollectorRegistry
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.relay import Relay
 from tenant_service.webhooks.sending import Sending
@@ -78,7 +80,10 @@ class Post:
         transport = Transport(reach, total_seconds=total_seconds)
         keys = TenantKeys(self.suite.tenancy("tenant").wrapping)
         options = {"patience": 0.5} | options
-        return Sending(self.platform, self.application, keys, reach, transport, self.redis, **options)
+        metrics = options.pop("metrics", None) or WebhookMetrics(CollectorRegistry())
+        return Sending(
+            self.platform, self.application, keys, reach, transport, metrics, self.redis, **options
+        )
 
     async def pass_on(self) -> None:
         """Turn all that lies in the outbox into deliveries."""

@@ -13,6 +13,7 @@ class AlertKind(StrEnum):
     HEALTH = "health"
     SECURITY = "security"
     BILLING = "billing"
+    WEBHOOK = "webhook"
 
 
 class Severity(StrEnum):

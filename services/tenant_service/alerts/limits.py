@@ -71,12 +71,14 @@ class Level:
 
 
 def limit_changes(levels: Sequence[Level], known: Sequence[Known], day: date) -> Changes:
-    """Return what the levels of `day` change about the tenant's alerts."""
+    """Return what the levels of `day` change about the tenant's alerts of what they measure."""
     today, reached = day.isoformat(), {level.measure.value: level.reached() for level in levels}
     ending = [
         alert
         for alert in known
-        if alert.kind is AlertKind.LIMIT and not alert.has_ended and not _goes_on(alert, reached, today)
+        if alert.kind is AlertKind.LIMIT
+        and alert.subject in reached
+        and not (alert.has_ended or _goes_on(alert, reached, today))
     ]
     wanted = [level.cause(threshold, today) for level in levels for threshold in sorted(level.reached())]
     return changes(known, ending, wanted)
@@ -84,4 +86,4 @@ def limit_changes(levels: Sequence[Level], known: Sequence[Known], day: date) ->
 
 def _goes_on(alert: Known, reached: Mapping[str, set[int]], today: str) -> bool:
     is_of_another_day = alert.subject == Measure.API_REQUESTS.value and alert.period != today
-    return alert.threshold in reached.get(alert.subject, ()) and not is_of_another_day
+    return alert.threshold in reached[alert.subject] and not is_of_another_day

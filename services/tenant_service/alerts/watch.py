@@ -8,7 +8,7 @@ that is read twice changes nothing, because what is due is compared with the ale
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from typing import Final
 from uuid import UUID
@@ -18,19 +18,19 @@ import structlog
 from mis_tenancy.database import Database, SystemTransaction
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.identifiers import floor_id
-from mis_tenancy.plans import GIB
 from tenant_service.alerts import watch_repository as repository
 from tenant_service.alerts.book import carry_out
 from tenant_service.alerts.causes import Changes
-from tenant_service.alerts.incidents import WINDOW, incident_changes, incident_of, many
-from tenant_service.alerts.limits import Level, Measure, limit_changes
+from tenant_service.alerts.incidents import WINDOW
+from tenant_service.alerts.limits import Level, Measure
+from tenant_service.alerts.page import Page, countable
 from tenant_service.alerts.watch_repository import Mark, Standing, Touched
 
 _log = structlog.get_logger(__name__)
 
 PACE_SECONDS: Final = 2.0
 _TENANTS_AT_ONCE: Final = 500
-_LOOK_UPS_AT_ONCE: Final = 4
+_LOOK_UPS_AT_ONCE: Final = 12
 
 
 class Watch:
@@ -64,15 +64,21 @@ class Watch:
             if mark is None:
                 return 0
             tenants = await self._touched(system, mark)
-            ids = list(tenants)
+            troubled: set[UUID] = set()
+            pages, ids = [], list(tenants)
             for start in range(0, len(ids), _TENANTS_AT_ONCE):
-                some = ids[start : start + _TENANTS_AT_ONCE]
-                await self._look_at(system, {tenant_id: tenants[tenant_id] for tenant_id in some}, mark)
-            if ids or mark.is_new_day:
+                page = await self._page(system, tenants, ids[start : start + _TENANTS_AT_ONCE], mark)
+                troubled |= await self._carry_out(page.changes())
+                pages.append(page)
+            # A limit of requests has to be looked up tenant by tenant, and nobody else shall wait for that.
+            for page in pages:
+                troubled |= await self._look_at_requests(page)
+            if tenants or mark.is_new_day:
                 await repository.advance(system, mark)
         # Where nothing was new, the mark stays where it was.
-        self._left_at = mark.next if ids or mark.is_new_day else mark.since
-        return len(ids)
+        self._left_at = mark.next if tenants or mark.is_new_day else mark.since
+        self._again = {tenant_id: tenants[tenant_id] for tenant_id in troubled}
+        return len(tenants)
 
     async def _touched(self, system: SystemTransaction, mark: Mark) -> dict[UUID, Touched]:
         if mark.since != self._left_at:
@@ -82,88 +88,71 @@ class Watch:
             # The first pass ever, or the first on a server whose transactions are numbered anew.
             return await repository.every_tenant(system)
         tenants = await repository.outdated(system, mark.day) if mark.is_new_day else {}
-        again, self._again = self._again, {}
-        found = await repository.touched(system, mark.since)
-        for tenant_id, news in found.items():
-            if news.has_changed:
-                self._directory.invalidate(tenant_id)
-        return tenants | again | found
+        for tenant_id in await repository.renewed(system, mark.since):
+            self._directory.invalidate(tenant_id)
+        tenants |= self._again
+        for tenant_id, news in (await repository.touched(system, mark.since)).items():
+            tenants[tenant_id] = news | tenants.get(tenant_id, Touched())
+        return tenants
 
-    async def _look_at(self, system: SystemTransaction, tenants: Mapping[UUID, Touched], mark: Mark) -> None:
-        ids, midnight = list(tenants), datetime.combine(mark.day, time(), UTC)
-        standings = await repository.standings(system, ids, midnight)
-        known = await repository.known(system, ids, mark.day)
-        asked = _asked(standings, tenants)
-        frequent = await repository.frequent(system, asked, floor_id(datetime.now(UTC) - WINDOW))
+    async def _page(
+        self, system: SystemTransaction, tenants: Mapping[UUID, Touched], some: Sequence[UUID], mark: Mark
+    ) -> Page:
+        """Return how some of the tenants stand."""
+        standings = await repository.standings(system, some, datetime.combine(mark.day, time(), UTC))
+        asked = countable(standings, tenants)
+        return Page(
+            {standing.tenant_id: standing for standing in standings},
+            {standing.tenant_id: tenants[standing.tenant_id].refused for standing in standings},
+            await repository.frequent(system, asked, floor_id(datetime.now(UTC) - WINDOW)),
+            await repository.known(system, some, mark.day),
+            mark.day,
+        )
 
-        async def due_of(standing: Standing) -> list[Changes]:
-            actions = {
-                action
-                for action in tenants[standing.tenant_id].refused
-                if incident_of(action).at_once or (standing.tenant_id, action) in frequent
-            }
+    async def _look_at_requests(self, page: Page) -> set[UUID]:
+        """Compare the day's requests with their limits; return the tenants for which that did not work."""
+
+        async def changes_of(standing: Standing) -> Changes:
             async with self._turns:
-                levels = await self._levels(standing)
-            of_tenant = known.get(standing.tenant_id, [])
-            return [
-                limit_changes(levels, of_tenant, mark.day),
-                incident_changes(actions, of_tenant, mark.day),
-            ]
+                limit = await self._daily_limit(standing)
+            return page.limit_changes(
+                standing.tenant_id, Level(Measure.API_REQUESTS, standing.requests_today, limit)
+            )
 
-        found = await asyncio.gather(*(due_of(one) for one in standings), return_exceptions=True)
-        due: dict[UUID, list[Changes]] = {}
-        for standing, changes in zip(standings, found, strict=True):
+        found = await asyncio.gather(*map(changes_of, page.standings.values()), return_exceptions=True)
+        due, troubled = {}, set()
+        for tenant_id, changes in zip(page.standings, found, strict=True):
             if isinstance(changes, BaseException):
-                self._postpone(standing.tenant_id, tenants, changes)
-            elif any(changes):
-                due[standing.tenant_id] = changes
-        for tenant_id, error in await self._carry_out(due):
-            self._postpone(tenant_id, tenants, error)
+                _log.warning("alerts.tenant_failed", tenant=str(tenant_id), error=repr(changes))
+                troubled.add(tenant_id)
+            else:
+                due[tenant_id] = [changes]
+        return troubled | await self._carry_out(due)
 
-    def _postpone(self, tenant_id: UUID, tenants: Mapping[UUID, Touched], error: BaseException) -> None:
-        """Look at the tenant again in the next pass: one tenant's trouble holds nobody else up."""
-        _log.warning("alerts.tenant_failed", tenant=str(tenant_id), error=repr(error))
-        self._again[tenant_id] = tenants[tenant_id]
-
-    async def _levels(self, standing: Standing) -> list[Level]:
+    async def _daily_limit(self, standing: Standing) -> int | None:
+        """Return the tenant's limit, which need not be known where nothing has been asked."""
+        if not standing.requests_today:
+            return None
         tenant = await self._directory.by_id(standing.tenant_id)
-        daily_limit = None if tenant is None else tenant.daily_limit
-        max_storage = standing.max_storage
-        return [
-            Level(Measure.USERS, standing.users, standing.max_users),
-            Level(
-                Measure.STORAGE,
-                standing.storage_bytes,
-                None if max_storage is None else max_storage * GIB,
-            ),
-            Level(Measure.API_REQUESTS, standing.requests_today, daily_limit),
-        ]
+        return None if tenant is None else tenant.daily_limit
 
-    async def _carry_out(self, due: Mapping[UUID, list[Changes]]) -> list[tuple[UUID, Exception]]:
-        """Do what is due of all at once; return whom it did not work for, and why.
+    async def _carry_out(self, changes: Mapping[UUID, Sequence[Changes]]) -> set[UUID]:
+        """Do what is due of all tenants at once; return those for which it did not work.
 
-        Where it fails it is done in halves, so that it fails in the end for those alone whose fault it is.
+        Where it fails it is done in halves: one tenant's trouble holds nobody else up.
         """
+        due = {tenant_id: some for tenant_id, some in changes.items() if any(some)}
         if not due:
-            return []
+            return set()
         try:
             async with self._platform.platform_transaction() as session:
                 await carry_out(session, due)
         except Exception as error:
             ids = list(due)
             if len(ids) == 1:
-                return [(ids[0], error)]
+                _log.warning("alerts.tenant_failed", tenant=str(ids[0]), error=repr(error))
+                return set(ids)
             middle = len(ids) // 2
-            halves = [{one: due[one] for one in some} for some in (ids[:middle], ids[middle:])]
-            return [failed for half in halves for failed in await self._carry_out(half)]
-        return []
-
-
-def _asked(standings: Iterable[Standing], tenants: Mapping[UUID, Touched]) -> list[tuple[UUID, str, int]]:
-    """Return what has to be counted: refusals that are an incident only when there are many."""
-    return [
-        (standing.tenant_id, action, many(standing.users))
-        for standing in standings
-        for action in tenants[standing.tenant_id].refused
-        if not incident_of(action).at_once
-    ]
+            halves = ({one: due[one] for one in some} for some in (ids[:middle], ids[middle:]))
+            return set().union(*[await self._carry_out(half) for half in halves])
+        return set()

@@ -24,11 +24,14 @@ select mark, (last_run_at at time zone 'UTC')::date as last_day,
 """
 _ADVANCE: Final = "update schedules set mark = $2, last_run_at = clock_timestamp() where name = $1"
 _TOUCHED: Final = """
-select tenant_id, bool_or(kind = 'change') as has_changed,
+select tenant_id,
        coalesce(array_agg(distinct action) filter (where kind = 'security' and outcome = 'refused'), '{}')
            as refused
   from audit_logs where xid >= $1 group by tenant_id
 """
+_RENEWED: Final = (
+    "select distinct tenant_id from revocations where kind = 'tenant' and xid >= $1 and tenant_id is not null"
+)
 _EVERY: Final = "select tenant_id from tenant_counters"
 _OUTDATED: Final = """
 select distinct tenant_id from alerts
@@ -77,10 +80,12 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """A tenant to look at: whether anything of it was changed, and which actions were refused."""
+    """A tenant to look at, and which actions were refused in it."""
 
-    has_changed: bool = False
     refused: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Touched") -> "Touched":
+        return Touched(self.refused | other.refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +118,12 @@ async def advance(system: SystemTransaction, mark: Mark) -> None:
 async def touched(system: SystemTransaction, since: int) -> dict[UUID, Touched]:
     """Return the tenants with rows of transactions from `since` on."""
     rows = await system.fetch(_TOUCHED, since)
-    return {
-        plain_uuid(row["tenant_id"]): Touched(row["has_changed"], frozenset(row["refused"])) for row in rows
-    }
+    return {plain_uuid(row["tenant_id"]): Touched(frozenset(row["refused"])) for row in rows}
+
+
+async def renewed(system: SystemTransaction, since: int) -> list[UUID]:
+    """Return the tenants whose plan, limits or configuration transactions from `since` on have changed."""
+    return [plain_uuid(row["tenant_id"]) for row in await system.fetch(_RENEWED, since)]
 
 
 async def every_tenant(system: SystemTransaction) -> dict[UUID, Touched]:

@@ -12,6 +12,7 @@ from mis_tenancy.identifiers import floor_id
 from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
 from tenant_service.webhooks import relay_repository as repository
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.sending import LANES_AT_ONCE, Sending
 from tenant_service.webhooks.transport import Transport
@@ -22,13 +23,17 @@ KEPT: Final = timedelta(days=30)
 
 
 def sending_of(
-    settings: ServiceSettings, platform: Database, application: Database, redis: Redis | None
+    settings: ServiceSettings,
+    platform: Database,
+    application: Database,
+    redis: Redis | None,
+    metrics: WebhookMetrics,
 ) -> Sending:
     """Return a worker's sending, which reaches what the settings let it reach."""
     # Enough threads for all receivers at a time, even where a look-up outlives the attempt that asked for it.
     reach = Reach(allow_private=settings.webhook_allow_private, threads=2 * LANES_AT_ONCE)
     keys = TenantKeys(Wrapping(MasterKeys.parse(settings.master_keys)))
-    return Sending(platform, application, keys, reach, Transport(reach), redis)
+    return Sending(platform, application, keys, reach, Transport(reach), metrics, redis)
 
 
 class DeliveryRetention:

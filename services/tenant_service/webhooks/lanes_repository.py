@@ -53,6 +53,13 @@ _LEAVE: Final = text(
 )
 
 
+_STANDING: Final = text("""
+select count(*) as pending, count(*) filter (where failing) as failing,
+       coalesce(extract(epoch from clock_timestamp() - min(due_at)), 0) as oldest
+  from webhook_lanes where due_at is not null
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class Lane:
     """A webhook whose turn it is; `failing` says that its receiver failed last time."""
@@ -69,6 +76,21 @@ class Room:
     slots: int
     failing_slots: int
     per_tenant: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How many lanes have something due or to come, how many of these failed last, and the longest wait."""
+
+    pending: int
+    failing: int
+    oldest: float
+
+
+async def standing(session: PlatformSession) -> Standing:
+    """Return how the lanes stand over all tenants; `oldest` is in seconds."""
+    row = (await session.execute(_STANDING)).one()
+    return Standing(row.pending, row.failing, max(0.0, float(row.oldest)))
 
 
 async def claim(session: PlatformSession, worker: str, room: Room, lease: timedelta) -> list[Lane]:

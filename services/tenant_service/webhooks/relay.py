@@ -4,7 +4,7 @@ Both happen in one transaction of the event's tenant, so an event is passed on e
 workers there are and whenever one of them is killed. Tenants take turns, a batch each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,10 +26,21 @@ _BATCH: Final = 100
 
 
 class Relay:
-    """Passes all tenants' events on; `platform` is the platform role's database."""
+    """Passes all tenants' events on; `platform` is the platform role's database.
 
-    def __init__(self, platform: Database, redis: Redis | None = None, *, batch: int = _BATCH) -> None:
+    `heard_by` hears of each event once it is passed on.
+    """
+
+    def __init__(
+        self,
+        platform: Database,
+        redis: Redis | None = None,
+        *,
+        batch: int = _BATCH,
+        heard_by: Callable[[OutboxRow], None] = lambda _: None,
+    ) -> None:
         self._platform = platform
+        self._heard_by = heard_by
         self._wakeup = Wakeup(redis, CHANNEL, _PAUSE_SECONDS)
         self._batch = batch
 
@@ -70,6 +81,8 @@ class Relay:
             if rows:
                 await repository.add_deliveries(session, rows)
             await repository.forget_events(session, events)
+        for event in events:
+            self._heard_by(event)
         return len(events)
 
 

@@ -45,6 +45,13 @@ class Outcome:
         """Whether the receiver says that nobody wants messages there any more."""
         return self.status == _GONE
 
+    @property
+    def word(self) -> str:
+        """How it ended, in one of a few words."""
+        if self.status is None:
+            return self.error or "failed"
+        return "delivered" if self.is_success else "gone" if self.is_gone else "refused"
+
     def asked_pause(self, now: datetime) -> timedelta | None:
         """Return for how long the receiver asks to be left alone, a day at most (RFC 9110 §10.2.3)."""
         if self.status not in _ASKS_TO_WAIT or self.retry_after is None:

@@ -16,6 +16,7 @@ from mis_tenancy.redis import Redis
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.destinations import DestinationRefused
 from tenant_service.webhooks.lanes_repository import Lane, Room
+from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.signing import signed_headers
@@ -34,6 +35,7 @@ _TURN_SECONDS: Final = 5.0
 # How much a killed worker may have sent without anybody knowing: what went out within so long.
 _UNWRITTEN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 3.0
+_COUNT_SECONDS: Final = 15.0
 _FIXED_HEADERS: Final = {"content-type": "application/json", "user-agent": "mis-webhooks/1"}
 
 
@@ -51,6 +53,7 @@ class Sending:
         keys: TenantKeys,
         reach: Reach,
         transport: Transport,
+        metrics: WebhookMetrics,
         redis: Redis | None = None,
         *,
         slots: int = LANES_AT_ONCE,
@@ -63,6 +66,7 @@ class Sending:
         self._keys = keys
         self._reach = reach
         self._transport = transport
+        self._metrics = metrics
         self._slots = slots
         self._lease = lease
         self._patience = patience
@@ -73,12 +77,24 @@ class Sending:
     async def run(self) -> None:
         """Send what falls due until cancelled; what does not end soon then goes back for a successor."""
         await self._wakeup.start()
+        counting = asyncio.create_task(self._count(), name="webhook count")
         try:
             while True:
                 await self._claim()
                 await self._wakeup.wait()
         finally:
+            counting.cancel()
             await self._end()
+
+    async def _count(self) -> None:
+        """Show in the metrics how much waits, now and then."""
+        while True:
+            try:
+                async with self._platform.platform_transaction() as session:
+                    self._metrics.stands(await lanes.standing(session))
+            except Exception as error:
+                _log.warning("webhooks.count_failed", error=repr(error))
+            await asyncio.sleep(_COUNT_SECONDS)
 
     async def _end(self) -> None:
         """Let the attempts under way come to their end, which most do in moments; give the others back."""
@@ -136,7 +152,9 @@ class Sending:
         end = monotonic() + _UNWRITTEN_SECONDS
         sent = []
         for parcel in batch.parcels:
+            began = monotonic()
             outcome = await self._attempt(wire, batch, parcel)
+            self._metrics.attempted(outcome, monotonic() - began)
             sent.append(Sent(parcel, outcome, datetime.now(UTC)))
             if not outcome.is_success or self._is_ending or monotonic() > end:
                 break

@@ -17,6 +17,7 @@ from mis_tenancy.session import TenantSession
 from tenant_service.trail import Caller
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks import repository
+from tenant_service.webhooks.alarms import end_alarm
 from tenant_service.webhooks.attempts import REQUESTED, age, disable, enable
 from tenant_service.webhooks.destinations import Destination, DestinationRefused, origin_of
 from tenant_service.webhooks.errors import WebhookNotFound, WebhookUrlRefused
@@ -111,6 +112,8 @@ class Webhooks:
         if changes:
             age(row, now)
             await lanes.settle(self._session, row)
+            if "status" in changes and row.status == "active":
+                await end_alarm(self._session, row)
             self._record("webhook.updated", row.id, changes)
         return Unveiled(row, secret)
 
@@ -118,6 +121,7 @@ class Webhooks:
         """Delete the webhook with all its deliveries; raise WebhookNotFound."""
         row = await locked(self._session, webhook_id)
         hold(row.version)
+        await end_alarm(self._session, row)
         await repository.delete(self._session, row)
         await lanes.close_lane(self._session, webhook_id)
         self._record("webhook.deleted", webhook_id)

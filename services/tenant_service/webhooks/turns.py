@@ -18,6 +18,7 @@ from mis_tenancy.encryption import TenantKeys, Undecryptable
 from mis_tenancy.session import TenantSession
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks import repository
+from tenant_service.webhooks.alarms import tell_of_end
 from tenant_service.webhooks.attempts import note
 from tenant_service.webhooks.lanes_repository import Lane
 from tenant_service.webhooks.schedule import Outcome
@@ -130,3 +131,4 @@ async def _write_down(session: TenantSession, webhook: WebhookRow, sent: Sequenc
                 "disabled_reason": {"old": None, "new": webhook.disabled_reason},
             },
         )
+        await tell_of_end(session, webhook)
