@@ -84,7 +84,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     retention = Retention(platform)
     usage_upkeep = usage.UsageUpkeep(platform)
     seal_keys = SealKeys(master_keys)
-    reencryption = Reencryption(application, TenantKeys(Wrapping(master_keys)))
+    key_jobs = encryption_keys.KeyJobs(Reencryption(application, TenantKeys(Wrapping(master_keys))))
+    downtime = Downtime(application)
     mail_queue = MailQueue(Wrapping(master_keys))
     transport = transport_for(settings.smtp_url, settings.mail_dir)
     alert_jobs = alerts.AlertJobs(
@@ -122,9 +123,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         endings.DUE_PURGES: purges.start_due,
         endings.PURGE: purges.purge,
         endings.LATER_LOOK: purges.look_again,
-        RECOVERY: Downtime(application).recover,
+        RECOVERY: downtime.recover,
         webhooks.RETENTION: webhooks.DeliveryRetention(platform).run,
-        encryption_keys.REENCRYPTION: encryption_keys.KeyJobs(reencryption).reencrypt,
+        encryption_keys.REENCRYPTION: key_jobs.reencrypt,
         exports.RUN: export_jobs.run,
         exports.DISCARD: export_jobs.discard,
         exports.UPKEEP: export_jobs.keep_up,
@@ -150,7 +151,14 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *domains.SCHEDULES,
         *billing.SCHEDULES,
     ]
-    runner = Runner(platform, redis, handlers, schedules)
+    burials = {
+        RECOVERY: downtime.bury,
+        endings.PURGE: purges.rest,
+        encryption_keys.REENCRYPTION: key_jobs.bury,
+        exports.RUN: export_jobs.bury,
+        imports.RUN: import_jobs.bury,
+    }
+    runner = Runner(platform, redis, handlers, schedules, burials=burials)
     watched = runner.metrics.registry
     relay = Relay(platform, redis, heard_by=AlertMetrics(watched).hear)
     sending = webhooks.sending_of(settings, platform, application, redis, WebhookMetrics(watched))

@@ -29,7 +29,7 @@ class PermanentFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed job: `attempt` counts from 1."""
+    """One claimed job: `attempt` counts from 1, and beyond `MOST_ATTEMPTS` it is the job's burial."""
 
     id: UUID
     tenant_id: UUID | None
@@ -39,8 +39,13 @@ class Job:
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether a failure now is final, so that what waits for the job must be told."""
+        """Whether a failure now is final."""
         return self.attempt >= MOST_ATTEMPTS
+
+    @property
+    def is_burial(self) -> bool:
+        """Whether the job has been given up, and this run only tells whoever waits for it."""
+        return self.attempt > MOST_ATTEMPTS
 
 
 async def enqueue(

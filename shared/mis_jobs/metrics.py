@@ -33,7 +33,7 @@ class JobMetrics:
         )
 
     def ran(self, kind: str, outcome: str, seconds: float) -> None:
-        """Count a run that ended as `outcome`: done, retried, dead, lost (to another worker) or returned."""
+        """Count a run that ended as `outcome`: done, retried, dead, buried, lost or returned."""
         self._runs.labels(kind, outcome).inc()
         self._seconds.labels(kind).observe(seconds)
 

@@ -6,6 +6,10 @@ of them, and with a thousand busy tenants every lane has its turn. It hops from 
 so its cost grows with the jobs it takes, neither with those that wait nor with the lanes.
 
 Jobs that are to run later, or again, are kept apart until they are due: a claim would have to hop past them.
+
+A job that is given up, by its own failure or by the death of its worker, is dead at once where nobody waits
+for it. Where its kind has a burial, it is queued for that instead, with the attempts that come after the last
+one: under a lease, tried again when it fails, and resumed by another worker like any other run.
 """
 
 from collections.abc import Collection
@@ -20,6 +24,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mis_jobs.jobs import MOST_ATTEMPTS, PLATFORM_LANE, Job
 
 LEASE: Final = timedelta(seconds=30)
+# A burial is tried as often as a job is; where even that fails, the job is dead without it.
+LAST_BURIAL: Final = 2 * MOST_ATTEMPTS
 
 _MAKE_DUE: Final = text("""
 update jobs set is_due = true
@@ -71,12 +77,16 @@ returning jobs.id, jobs.tenant_id, jobs.kind, jobs.payload, jobs.attempts, jobs.
 """)
 
 _RECLAIM: Final = text("""
-update jobs set state = case when attempts >= :most then 'dead' else 'queued' end,
+with late as (
+    select id, attempts >= case when kind = any(:mourned) then cast(:last as int) else cast(:most as int) end
+           as is_over
+      from jobs where state = 'running' and leased_until < clock_timestamp() for update skip locked
+)
+update jobs set state = case when late.is_over then 'dead' else 'queued' end,
        last_error = coalesce(last_error, 'The worker that ran it died.'), leased_by = null, leased_until =
-       null, finished_at = case when attempts >= :most then clock_timestamp() end
- where id in (select id from jobs where state = 'running' and leased_until < clock_timestamp()
-                 for update skip locked)
-returning id
+       null, finished_at = case when late.is_over then clock_timestamp() end
+  from late where jobs.id = late.id
+returning jobs.id
 """)
 
 _PROLONG: Final = text("""
@@ -87,18 +97,25 @@ returning id
 
 # The attempt's number tells this run of the job from one that the same worker began after it lost the lease.
 _FINISH: Final = text("""
-update jobs set state = 'done', finished_at = clock_timestamp(), leased_by = null, leased_until = null
+update jobs set state = :state, finished_at = clock_timestamp(), leased_by = null, leased_until = null
  where id = :id and state = 'running' and leased_by = :worker and attempts = :attempt
 returning id
 """)
 
 _FAIL: Final = text("""
 update jobs set state = case when attempts >= :most then 'dead' else 'queued' end, is_due = false,
-       run_at = clock_timestamp() + least(interval '1 second' * power(2, attempts - 1), interval '15
-       minutes') * (0.5 + random()), last_error = :error, leased_by = null, leased_until = null,
-       finished_at = case when attempts >= :most then clock_timestamp() end
+       run_at = clock_timestamp() + least(interval '1 second' * power(2, :again - 1), interval '15
+       minutes') * (0.5 + random()), last_error = coalesce(:error, last_error), leased_by = null,
+       leased_until = null, finished_at = case when attempts >= :most then clock_timestamp() end
  where id = :id and state = 'running' and leased_by = :worker and attempts = :attempt
 returning state
+""")
+
+_GIVE_UP: Final = text("""
+update jobs set state = 'queued', is_due = true, run_at = clock_timestamp(), attempts = :most,
+       last_error = :error, leased_by = null, leased_until = null
+ where id = :id and state = 'running' and leased_by = :worker and attempts = :attempt
+returning id
 """)
 
 # A run that was broken off on purpose is no attempt.
@@ -165,9 +182,13 @@ async def claim(
     return Claim(jobs, rows[-1].lane if rows else after)
 
 
-async def reclaim(session: AsyncSession) -> int:
-    """Put back the jobs whose worker let its lease run out; return how many."""
-    return len((await session.execute(_RECLAIM, {"most": MOST_ATTEMPTS})).all())
+async def reclaim(session: AsyncSession, mourned: Collection[str] = ()) -> int:
+    """Put back the jobs whose worker let its lease run out; return how many.
+
+    Jobs of the `mourned` kinds have a burial.
+    """
+    parameters = {"most": MOST_ATTEMPTS, "last": LAST_BURIAL, "mourned": list(mourned)}
+    return len((await session.execute(_RECLAIM, parameters)).all())
 
 
 async def prolong(
@@ -179,28 +200,37 @@ async def prolong(
 
 
 async def finish(session: AsyncSession, job: Job, worker: str) -> bool:
-    """Mark the job done; return whether it was still this worker's."""
-    row = await session.execute(_FINISH, {"id": job.id, "worker": worker, "attempt": job.attempt})
+    """Mark the job done, or dead after its burial; return whether it was still this worker's."""
+    named = {"id": job.id, "worker": worker, "attempt": job.attempt}
+    row = await session.execute(_FINISH, named | {"state": "dead" if job.is_burial else "done"})
     return row.first() is not None
 
 
 async def fail(
     session: AsyncSession, job: Job, worker: str, error: str, *, for_good: bool = False
 ) -> str | None:
-    """Queue the job again after about 1 s, 2 s, 4 s …, or bury it after the last attempt or `for_good`.
+    """Queue the job again after about 1 s, 2 s, 4 s …, or give it up after the last attempt or `for_good`.
 
     Return its new state, None where it is another worker's by now. The waits are spread by half, so that
-    jobs which failed together do not come back together.
+    jobs which failed together do not come back together. A burial that fails leaves the error of the job.
     """
     parameters = {
         "id": job.id,
         "worker": worker,
         "attempt": job.attempt,
-        "error": error[:2000],
-        "most": 0 if for_good else MOST_ATTEMPTS,
+        "again": (job.attempt - 1) % MOST_ATTEMPTS + 1,
+        "error": None if job.is_burial else error[:2000],
+        "most": LAST_BURIAL if job.is_burial else 0 if for_good else MOST_ATTEMPTS,
     }
     row = (await session.execute(_FAIL, parameters)).first()
     return None if row is None else str(row.state)
+
+
+async def give_up(session: AsyncSession, job: Job, worker: str, error: str) -> bool:
+    """Queue the burial of a job that has failed for good; return whether it was still this worker's."""
+    named = {"id": job.id, "worker": worker, "attempt": job.attempt}
+    row = await session.execute(_GIVE_UP, named | {"most": MOST_ATTEMPTS, "error": error[:2000]})
+    return row.first() is not None
 
 
 async def give_back(session: AsyncSession, jobs: Collection[UUID], worker: str) -> None:

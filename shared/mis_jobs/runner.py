@@ -36,8 +36,9 @@ _PATIENCE_SECONDS: Final = 3.0
 class Runner:
     """One worker process's share of the work.
 
-    `handlers` maps a job's kind to what runs it; a handler that raises fails the attempt. `slots` jobs run
-    at a time, a `share` of one tenant. `database` is that of the platform role.
+    `handlers` maps a job's kind to what runs it; a handler that raises fails the attempt. `burials` maps it
+    to what tells those who wait for a job that it has been given up, also when its worker died in the last
+    attempt. `slots` jobs run at a time, a `share` of one tenant. `database` is that of the platform role.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Runner:
         handlers: Mapping[str, Handler],
         schedules: Sequence[Schedule],
         *,
+        burials: Mapping[str, Handler] | None = None,
         slots: int = SLOTS,
         share: repository.Share = _SHARE,
         lease: timedelta = repository.LEASE,
@@ -55,12 +57,19 @@ class Runner:
         self.metrics = JobMetrics()
         self._database = database
         self._schedules = schedules
+        self._burials = burials or {}
         self._slots = slots
         self._share = share
         self._lease = lease
         self._wakeup = Wakeup(redis, CHANNEL, _POLL_SECONDS)
         self._runs = Runs(
-            database, self.worker, handlers, self.metrics, lease=lease, on_free=self._wakeup.wake
+            database,
+            self.worker,
+            handlers,
+            self._burials,
+            self.metrics,
+            lease=lease,
+            on_free=self._wakeup.wake,
         )
         self._claimed_at = 0.0
         # Workers start at different places of the round, so that they do not meet at one lane.
@@ -125,7 +134,7 @@ class Runner:
 
     async def _keep_schedules(self) -> None:
         async with self._database.platform_transaction() as session:
-            freed = await repository.reclaim(session)
+            freed = await repository.reclaim(session, self._burials)
             started = await tick(session, self._schedules)
         if freed or started:
             self._wakeup.wake()

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bound_contextvars
 
 from mis_jobs import repository
-from mis_jobs.jobs import Job, PermanentFailure, described
+from mis_jobs.jobs import MOST_ATTEMPTS, Job, PermanentFailure, described
 from mis_jobs.metrics import JobMetrics
 from mis_tenancy.database import Database
 
@@ -42,6 +42,7 @@ class Runs:
         database: Database,
         worker: str,
         handlers: Mapping[str, Handler],
+        burials: Mapping[str, Handler],
         metrics: JobMetrics,
         *,
         lease: timedelta,
@@ -50,6 +51,7 @@ class Runs:
         self._database = database
         self._worker = worker
         self._handlers = handlers
+        self._burials = burials
         self._metrics = metrics
         self._lease = lease.total_seconds()
         self._on_free = on_free
@@ -123,7 +125,7 @@ class Runs:
 
     async def _failure(self, job: Job) -> BaseException | None:
         """Run the job's handler; return what it failed with, if it did."""
-        handler = self._handlers.get(job.kind)
+        handler = (self._burials if job.is_burial else self._handlers).get(job.kind)
         if handler is None:
             return HandlerMissing()
         try:
@@ -151,7 +153,12 @@ class Runs:
 
     async def _written(self, session: AsyncSession, job: Job, failure: BaseException | None) -> str:
         if failure is None:
-            return "done" if await repository.finish(session, job, self._worker) else "lost"
+            outcome = "buried" if job.is_burial else "done"
+            return outcome if await repository.finish(session, job, self._worker) else "lost"
         for_good = isinstance(failure, PermanentFailure)
+        is_over = for_good or job.attempt == MOST_ATTEMPTS
+        if is_over and not job.is_burial and job.kind in self._burials:
+            given_up = await repository.give_up(session, job, self._worker, described(failure))
+            return "dead" if given_up else "lost"
         state = await repository.fail(session, job, self._worker, described(failure), for_good=for_good)
         return {None: "lost", "queued": "retried"}.get(state, "dead")

@@ -50,11 +50,11 @@ async def claim(
         return (await repository.claim(session, worker, slots, share, after)).jobs
 
 
-async def let_leases_run_out(database: Database) -> None:
-    """Make every lease an old one, and take the jobs back."""
+async def let_leases_run_out(database: Database, mourned: Sequence[str] = ()) -> None:
+    """Make every lease an old one, and take the jobs back; kinds that are `mourned` have a burial."""
     async with database.platform_transaction() as session:
         await session.execute(text("update jobs set leased_until = now() - interval '1 second'"))
-        await repository.reclaim(session)
+        await repository.reclaim(session, mourned)
 
 
 async def job_of(database: Database, job: UUID) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from zipfile import ZipFile
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 
 from mis_jobs.jobs import MOST_ATTEMPTS
 from mis_models.exports import ExportRow
@@ -200,22 +200,6 @@ async def test_after_a_week_a_file_is_gone_and_its_link_was_gone_before(suite: S
     assert (await fetch(suite, kept["downloadUrl"])).status_code == 200
 
 
-async def test_an_export_whose_workers_all_died_fails_and_makes_room_for_the_next(suite: Suite) -> None:
-    """Catalogue 118."""
-    tenant = await suite.tenant("custom")
-    asked = fine(await ask_for(suite, tenant), 202)["exportId"]
-    await jobs_of(suite).keep_up(job_for(tenant, "", kind=UPKEEP))
-    assert (await status_of(suite, tenant, asked))["status"] == "queued"
-    async with suite.apps["tenant"].state.platform.platform_transaction() as session:
-        dead = text("update jobs set state = 'dead' where tenant_id = :tenant")
-        await session.execute(dead, {"tenant": tenant.id})
-    await jobs_of(suite).keep_up(job_for(tenant, "", kind=UPKEEP))
-    failed = await status_of(suite, tenant, asked)
-    assert (failed["status"], failed["error"]["code"]) == ("failed", "export_failed")
-    assert ("export.failed", {"exportId": asked, "error": failed["error"]}) in await events_of(suite, tenant)
-    fine(await ask_for(suite, tenant), 202)
-
-
 async def test_a_failing_export_is_tried_again_and_fails_for_good_with_the_last_attempt(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,12 +210,15 @@ async def test_a_failing_export_is_tried_again_and_fails_for_good_with_the_last_
         raise StorageUnavailable
 
     monkeypatch.setattr(TenantStorage, "put", no_disk)
-    for attempt, status in ((1, "running"), (MOST_ATTEMPTS, "failed")):
+    for attempt in (1, MOST_ATTEMPTS):
         with pytest.raises(StorageUnavailable):
             await jobs_of(suite).run(job_for(tenant, asked, attempt))
-        assert (await status_of(suite, tenant, asked))["status"] == status
+        assert (await status_of(suite, tenant, asked))["status"] == "running"
+    await jobs_of(suite).bury(job_for(tenant, asked, MOST_ATTEMPTS + 1))
+    assert (await status_of(suite, tenant, asked))["status"] == "failed"
     (event,) = [one for one in await events_of(suite, tenant) if one[0] == "export.failed"]
     assert event[1]["exportId"] == asked
+    fine(await ask_for(suite, tenant), 202)
 
 
 async def test_an_attempt_that_lost_its_lease_spoils_nothing(

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, update
 
 from mis_jobs.jobs import MOST_ATTEMPTS
 from mis_models.accounts import CountersRow, UserRow, UserTermRow
@@ -550,28 +550,13 @@ async def test_an_import_whose_store_is_away_is_tried_again_and_fails_for_good_i
 
     with monkeypatch.context() as broken:
         broken.setattr(TenantStorage, "head", away)
-        for attempt, status in ((1, "running"), (MOST_ATTEMPTS, "failed")):
+        for attempt in (1, MOST_ATTEMPTS):
             with pytest.raises(StorageUnavailable):
                 await import_jobs_of(suite).run(import_job_for(tenant, started["importId"], attempt))
-            assert (await import_status(suite, tenant, started["importId"]))["status"] == status
+            assert (await import_status(suite, tenant, started["importId"]))["status"] == "running"
+    await import_jobs_of(suite).bury(import_job_for(tenant, started["importId"], MOST_ATTEMPTS + 1))
+    assert (await import_status(suite, tenant, started["importId"]))["status"] == "failed"
     assert await counted_users(suite, tenant) == (1, 1)
-
-
-async def test_an_import_that_was_left_behind_is_ended_and_makes_room_for_the_next(suite: Suite) -> None:
-    """Catalogue 118."""
-    tenant = await suite.tenant("custom")
-    archive = archive_of(tenant, users=[user_row("a@x.example")])
-    started = fine(await send(suite, tenant, archive), 202)["importId"]
-    jobs = import_jobs_of(suite)
-    await jobs.keep_up(import_job_for(tenant, ""))
-    assert (await import_status(suite, tenant, started))["status"] == "queued"
-    async with suite.apps["tenant"].state.platform.platform_transaction() as session:
-        dead = text("update jobs set state = 'dead' where tenant_id = :tenant")
-        await session.execute(dead, {"tenant": tenant.id})
-    await jobs.keep_up(import_job_for(tenant, ""))
-    assert (await import_status(suite, tenant, started))["error"]["code"] == "import_failed"
-    assert await files_of(suite, tenant.id, "imports") == []
-    fine(await send(suite, tenant, archive), 202)
 
 
 async def test_an_upload_that_broke_off_is_cleared_away(

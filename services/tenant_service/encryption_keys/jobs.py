@@ -17,3 +17,8 @@ class KeyJobs:
         """Finish the rotation of the job's tenant."""
         if job.tenant_id is not None:
             await self._reencryption.finish(job.tenant_id)
+
+    async def bury(self, job: Job) -> None:
+        """Tell the job's tenant that its older keys are still needed, and what to do."""
+        if job.tenant_id is not None:
+            await self._reencryption.give_up(job.tenant_id)

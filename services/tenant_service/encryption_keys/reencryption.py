@@ -7,14 +7,25 @@ writes go on meanwhile: a batch holds its rows for milliseconds, and both keys d
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import DataKey, TenantKeys
 from mis_tenancy.session import TenantSession
+from tenant_service.alerts.book import open_alert, resolve_alert
+from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.encryption_keys import repository
 from tenant_service.encryption_keys.repository import HOLDERS, Cursor, Holder
+
+_UNFINISHED: Final = Cause(
+    AlertKind.SECURITY,
+    "keys.rotation",
+    Severity.WARNING,
+    "A rotation of the tenant's encryption key could not be finished: some values are still under an older "
+    "key, which stays in use. Everything can be read. Rotate again to go on with it.",
+)
 
 
 class _Settled(TenantKeys):
@@ -63,6 +74,18 @@ class Reencryption:
         async with self._database.transaction(tenant_id) as session:
             await self._retire(session)
 
+    async def give_up(self, tenant_id: UUID) -> None:
+        """Tell of a rotation that could not be finished; rotating again goes on with it."""
+        async with self._database.transaction(tenant_id) as session:
+            record_change(
+                session,
+                action="keys.rotation_failed",
+                actor=None,
+                actor_kind="system",
+                resource="encryption-keys",
+            )
+            await open_alert(session, _UNFINISHED)
+
     async def _renew_some(
         self, session: TenantSession, holder: Holder, after: Cursor | None
     ) -> Cursor | None:
@@ -89,3 +112,4 @@ class Reencryption:
             resource="encryption-keys",
             changes={"versions": {"old": older, "new": []}},
         )
+        await resolve_alert(session, _UNFINISHED.kind, _UNFINISHED.subject)

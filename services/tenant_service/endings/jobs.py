@@ -41,8 +41,12 @@ class Purges:
         try:
             await self._purge.run(tenant_id)
         except Exception as error:
-            await self._purge.note_failure(tenant_id, error, is_final=job.is_last_attempt)
+            await self._purge.note_failure(tenant_id, error)
             raise
+
+    async def rest(self, job: Job) -> None:
+        """Write down that the purge is given up for now; the schedule tries it again in an hour."""
+        await self._purge.note_rest(UUID(job.payload["tenantId"]))
 
     async def look_again(self, job: Job) -> None:
         """Look whether the job's tenant, purged some time ago, has left anything after all."""

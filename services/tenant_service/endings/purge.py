@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 # Twice the second in which a revocation is in force everywhere.
 SETTLING: Final = timedelta(seconds=2)
 _ROWS_AT_ONCE: Final = 1_000
+_DIED: Final = "The worker that ran it died."
 
 
 class Purge:
@@ -93,15 +94,19 @@ class Purge:
             session.add(_removal(tenant_id, found))
         return True
 
-    async def note_failure(self, tenant_id: UUID, error: Exception, *, is_final: bool) -> None:
-        """Write down why a run failed, for operators to see, and when it was the last one for now."""
+    async def note_failure(self, tenant_id: UUID, error: Exception) -> None:
+        """Write down why a run failed, for operators to see."""
         reasons = error.reasons if isinstance(error, ResidueFound) else [described(error)]
         async with self._platform.transaction(tenant_id) as session:
-            if not await repository.has_begun(session):
-                return
-            record = await repository.record(session)
-            record.failure = {"reasons": reasons}
-            if is_final:
+            if await repository.has_begun(session):
+                (await repository.record(session)).failure = {"reasons": reasons}
+
+    async def note_rest(self, tenant_id: UUID) -> None:
+        """Write down since when nothing is tried for now; a worker that died has left no reason."""
+        async with self._platform.transaction(tenant_id) as session:
+            if await repository.has_begun(session):
+                record = await repository.record(session)
+                record.failure = record.failure or {"reasons": [_DIED]}
                 record.failed_at = await moment(session)
 
     async def _close(self, tenant_id: UUID) -> timedelta | None:

@@ -1,4 +1,4 @@
-"""The background half: exports are run, their files discarded, and what nobody would end is ended."""
+"""The background half: exports are run, ended as failed when they are given up, and their files discarded."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -31,26 +31,22 @@ class ExportJobs:
         self._exporter = exporter
 
     async def run(self, job: Job) -> None:
-        """Run the job's export; end it as failed where this was the last attempt."""
-        tenant_id, export_id = _named(job)
-        try:
-            await self._exporter.run(tenant_id, export_id)
-        except Exception:
-            if job.is_last_attempt:
-                await self._exporter.give_up(tenant_id, export_id)
-            raise
+        """Run the job's export."""
+        await self._exporter.run(*_named(job))
+
+    async def bury(self, job: Job) -> None:
+        """End the job's export as failed."""
+        await self._exporter.give_up(*_named(job))
 
     async def discard(self, job: Job) -> None:
         """Delete the file of the job's export."""
         await self._exporter.discard(*_named(job))
 
     async def keep_up(self, job: Job) -> None:
-        """Delete files whose time is over, and end the exports whose workers died once too often."""
+        """Delete files whose time is over."""
         async with self._platform.platform_transaction() as session:
             outlived = await repository.outlived(session, datetime.now(UTC), _MOST)
-            abandoned = await repository.abandoned(session, _MOST)
         await go_round(outlived, lambda one: self._exporter.discard(*one), at_once=_AT_ONCE, seconds=_RUN)
-        await go_round(abandoned, lambda one: self._exporter.give_up(*one), at_once=_AT_ONCE, seconds=_RUN)
 
 
 def _named(job: Job) -> tuple[UUID, UUID]:

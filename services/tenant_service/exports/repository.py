@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert
 
 from mis_http.pages import Page
 from mis_models.exports import ExportRow
-from mis_models.work import JobRow
 from mis_tenancy.session import PlatformSession, TenantSession
 from mis_tenancy.tables import TenantRow
 
@@ -90,10 +89,3 @@ async def outlived(session: PlatformSession, now: datetime, most: int) -> Sequen
     over = (ExportRow.status == "completed", ExportRow.expires_at <= now)
     found = await session.execute(select(ExportRow.tenant_id, ExportRow.id).where(*over).limit(most))
     return [(row.tenant_id, row.id) for row in found]
-
-
-async def abandoned(session: PlatformSession, most: int) -> Sequence[tuple[UUID, UUID]]:
-    """Return tenant and id of exports that have not ended and whose job has: nobody would end them."""
-    alive = select(JobRow.id).where(JobRow.id == ExportRow.job_id, JobRow.state.in_(UNFINISHED))
-    statement = select(ExportRow.tenant_id, ExportRow.id).where(_UNFINISHED, ~alive.exists()).limit(most)
-    return [(row.tenant_id, row.id) for row in await session.execute(statement)]

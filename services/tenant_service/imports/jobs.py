@@ -1,4 +1,4 @@
-"""The background half: imports are carried out, and those that nobody would end are ended."""
+"""The background half: imports are carried out, or ended where they are given up or never came in."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -26,27 +26,29 @@ _PATIENCE: Final = timedelta(hours=6)
 
 
 class ImportJobs:
-    """Runs this feature's jobs; `platform` knows across tenants which imports are left behind."""
+    """Runs this feature's jobs; `platform` knows across tenants which uploads have stopped coming."""
 
     def __init__(self, platform: Database, runs: ImportRuns) -> None:
         self._platform = platform
         self._runs = runs
 
     async def run(self, job: Job) -> None:
-        """Carry the job's import out; end it as failed where this was the last attempt."""
-        if job.tenant_id is None:
-            raise LookupError("An import's job names no tenant.")
-        import_id = UUID(job.payload["importId"])
-        try:
-            await self._runs.run(job.tenant_id, import_id)
-        except Exception:
-            if job.is_last_attempt:
-                await self._runs.give_up(job.tenant_id, import_id)
-            raise
+        """Carry the job's import out."""
+        await self._runs.run(*_named(job))
+
+    async def bury(self, job: Job) -> None:
+        """End the job's import as failed."""
+        await self._runs.give_up(*_named(job))
 
     async def keep_up(self, job: Job) -> None:
-        """End the imports whose workers died once too often, or whose upload broke off."""
+        """End the imports whose upload broke off."""
         now = datetime.now(UTC)
         async with self._platform.platform_transaction() as session:
-            abandoned = await repository.abandoned(session, now, _PATIENCE, _MOST)
-        await go_round(abandoned, lambda one: self._runs.give_up(*one), at_once=_AT_ONCE, seconds=_RUN)
+            silent = await repository.silent(session, now - _PATIENCE, _MOST)
+        await go_round(silent, lambda one: self._runs.give_up(*one), at_once=_AT_ONCE, seconds=_RUN)
+
+
+def _named(job: Job) -> tuple[UUID, UUID]:
+    if job.tenant_id is None:
+        raise LookupError("An import's job names no tenant.")
+    return job.tenant_id, UUID(job.payload["importId"])

@@ -1,7 +1,7 @@
 """Every statement about imports, and about the members that an archive's users are compared with."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,7 +13,6 @@ from sqlalchemy.orm import defer
 from mis_http.pages import Page
 from mis_models.accounts import UserRow
 from mis_models.imports import ImportRow
-from mis_models.work import JobRow
 from mis_tenancy.session import PlatformSession, TenantSession
 
 UNFINISHED: Final = ("queued", "running")
@@ -52,17 +51,11 @@ async def fail(session: TenantSession, import_id: UUID, error: dict[str, Any], n
     return await session.scalar(statement.returning(ImportRow.id)) is not None
 
 
-async def abandoned(
-    session: PlatformSession, now: datetime, patience: timedelta, most: int
-) -> Sequence[tuple[UUID, UUID]]:
-    """Return tenant and id of imports that nobody would end.
-
-    Their job has ended without them, or the process died that had been receiving them for `patience`.
-    """
-    alive = select(JobRow.id).where(JobRow.id == ImportRow.job_id, JobRow.state.in_(UNFINISHED))
-    silent = (ImportRow.status == "receiving") & (ImportRow.created_at < now - patience)
-    statement = select(ImportRow.tenant_id, ImportRow.id).where(or_(silent, _UNFINISHED & ~alive.exists()))
-    return [(row.tenant_id, row.id) for row in await session.execute(statement.limit(most))]
+async def silent(session: PlatformSession, since: datetime, most: int) -> Sequence[tuple[UUID, UUID]]:
+    """Return tenant and id of imports that have been received since before then: their process has died."""
+    broken_off = (ImportRow.status == "receiving", ImportRow.created_at < since)
+    found = await session.execute(select(ImportRow.tenant_id, ImportRow.id).where(*broken_off).limit(most))
+    return [(row.tenant_id, row.id) for row in found]
 
 
 async def members(

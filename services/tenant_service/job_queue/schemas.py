@@ -4,6 +4,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from mis_http.schemas import Moment, ResponseBody
+from mis_jobs.jobs import MOST_ATTEMPTS
 from tenant_service.job_queue.filters import JobState
 
 
@@ -23,5 +24,7 @@ class JobOut(ResponseBody):
     @classmethod
     def of(cls, row: Any) -> Self:
         """Return the job as it is shown."""
-        names = cls.model_fields.keys() - {"error"}
-        return cls(**{name: getattr(row, name) for name in names}, error=row.last_error)
+        names = cls.model_fields.keys() - {"attempts", "error"}
+        # What comes after the last attempt only tells of the end.
+        attempts = min(row.attempts, MOST_ATTEMPTS)
+        return cls(**{name: getattr(row, name) for name in names}, attempts=attempts, error=row.last_error)

@@ -61,7 +61,7 @@ class Downtime:
             return await Migrations(session, actor, now).finish(migration_id, now)
 
     async def recover(self, job: Job) -> None:
-        """Finish the job's migration if nobody has; one that cannot be made is given up."""
+        """Finish the job's migration if nobody has; one that is not allowed any more is given up."""
         if job.tenant_id is None:
             return
         migration_id = UUID(job.payload["migrationId"])
@@ -69,10 +69,11 @@ class Downtime:
             await self._finish(job.tenant_id, migration_id)
         except OverPlanLimits as refusal:
             await self._give_up(job.tenant_id, migration_id, refusal.members["limits"])
-        except Exception:
-            if job.is_last_attempt:
-                await self._give_up(job.tenant_id, migration_id, _BROKEN)
-            raise
+
+    async def bury(self, job: Job) -> None:
+        """Give up the job's migration, which could not be made, and open the tenant."""
+        if job.tenant_id is not None:
+            await self._give_up(job.tenant_id, UUID(job.payload["migrationId"]), _BROKEN)
 
     async def _finish(self, tenant_id: UUID, migration_id: UUID) -> None:
         async with self._database.transaction(tenant_id) as session:
