@@ -104,7 +104,7 @@ CREATE TABLE public.alerts (
     is_news boolean DEFAULT true NOT NULL,
     told_at timestamp with time zone,
     operators_due boolean DEFAULT false NOT NULL,
-    CONSTRAINT ck_alerts_kind CHECK ((kind = ANY (ARRAY['limit'::text, 'health'::text, 'security'::text, 'billing'::text]))),
+    CONSTRAINT ck_alerts_kind CHECK ((kind = ANY (ARRAY['limit'::text, 'health'::text, 'security'::text, 'billing'::text, 'webhook'::text]))),
     CONSTRAINT ck_alerts_severity CHECK ((severity = ANY (ARRAY['info'::text, 'warning'::text, 'critical'::text]))),
     CONSTRAINT ck_alerts_status CHECK ((status = ANY (ARRAY['open'::text, 'acknowledged'::text, 'resolved'::text])))
 );
@@ -2193,5 +2193,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0027');
+INSERT INTO public.alembic_version (version_num) VALUES ('0028');
 SELECT public.ensure_audit_partitions(3);
