@@ -74,7 +74,16 @@ SPEAK_SQL: Final = {
     # The middle rooms' repositories, by the names of what they keep.
     "mis_http": {"kept_answers", "looks"},
     "mis_accounts": {
-        *("account_links", "claims", "departures", "members", "seats", "space", "withdrawals"),
+        *(
+            "account_links",
+            "claims",
+            "departures",
+            "members",
+            "reservations",
+            "seats",
+            "space",
+            "withdrawals",
+        ),
     },
     "mis_jobs": {"jobs", "outbox", "schedules"},
 }

@@ -15,6 +15,7 @@ from mis_models.accounts import CountersRow
 from mis_models.media import MediaRow, UploadRow
 from mis_tenancy.plans import GIB
 from mis_tenancy.storage import Storage, TenantStorage
+from tests.object_store import unfinished_parts
 from tests.suite import Suite, TenantHandle, fresh_address
 
 MEDIA = "/api/v1/media"
@@ -90,7 +91,8 @@ async def objects(suite: Suite, tenant: TenantHandle) -> int:
     """Return how many objects the tenant has, with what is half written where that can be seen."""
     storage: Storage = suite.apps["user"].state.storage
     if storage.local is None:
-        return len([one async for one in storage.of(tenant.id).list("media")])
+        whole = [one async for one in storage.of(tenant.id).list("media")]
+        return len(whole) + await unfinished_parts(storage.of(tenant.id).prefix)
     place = storage.local.root / "tenants" / str(tenant.id) / "media"
     return sum(1 for one in place.rglob("*") if one.is_file())
 

@@ -11,6 +11,7 @@ from mis_accounts.claims import LimitExceeded
 from mis_http.content_digest import ContentDigestMismatch
 from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
+from mis_http.file_names import UNKNOWN
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
 from mis_http.incoming import FORM, UploadTooSlow
 from mis_http.pages import Paged, cut
@@ -30,7 +31,6 @@ from user_service.media.dependencies import (
 )
 from user_service.media.errors import FileTooLarge, MediaNotFound
 from user_service.media.fetching import Fetching
-from user_service.media.names import UNKNOWN
 from user_service.media.schemas import LinkIn, LinkOut, MediaOut
 from user_service.media.service import version_of
 

@@ -2,9 +2,8 @@
 
 ProblemError
 ├── MediaNotFound 404
-├── FileTooLarge 413
-└── UploadLapsed 503
-(too slow: `mis_http.incoming.UploadTooSlow` 408; a link that is not good: `LinkRefused` 403)
+└── FileTooLarge 413
+(given up: `UploadLapsed` 503; too slow: `UploadTooSlow` 408; a link that is not good: `LinkRefused` 403)
 """
 
 from mis_tenancy.errors import ProblemError
@@ -29,11 +28,3 @@ class FileTooLarge(ProblemError):
             f"The file is larger than the {limit} bytes that `file_upload.max_size` allows in this tenant.",
             limit=limit,
         )
-
-
-class UploadLapsed(ProblemError):
-    """The upload was given up, because nothing was heard of it for too long."""
-
-    status = 503
-    code = "upload_lapsed"
-    detail = "Storing the file took too long, so it was given up. Nothing of it was kept. Send it again."

@@ -6,13 +6,14 @@ from uuid import UUID
 
 import structlog
 
+from mis_accounts import places
+from mis_accounts.reservations import discard, give_up
 from mis_jobs.jobs import Job
 from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from mis_tenancy.storage import Storage
-from user_service.media import places, repository
-from user_service.media.reservations import discard
+from user_service.media import repository
 from user_service.media.service import DISCARD
 from user_service.media.sweeping import Sweep
 
@@ -71,6 +72,6 @@ class MediaJobs:
     async def _clear(self, tenant_id: UUID, upload_id: UUID, now: datetime) -> None:
         async with self._application.transaction(tenant_id) as session:
             # It may have been settled since, or gone on after all.
-            if not await repository.give_up(session, upload_id, now):
+            if not await give_up(session, upload_id, lapsed_before=now):
                 return
         await discard(self._application, self._storage.of(tenant_id), tenant_id, upload_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import any_, bindparam, delete, func, select, union, update
@@ -37,39 +37,6 @@ async def remove(session: TenantSession, media_id: UUID) -> MediaRow | None:
     """Delete the file's row and return what it was; None where another request has been quicker."""
     statement = delete(MediaRow).where(MediaRow.id == media_id).returning(MediaRow)
     return await session.scalar(statement.execution_options(**_QUIETLY))
-
-
-async def reserve(session: TenantSession, upload_id: UUID, size: int, lapses_at: datetime) -> bool:
-    """Hold `size` bytes more for the upload, and prolong it; return whether it is still wanted."""
-    return await _renew(session, upload_id, lapses_at, reserved=UploadRow.reserved + size)
-
-
-async def prolong(session: TenantSession, upload_id: UUID, lapses_at: datetime) -> bool:
-    """Let the upload go on until `lapses_at`; return whether it is still wanted."""
-    return await _renew(session, upload_id, lapses_at)
-
-
-async def _renew(session: TenantSession, upload_id: UUID, lapses_at: datetime, **values: Any) -> bool:
-    own = (UploadRow.id == upload_id, UploadRow.state == "receiving")
-    statement = update(UploadRow).where(*own).values(lapses_at=lapses_at, **values).returning(UploadRow.id)
-    return await session.scalar(statement.execution_options(**_QUIETLY)) is not None
-
-
-async def end_upload(session: TenantSession, upload_id: UUID, state: str) -> int | None:
-    """Delete the upload if it is in that state, and return what it held; None where it is not."""
-    own = (UploadRow.id == upload_id, UploadRow.state == state)
-    statement = delete(UploadRow).where(*own).returning(UploadRow.reserved)
-    held: int | None = await session.scalar(statement.execution_options(**_QUIETLY))
-    return held
-
-
-async def give_up(session: TenantSession, upload_id: UUID, lapsed_before: datetime | None) -> bool:
-    """Mark an upload, or only one that lapsed before that moment, for discarding; return whether it is."""
-    own = [UploadRow.id == upload_id]
-    if lapsed_before is not None:
-        own.append(UploadRow.lapses_at < lapsed_before)
-    statement = update(UploadRow).where(*own).values(state="discarding").returning(UploadRow.id)
-    return await session.scalar(statement.execution_options(**_QUIETLY)) is not None
 
 
 async def lapsed(session: PlatformSession, now: datetime, most: int) -> Sequence[tuple[UUID, UUID]]:

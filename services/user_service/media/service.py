@@ -7,9 +7,11 @@ from uuid import UUID
 
 import structlog
 
+from mis_accounts import places
 from mis_accounts.space import release_space
 from mis_http.downloads import Download
 from mis_http.etags import Precondition
+from mis_http.file_names import served_as
 from mis_http.pages import Page
 from mis_http.signed_links import LinkSigner
 from mis_jobs.jobs import enqueue
@@ -19,9 +21,8 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import ObjectNotFound, TenantStorage
 from mis_tenancy.tenant import Admission, Tenant
 from user_service.audit import principal_of, record
-from user_service.media import places, repository
+from user_service.media import repository
 from user_service.media.errors import MediaNotFound
-from user_service.media.names import served_as
 
 DISCARD: Final = "media.discard"
 

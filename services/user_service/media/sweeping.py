@@ -11,10 +11,11 @@ from uuid import UUID
 
 import structlog
 
+from mis_accounts import places
 from mis_accounts.claims import hold_counters
 from mis_tenancy.database import Database
 from mis_tenancy.storage import Storage, StoredObject
-from user_service.media import places, repository
+from user_service.media import repository
 
 # No upload takes as long, and who restores a backup has a day to notice.
 OLD_ENOUGH: Final = timedelta(hours=24)

@@ -11,7 +11,10 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
+from mis_accounts import places
+from mis_accounts.reservations import Reservation, UploadLapsed, end_upload
 from mis_accounts.space import settle_space
+from mis_http.file_names import checked_name, checked_type
 from mis_http.incoming import IncomingFile
 from mis_http.multipart import LARGEST_FIELDS
 from mis_models.media import MediaRow
@@ -21,10 +24,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, PrincipalKind, Tenant
 from user_service.audit import principal_of, record
-from user_service.media import places, repository
-from user_service.media.errors import FileTooLarge, UploadLapsed
-from user_service.media.names import checked_name, checked_type
-from user_service.media.reservations import Reservation
+from user_service.media.errors import FileTooLarge
 
 # What is small is sent to the store in one request, and its length is known before space is held for it.
 _SMALL: Final = 2**20
@@ -65,7 +65,7 @@ class Uploads:
             raise
 
     async def _settle(self, upload: "_Upload") -> MediaRow:
-        held = await repository.end_upload(self._session, upload.id, "receiving")
+        held = await end_upload(self._session, upload.id)
         if held is None:
             raise UploadLapsed
         await settle_space(self._session, held=held, size=upload.size)
