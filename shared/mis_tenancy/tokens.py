@@ -80,25 +80,25 @@ class TokenVerifier:
         self._verified: OrderedDict[bytes, Principal] = OrderedDict()
         self._generation = keys.generation
 
-    async def principal_of(self, bearer: str, *, allow_expired: bool = False) -> Principal:
+    async def principal_of(self, bearer: str, *, allow_ended: bool = False) -> Principal:
         """Return the principal of a bearer of either kind; raise TokenInvalid, TokenExpired or TokenRevoked.
 
-        `allow_expired` is for signing out, which an expired token may still do.
+        `allow_ended` is for signing out, which a token may still do that has expired or was revoked.
         """
         if bearer.startswith(OPAQUE_PREFIX):
             if self._opaque is None or len(bearer) > LONGEST_TOKEN:
                 raise TokenInvalid
             return self.ensure_valid(await self._opaque(bearer))
         try:
-            return self._of_jwt(bearer, allow_expired)
+            return self._of_jwt(bearer, allow_ended)
         except _UnknownKey:
             await self._keys.ask_for_unknown()
-        return self.verify_jwt(bearer, allow_expired=allow_expired)
+        return self.verify_jwt(bearer, allow_ended=allow_ended)
 
-    def verify_jwt(self, token: str, *, allow_expired: bool = False) -> Principal:
+    def verify_jwt(self, token: str, *, allow_ended: bool = False) -> Principal:
         """Return the principal of an access token whose key is known; raise as `principal_of` does."""
         try:
-            return self._of_jwt(token, allow_expired)
+            return self._of_jwt(token, allow_ended)
         except _UnknownKey as error:
             raise TokenInvalid from error
 
@@ -108,7 +108,7 @@ class TokenVerifier:
             raise TokenRevoked
         return principal
 
-    def _of_jwt(self, token: str, allow_expired: bool) -> Principal:
+    def _of_jwt(self, token: str, allow_ended: bool) -> Principal:
         digest = sha256(token.encode("utf-8", "replace")).digest()
         if self._generation != self._keys.generation:
             # A key may have been withdrawn, and with it every token it signed.
@@ -120,10 +120,10 @@ class TokenVerifier:
             self._remember(digest, principal)
         else:
             self._verified.move_to_end(digest)
-        if not allow_expired and principal.expires_at <= self._clock():
+        if not allow_ended and principal.expires_at <= self._clock():
             self._verified.pop(digest, None)
             raise TokenExpired
-        return self.ensure_valid(principal)
+        return principal if allow_ended else self.ensure_valid(principal)
 
     def _verify(self, token: str) -> Principal:
         try:

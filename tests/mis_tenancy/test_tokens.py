@@ -122,7 +122,7 @@ def test_a_token_expires_also_when_it_is_remembered() -> None:
     for _ in range(2):
         with pytest.raises(TokenExpired):
             subject.verify_jwt(token)
-    assert subject.verify_jwt(token, allow_expired=True).tenant_id == TENANT.id
+    assert subject.verify_jwt(token, allow_ended=True).tenant_id == TENANT.id
 
 
 def test_an_expired_token_is_expired_only_if_it_is_ours() -> None:
@@ -130,9 +130,9 @@ def test_an_expired_token_is_expired_only_if_it_is_ours() -> None:
     with pytest.raises(TokenExpired):
         verifier().verify_jwt(token_of(TENANT, **past))
     stranger = load_signing_key(new_signing_key().private_pem)
-    for allow_expired in (False, True):
+    for allow_ended in (False, True):
         with pytest.raises(TokenInvalid):
-            verifier().verify_jwt(signed(HEADER, good(**past), stranger), allow_expired=allow_expired)
+            verifier().verify_jwt(signed(HEADER, good(**past), stranger), allow_ended=allow_ended)
 
 
 def test_a_remembered_token_obeys_its_revocation() -> None:
@@ -145,6 +145,8 @@ def test_a_remembered_token_obeys_its_revocation() -> None:
         subject.verify_jwt(token)
     with pytest.raises(TokenRevoked):
         verifier(feed=feed).verify_jwt(token)
+    # To sign out with it is not to come in with it.
+    assert subject.verify_jwt(token, allow_ended=True).session_id == sid
 
 
 def test_only_so_many_tokens_are_remembered_and_the_least_used_go_first() -> None:
