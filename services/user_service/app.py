@@ -20,7 +20,7 @@ from user_service.settings import from_environment
 from user_service.users.endpoints import lists
 from user_service.users.endpoints import router as users
 
-LARGEST_IMPORT: Final = 32 * MIB
+LARGEST_IMPORT: Final = 256 * MIB
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:

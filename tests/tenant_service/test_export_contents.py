@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mis_http.schemas import moment_text
+from mis_http.spreadsheets import neutral, restored
 from mis_models.accounts import UserRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.row_origins import erase_actor
 from mis_tenancy.tables import Base
 from mis_tenancy.usage_tables import UsageDayRow, UsageRouteDayRow
 from tenant_service.exports.data_types.registry import DATA_TYPES
-from tenant_service.spreadsheets import neutral, restored
 from tests.database import connected, insert, row_for
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from mis_http.problems import problems
 from mis_http.sessions import platform_of
+from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import (
     AuthenticationRequired,
     BodyMalformed,
@@ -15,7 +16,6 @@ from mis_tenancy.errors import (
     UnsupportedMediaType,
 )
 from mis_tenancy.fastapi import tenancy_of
-from tenant_service.bulk.answers import NDJSON, LineByLine
 from tenant_service.bulk.operations import Means, Operations
 from tenant_service.bulk.received import MOST_OPERATIONS, Received
 from tenant_service.bulk.schemas import OutcomeOut

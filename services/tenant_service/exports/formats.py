@@ -12,8 +12,8 @@ import msgspec
 from sqlalchemy import BigInteger, Boolean, DateTime, Text, Uuid
 
 from mis_http.schemas import moment_text
+from mis_http.spreadsheets import neutral
 from tenant_service.exports.data_types.shape import Extract, Field, Holds
-from tenant_service.spreadsheets import neutral
 
 Rows = Sequence[Sequence[Any]]
 Convert = Callable[[Any], Any]

@@ -9,10 +9,10 @@ from typing import IO, Any, Final
 
 import msgspec
 
+from mis_http.spreadsheets import restored
 from tenant_service.exports.data_types.shape import Extract, Holds
 from tenant_service.exports.formats import ExportFormat
 from tenant_service.imports.errors import ArchiveMalformed
-from tenant_service.spreadsheets import restored
 
 Row = dict[str, Any]
 Reader = Callable[[IO[bytes], Extract], Iterator[Row]]

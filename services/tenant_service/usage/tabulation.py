@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tenant_service.spreadsheets import neutral
+from mis_http.spreadsheets import neutral
 from tenant_service.usage.schemas import AnalyticsOut
 
 COLUMNS: Final = ("dimension", "name", "requests", "errors", "clientErrors", "rejected", "p50", "p95")

@@ -1,19 +1,22 @@
 """HTTP of the import."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mis_http.problems import problems
+from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge, PermissionDenied, UnsupportedMediaType
-from mis_tenancy.fastapi import Admitted, CurrentTenant, Session
-from user_service.imports.files import rows_of
+from mis_tenancy.fastapi import Admitted, CurrentTenant, tenancy_of
+from user_service.imports import answers
+from user_service.imports.errors import ImportRefused
+from user_service.imports.files import examine, rows_of
 from user_service.imports.schemas import ImportOut
 from user_service.imports.service import Importer
-from user_service.imports.uploads import received
+from user_service.imports.uploads import Upload, received
 from user_service.users.dependencies import CanWriteUsers
 
-NDJSON: Final = "application/x-ndjson"
 _FILE: Final = {"type": "string", "format": "binary"}
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -32,9 +35,12 @@ _BODY: Final[dict[str, Any]] = {
 router = APIRouter(prefix="/api/v1/users", tags=["users"])
 
 
-async def importer_of_tenant(session: Session, tenant: CurrentTenant, by: Admitted) -> Importer:
+async def importer_of_tenant(
+    request: Request, tenant: CurrentTenant, by: Admitted, may: CanWriteUsers
+) -> Importer:
     """Return the importer into the request's tenant."""
-    return Importer(session, tenant, by)
+    tenancy = tenancy_of(request)
+    return Importer(tenancy.database, tenant, by, lambda: tenancy.feed.is_revoked(may))
 
 
 TenantImporter = Annotated[Importer, Depends(importer_of_tenant)]
@@ -43,16 +49,35 @@ TenantImporter = Annotated[Importer, Depends(importer_of_tenant)]
 @router.post(
     "/import",
     response_model=ImportOut,
-    responses=problems(PermissionDenied, BodyMalformed, BodyTooLarge, UnsupportedMediaType),
+    responses=problems(PermissionDenied, BodyMalformed, BodyTooLarge, UnsupportedMediaType, ImportRefused),
     openapi_extra=_BODY,
 )
-async def import_users(request: Request, importer: TenantImporter, by: CanWriteUsers) -> Response:
-    """Create users from a CSV or NDJSON file of at most 10,000 rows; each row stands for itself.
+async def import_users(
+    request: Request,
+    importer: TenantImporter,
+    atomic: Annotated[bool, Query(description="All rows go in, or none.")] = False,
+    resume_from: Annotated[
+        int, Query(alias="resumeFrom", ge=1, description="The first row to import; those before are skipped.")
+    ] = 1,
+) -> Response:
+    """Create users from a CSV or NDJSON file of at most a million rows, each for itself.
 
-    The answer is one document, or with `Accept: application/x-ndjson` a line for each row.
+    The answer arrives while rows go in: one document, or with `Accept: application/x-ndjson` a line for each.
     """
-    async with received(request) as upload:
-        result = await importer.run(rows_of(upload.file, upload.written_in))
+    upload = await received(request)
+    try:
+        await asyncio.to_thread(examine, upload.file, upload.written_in)
+        batches = await _batches(importer, upload, resume_from, atomic=atomic)
+    except BaseException:
+        upload.close()
+        raise
     if NDJSON in request.headers.get("accept", ""):
-        return Response(result.as_ndjson(), media_type=NDJSON)
-    return Response(result.as_json(), media_type="application/json")
+        return LineByLine(answers.lines(batches), upload)
+    return LineByLine(answers.document(batches), upload, media_type="application/json")
+
+
+async def _batches(importer: Importer, upload: Upload, first: int, *, atomic: bool) -> answers.Batches:
+    rows = (row for row in rows_of(upload.file, upload.written_in) if row.number >= first)
+    if not atomic:
+        return importer.each_for_itself(rows)
+    return answers.of((await importer.all_or_nothing(rows)).results())

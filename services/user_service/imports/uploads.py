@@ -1,13 +1,18 @@
-"""Receives an import file, multipart or raw, onto disk, before any transaction begins."""
+"""Receives an import file, multipart or raw, onto disk, before its first row goes in.
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+The answer streams while rows go in. Were the file still arriving then, client and server could wait for each
+other for ever, because most clients read nothing before they have sent everything
+(docs/decisions/0014-bulk-is-received-whole.md).
+"""
+
 from dataclasses import dataclass
 from pathlib import PurePath
 from tempfile import SpooledTemporaryFile
-from typing import IO, Final
+from types import TracebackType
+from typing import IO, Final, Self
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 
 from mis_tenancy.errors import UnsupportedMediaType, ValidationFailed
@@ -27,31 +32,54 @@ _SUFFIXES: Final = {".csv": Format.CSV, ".ndjson": Format.NDJSON, ".jsonl": Form
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A received file, at its beginning."""
+    """A received file. Close it."""
 
     file: IO[bytes]
     written_in: Format
 
+    def __enter__(self) -> Self:
+        return self
 
-@asynccontextmanager
-async def received(request: Request) -> AsyncIterator[Upload]:
-    """Yield the request's file; raise UnsupportedMediaType where it is neither CSV nor NDJSON."""
-    if _media_type(request.headers.get("content-type")) == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=10) as form:
-            yield _uploaded(form.get("file"))
-    else:
-        written_in = _format(request.headers.get("content-type"), None)
-        with SpooledTemporaryFile(_IN_MEMORY) as file:
-            async for part in request.stream():
-                file.write(part)
-            file.seek(0)
-            yield Upload(file, written_in)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the file go."""
+        self.file.close()
 
 
-def _uploaded(part: UploadFile | str | None) -> Upload:
-    if not isinstance(part, UploadFile):
-        raise ValidationFailed([{"field": "file", "code": "missing", "message": "is the part with the file"}])
-    return Upload(part.file, _format(part.content_type, part.filename))
+async def received(request: Request) -> Upload:
+    """Return the request's file; raise UnsupportedMediaType where it is neither CSV nor NDJSON."""
+    content_type = request.headers.get("content-type")
+    if _media_type(content_type) == "multipart/form-data":
+        return await _part(request)
+    written_in = _format(content_type, None)
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # closed with the upload
+    try:
+        async for piece in request.stream():
+            await run_in_threadpool(file.write, piece)
+    except BaseException:
+        file.close()
+        raise
+    return Upload(file, written_in)
+
+
+async def _part(request: Request) -> Upload:
+    form = await request.form(max_files=1, max_fields=10)
+    part = form.get("file")
+    try:
+        if not isinstance(part, UploadFile):
+            told = {"field": "file", "code": "missing", "message": "is the part with the file"}
+            raise ValidationFailed([told])
+        return Upload(part.file, _format(part.content_type, part.filename))
+    except BaseException:
+        await form.close()
+        raise
 
 
 def _format(content_type: str | None, filename: str | None) -> Format:

@@ -1,6 +1,8 @@
 """Bodies of the user routes."""
 
+import unicodedata
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
@@ -14,7 +16,10 @@ from user_service.users.json_values import checked
 
 Status = Literal["active", "invited", "disabled"]
 Address = Annotated[Text, Field(min_length=3, max_length=254)]
-Name = Annotated[Text, Field(min_length=1, max_length=200)]
+# One form of each letter, however a keyboard composed it, so that equal names are equal.
+Name = Annotated[
+    Text, AfterValidator(partial(unicodedata.normalize, "NFC")), Field(min_length=1, max_length=200)
+]
 Attributes = Annotated[
     dict[str, Any], AfterValidator(checked), Field(description="Free JSON of at most 16 KiB.")
 ]

@@ -21,8 +21,13 @@ class LineByLine(Response):
 
     media_type = NDJSON
 
-    def __init__(self, lines: AsyncGenerator[bytes, None], source: AbstractContextManager[object]) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        lines: AsyncGenerator[bytes, None],
+        source: AbstractContextManager[object],
+        media_type: str | None = None,
+    ) -> None:
+        super().__init__(media_type=media_type)
         # Nobody knows it yet.
         del self.headers["content-length"]
         self._lines = lines
