@@ -10,7 +10,6 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import delete, insert
-from sqlalchemy.dialects.postgresql import insert as insert_or_skip
 from sqlalchemy.exc import IntegrityError
 
 from mis_accounts.emails import Email
@@ -19,6 +18,7 @@ from mis_accounts.seats import claim_seats
 from mis_models.accounts import UserRow, UserTermRow
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.insertion import insert_many
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tenant import Role
 
@@ -115,19 +115,14 @@ async def insert_members(session: TenantSession, members: Sequence[dict[str, Any
 
     Their seats are the caller's to claim. What is taken, an address or an id, is passed over.
     """
-    if not members:
-        return set()
-    statement = insert_or_skip(UserRow).on_conflict_do_nothing().returning(UserRow.id)
-    inserted = set(await session.scalars(statement, members))
-    tenant_id = tenant_of(session)
+    inserted = await insert_many(session, UserRow, members, skip=True)
     terms = [
-        {"tenant_id": tenant_id, "term": term, "user_id": member["id"]}
+        {"term": term, "user_id": member["id"]}
         for member in members
         if member["id"] in inserted
         for term in sorted(search_terms(member["email"], member["name"]))
     ]
-    if terms:
-        await session.execute(insert(UserTermRow), terms)
+    await insert_many(session, UserTermRow, terms)
     return inserted
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import insert
 
 from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.insertion import insert_many
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of, wake_after_commit
 
 # Woken by each commit that adds an event; `mis_jobs.waking.Wakeup` listens.
@@ -43,15 +44,14 @@ def publish(session: TenantSession, event: EventType, data: Mapping[str, Any]) -
 
     `data` is JSON that the tenant's administrators may see: ids rather than personal data, never a secret.
     """
-    session.add(OutboxRow(**_columns(tenant_of(session), event, data)))
+    session.add(OutboxRow(tenant_id=tenant_of(session), **_columns(event, data)))
     wake_after_commit(session, CHANNEL)
 
 
 async def publish_many(session: TenantSession, event: EventType, many: Iterable[Mapping[str, Any]]) -> None:
     """Add an event of the type for each of `many`, as `publish` does, in one statement."""
-    tenant_id = tenant_of(session)
-    if rows := [_columns(tenant_id, event, data) for data in many]:
-        await session.execute(insert(OutboxRow), rows)
+    if rows := [_columns(event, data) for data in many]:
+        await insert_many(session, OutboxRow, rows)
         wake_after_commit(session, CHANNEL)
 
 
@@ -59,10 +59,10 @@ async def publish_for_each(
     session: PlatformSession, event: EventType, told: Iterable[tuple[UUID, Mapping[str, Any]]]
 ) -> None:
     """Add an event of the type for each tenant and its data, as `publish` does, in one statement."""
-    if rows := [_columns(tenant_id, event, data) for tenant_id, data in told]:
+    if rows := [{"tenant_id": tenant_id, **_columns(event, data)} for tenant_id, data in told]:
         await session.execute(insert(OutboxRow), rows)
         wake_after_commit(session, CHANNEL)
 
 
-def _columns(tenant_id: UUID, event: EventType, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": new_id(), "tenant_id": tenant_id, "type": event.value, "data": dict(data)}
+def _columns(event: EventType, data: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": new_id(), "type": event.value, "data": dict(data)}

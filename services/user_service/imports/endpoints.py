@@ -64,7 +64,7 @@ async def import_users(
 
     The answer arrives while rows go in: one document, or with `Accept: application/x-ndjson` a line for each.
     """
-    upload = await received(request)
+    upload = await received(request, request.app.state.patience)
     try:
         await asyncio.to_thread(examine, upload.file, upload.written_in)
         batches = await _batches(importer, upload, resume_from, atomic=atomic)

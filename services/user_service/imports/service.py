@@ -24,7 +24,7 @@ from user_service.imports.seating import seat
 
 log = structlog.get_logger(__name__)
 
-_BATCH: Final = 500
+_BATCH: Final = 1_000
 _MOST_TOLD: Final = 1_000
 
 

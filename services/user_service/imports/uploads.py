@@ -13,9 +13,9 @@ from typing import IO, Final, Self
 
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import UploadFile
 
-from mis_tenancy.errors import UnsupportedMediaType, ValidationFailed
+from mis_http.incoming import Patience, incoming_file
+from mis_tenancy.errors import UnsupportedMediaType
 from user_service.imports.files import Format
 
 _IN_MEMORY: Final = 2**20
@@ -53,33 +53,18 @@ class Upload:
         self.file.close()
 
 
-async def received(request: Request) -> Upload:
+async def received(request: Request, patience: Patience) -> Upload:
     """Return the request's file; raise UnsupportedMediaType where it is neither CSV nor NDJSON."""
-    content_type = request.headers.get("content-type")
-    if _media_type(content_type) == "multipart/form-data":
-        return await _part(request)
-    written_in = _format(content_type, None)
+    incoming = await incoming_file(request, patience)
+    written_in = _format(incoming.content_type, incoming.filename)
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  # closed with the upload
     try:
-        async for piece in request.stream():
+        async for piece in incoming.pieces:
             await run_in_threadpool(file.write, piece)
     except BaseException:
         file.close()
         raise
     return Upload(file, written_in)
-
-
-async def _part(request: Request) -> Upload:
-    form = await request.form(max_files=1, max_fields=10)
-    part = form.get("file")
-    try:
-        if not isinstance(part, UploadFile):
-            told = {"field": "file", "code": "missing", "message": "is the part with the file"}
-            raise ValidationFailed([told])
-        return Upload(part.file, _format(part.content_type, part.filename))
-    except BaseException:
-        await form.close()
-        raise
 
 
 def _format(content_type: str | None, filename: str | None) -> Format:
