@@ -13,6 +13,7 @@ from auth_service.login.endpoints import router as login
 from auth_service.mfa.endpoints import router as mfa
 from auth_service.operators.bootstrap import prepare_first_operator
 from auth_service.operators.endpoints import router as operators
+from auth_service.passkeys.endpoints import router as passkeys
 from auth_service.passwords.endpoints import router as passwords
 from auth_service.permissions.endpoints import router as permissions
 from auth_service.refresh.endpoints import router as refresh
@@ -47,6 +48,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             emails,
             link_pages,
             mfa,
+            passkeys,
             sign_in,
         ),
         roles={"auth": settings.auth_database_url},

@@ -2,6 +2,8 @@
 
 ProblemError
 ├── InvalidCredentials 401 · MfaRequired 401 · LoginThrottled 429
+├── PasskeyInvalid 400 · PasskeyNotFound 404 · PasskeyTaken 409 · PasskeyLimit 409
+├── PasskeyOriginUnsupported 422
 ├── MfaAlreadySet 409 · MfaNotPending 409 · MfaNotSet 404 · ProofRequired 403 · UserNotFound 404
 ├── RefreshSuperseded 409
 ├── SessionNotFound 404
@@ -79,6 +81,48 @@ class UserNotFound(ProblemError):
     status = 404
     code = "user_not_found"
     detail = "There is no such user. Check the id."
+
+
+class PasskeyInvalid(ProblemError):
+    """What came back from the authenticator is not what was asked of it; it never says in which way."""
+
+    status = 400
+    code = "passkey_invalid"
+    detail = "The passkey could not be verified. Start again."
+
+
+class PasskeyNotFound(ProblemError):
+    """The caller has no passkey of this id."""
+
+    status = 404
+    code = "passkey_not_found"
+    detail = "You have no such passkey. Check the id."
+
+
+class PasskeyTaken(ProblemError):
+    """The very credential is registered already."""
+
+    status = 409
+    code = "passkey_taken"
+    detail = "This passkey is registered already."
+
+
+class PasskeyLimit(ProblemError):
+    """The caller has as many passkeys as an account may have."""
+
+    status = 409
+    code = "passkey_limit"
+    detail = "An account has at most 20 passkeys. Remove one that you do not use any more."
+
+
+class PasskeyOriginUnsupported(ProblemError):
+    """The request came to a host at which browsers know no passkeys of the tenant; `url` is one that does."""
+
+    status = 422
+    code = "passkey_origin_unsupported"
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"Browsers keep no passkeys for this host. Use {url} instead.", url=url)
 
 
 class LoginThrottled(ProblemError):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint
+from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.orm import Mapped
 
 from mis_tenancy.tables import Base, TenantScoped, one_of
@@ -47,14 +47,49 @@ class RecoveryCodeRow(TenantScoped, Base):
     )
 
 
+class PasskeyRow(TenantScoped, Base):
+    """A WebAuthn credential of a user, good at hosts below `rp_id`.
+
+    `user_handle` is what authenticators know the user by: random, and the same in all passkeys of theirs.
+    `sign_count` is what the authenticator counted last; one that counts backwards has been copied.
+    """
+
+    __tablename__ = "passkeys"
+
+    id: Mapped[UUID]
+    user_id: Mapped[UUID]
+    credential_id: Mapped[bytes]
+    public_key: Mapped[bytes]
+    user_handle: Mapped[bytes]
+    rp_id: Mapped[str]
+    name: Mapped[str]
+    sign_count: Mapped[int]
+    backed_up: Mapped[bool]
+    created_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("tenant_id", "id"),
+        UniqueConstraint("tenant_id", "credential_id"),
+        ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
+        Index("ix_passkeys_user", "tenant_id", "user_id", "id"),
+    )
+
+
 class ChallengeRow(TenantScoped, Base):
-    """A proof that somebody was asked for, by the SHA-256 of its token; it is answered once, or runs out."""
+    """A proof that somebody was asked for, by the SHA-256 of its token; it is answered once, or runs out.
+
+    `session_id` and `user_handle` belong to the registration of a passkey: the sign-in that asked for it, and
+    what the authenticator was told to know the user by.
+    """
 
     __tablename__ = "challenges"
 
     id: Mapped[UUID]
     purpose: Mapped[str]
     user_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None]
+    user_handle: Mapped[bytes | None]
     token_hash: Mapped[bytes]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -62,7 +97,7 @@ class ChallengeRow(TenantScoped, Base):
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "id"),
         ForeignKeyConstraint(["tenant_id", "user_id"], ["users.tenant_id", "users.id"], ondelete="CASCADE"),
-        one_of("purpose", "second_factor"),
+        one_of("purpose", "second_factor", "passkey_registration", "passkey_sign_in"),
         Index("ix_challenges_user", "tenant_id", "user_id"),
         Index("ix_challenges_expires_at", "tenant_id", "expires_at"),
     )

@@ -105,7 +105,7 @@ SUITE: Final = (
     Rule(f"{_AUTH}/invitations/accept", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/email/confirm", Access.OPEN),
     Rule(f"{_AUTH}/mfa/totp/verify", Access.OPEN, "POST"),
-    Rule(f"{_AUTH}/passkeys/login/options", Access.OPEN, "POST"),
+    Rule(f"{_AUTH}/passkeys/login/options", Access.PUBLIC_TENANT, "POST"),
     Rule(f"{_AUTH}/passkeys/login/verify", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/sso/**", Access.OPEN),
     # Pages that mailed links lead to, whose token names the tenant.

@@ -20,6 +20,7 @@ from tests.tenant_service.imports import archive_of, user_row
 
 AUTH: Final = "/api/v1/auth"
 TENANTS: Final = "/api/v1/tenants"
+PASSKEYS: Final = f"{AUTH}/passkeys"
 USERS: Final = "/api/v1/users"
 MEDIA: Final = "/api/v1/media"
 ONE: Final = f"{TENANTS}/{{id}}"
@@ -73,10 +74,11 @@ class Declared:
     """One route: whom it serves, what it asks, and a request that works.
 
     `fresh` names what a working request needs for itself: a signed-in `user`, one who has `enrolled` an
-    authenticator app or has set the `app`, a sign-in that is `halfway`, a `tenant`, or one that is
-    `suspended`, `ending` or `purged`, or the `form` that it posts. `operator` is False where a TENANT route
-    hands out tenant content, `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the
-    open route that looks at a bearer after all, `signed` the one whose link is the proof.
+    authenticator app or has set the `app`, who is `registering` a passkey or signs in with a `passkey`, a
+    sign-in that is `halfway`, a `tenant`, or one that is `suspended`, `ending` or `purged`, or the `form`
+    that it posts. `operator` is False where a TENANT route hands out tenant content, `is_cacheable` marks an
+    answer that shared caches may keep, `reads_bearer` the open route that looks at a bearer after all,
+    `signed` the one whose link is the proof, `at_base` the one that works at the platform's own names.
     """
 
     method: str
@@ -93,6 +95,7 @@ class Declared:
     reads_bearer: bool = False
     is_cacheable: bool = False
     signed: bool = False
+    at_base: bool = False
 
     @property
     def name(self) -> str:
@@ -184,6 +187,11 @@ def _code(call: Call) -> dict[str, str]:
 
 def _second_step(call: Call) -> dict[str, str]:
     return {"mfaToken": call.params["token"]} | _code(call)
+
+
+def _passkey_answer(call: Call) -> dict[str, Any]:
+    made = call.params.get("credential", "{}")
+    return {"challengeToken": call.params["token"], "credential": json.loads(made)}
 
 
 def _acceptance(call: Call) -> dict[str, str]:
@@ -284,6 +292,30 @@ AUTH_ROUTES: Final = (
     Declared("POST", f"{AUTH}/mfa/totp/verify", W.STRANGER, body=_second_step, fresh="halfway"),
     Declared("DELETE", f"{AUTH}/mfa/totp", W.PRINCIPAL, status=204, fresh="app"),
     Declared("POST", f"{AUTH}/mfa/recovery-codes", W.PRINCIPAL, fresh="app"),
+    Declared("GET", PASSKEYS, W.PRINCIPAL, feature=Feature.BIOMETRIC_AUTH),
+    Declared("DELETE", f"{PASSKEYS}/{{passkey_id}}", W.PRINCIPAL, feature=Feature.BIOMETRIC_AUTH, status=204),
+    Declared(
+        "POST",
+        f"{PASSKEYS}/register/options",
+        W.PRINCIPAL,
+        feature=Feature.BIOMETRIC_AUTH,
+        fresh="user",
+        at_base=True,
+    ),
+    Declared(
+        "POST",
+        f"{PASSKEYS}/register/verify",
+        W.PRINCIPAL,
+        feature=Feature.BIOMETRIC_AUTH,
+        body=_passkey_answer,
+        status=201,
+        fresh="registering",
+        at_base=True,
+    ),
+    Declared("POST", f"{PASSKEYS}/login/options", W.STRANGER_OF_TENANT, at_base=True),
+    Declared(
+        "POST", f"{PASSKEYS}/login/verify", W.STRANGER, body=_passkey_answer, fresh="passkey", at_base=True
+    ),
     Declared("POST", f"{AUTH}/password/change", W.PRINCIPAL, body=_passwords, status=204, fresh="user"),
 )
 

@@ -1,5 +1,6 @@
 """The tenants between which the isolation matrix tries to pass, and how it asks."""
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from mis_http.signed_links import LinkSigner
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tests.auth_service.authenticator import Quirks
 from tests.auth_service.browsing import csrf_of
 from tests.auth_service.factors import asked, enroll, with_app
 from tests.auth_service.links import invite, new_address_link, reset_link, token_of
+from tests.auth_service.passkeys import browser_at, browser_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
@@ -28,6 +31,7 @@ from tests.tenant_service.job_queue import add_dead_job
 from tests.user_service.media import stored
 
 Headers = dict[str, str]
+BASE_DOMAIN = "mis.local"
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class World:
         raw_headers: list[tuple[str, str]] | None = None,
     ) -> httpx.Response:
         """Send the route's request from an address of its own."""
+        host = host or (BASE_DOMAIN if route.at_base else None)
         base = PUBLIC_URL if host is None else f"http://{host}"
         path = path or self.path(route)
         options: dict[str, Any] = {"params": [*route.query.items(), *self._proof(route, path), *query]}
@@ -96,7 +101,7 @@ class World:
             caller = await self.suite.sign_in(tenant.slug, owner.email, owner.password)
         if route.fresh == "purged":
             await purge(self.suite, tenant.id)
-        if route.fresh in ("user", "enrolled", "app", "halfway"):
+        if route.fresh in ("user", *HALVES):
             caller = await self.suite.user(tenant, role or Role.VIEWER)
         call = Call(tenant, caller, {}, unique)
         if route.fresh == "invitation":
@@ -110,8 +115,8 @@ class World:
             else:
                 link = await new_address_link(self.suite, tenant, user, f"to-{unique}@matrix.example")
             call.params["token"] = token_of(link)
-        if caller is not None and route.fresh in ("enrolled", "app", "halfway"):
-            call.params |= await with_factor(self.suite, tenant, caller, route.fresh)
+        if caller is not None and route.fresh in HALVES:
+            call.params |= await HALVES[route.fresh](self.suite, tenant, caller)
         for name in self.home_ids:
             if f"{{{name}}}" in route.path:
                 call.params[name] = await self._parameter(name, call)
@@ -173,6 +178,8 @@ class World:
             return str((await add_api_key(self.suite, call.tenant))["id"])
         if name == "media_id":
             return await add_media(self.suite, call.tenant, call.caller)
+        if name == "passkey_id":
+            return await add_passkey(self.suite, call.tenant, call.caller or call.tenant.owner)
         if name == "session_id":
             assert call.caller is not None
             answer = await self.suite.client.get(f"{AUTH}/sessions", headers=call.caller.auth)
@@ -243,6 +250,7 @@ async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
         "plan": "premium",
         "alert_id": await add_alert(suite, tenant),
         "job_id": str(await add_dead_job(suite, tenant)),
+        "passkey_id": await add_passkey(suite, tenant, tenant.owner),
         "invitation_id": str((await invite(suite, tenant))["id"]),
         "api_key_id": (await add_api_key(suite, tenant))["id"],
         "media_id": await add_media(suite, tenant),
@@ -327,14 +335,57 @@ async def add_delivery(suite: Suite, tenant: TenantHandle, webhook_id: str) -> s
     return str(answer.json()["id"])
 
 
-async def with_factor(suite: Suite, tenant: TenantHandle, user: UserHandle, state: str) -> dict[str, str]:
-    """Bring the user's second factor, and their sign-in, into the state; return what goes on from there."""
-    if state == "enrolled":
-        return {"code": pyotp.TOTP((await enroll(suite, user))["secret"]).now()}
+async def enrolled(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user have an authenticator app that waits to be confirmed, by the code that is returned."""
+    return {"code": pyotp.TOTP((await enroll(suite, user))["secret"]).now()}
+
+
+async def set_up(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user have an authenticator app."""
+    await with_app(suite, tenant, user)
+    return {}
+
+
+async def halfway(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user have an authenticator app, and have given the password alone."""
     app = await with_app(suite, tenant, user)
-    if state == "app":
-        return {}
     return {"token": await asked(suite, app), "code": await app.code()}
+
+
+async def registering(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user's device have made a passkey that nobody knows of yet."""
+    browser = browser_at(suite, BASE_DOMAIN)
+    question = await browser.ask_to_register(user)
+    made = browser.device.create(question["publicKey"])
+    return {"token": question["challengeToken"], "credential": json.dumps(made)}
+
+
+async def with_passkey(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user have a passkey, and have signed with it."""
+    browser = browser_of(suite, tenant)
+    await browser.register(user)
+    question = await browser.ask_to_sign_in()
+    # The matrix asks at the base domain, whose relying party is the same.
+    proof = browser.device.get(question["publicKey"], Quirks(origin=f"http://{BASE_DOMAIN}"))
+    return {"token": question["challengeToken"], "credential": json.dumps(proof)}
+
+
+# What a request needs that ends what was begun, by the route's `fresh`.
+HALVES = {
+    "enrolled": enrolled,
+    "app": set_up,
+    "halfway": halfway,
+    "registering": registering,
+    "passkey": with_passkey,
+}
+
+
+async def add_passkey(suite: Suite, tenant: TenantHandle, user: UserHandle) -> str:
+    """Register a passkey and return its id; the ones from before make room."""
+    path = f"{AUTH}/passkeys"
+    for old in (await suite.client.get(path, headers=user.auth)).json()[5:]:
+        await suite.client.delete(f"{path}/{old['id']}", headers=user.auth)
+    return str((await browser_of(suite, tenant).register(user))["id"])
 
 
 async def session_of(suite: Suite, user: UserHandle) -> str:

@@ -23,7 +23,6 @@ def access(path: str, method: str = "GET") -> Access:
         ("POST", "/api/v1/auth/password/reset"),
         ("POST", "/api/v1/auth/invitations/accept"),
         ("POST", "/api/v1/auth/mfa/totp/verify"),
-        ("POST", "/api/v1/auth/passkeys/login/options"),
         ("GET", "/api/v1/auth/sso/callback"),
         ("GET", "/login/invitation"),
         ("GET", "/api/v1/plans"),
@@ -51,6 +50,7 @@ def test_what_describes_a_tenant_to_strangers_needs_a_tenant() -> None:
     assert (
         access("/api/v1/auth/password-policy") is access("/api/v1/tenants/branding") is Access.PUBLIC_TENANT
     )
+    assert access("/api/v1/auth/passkeys/login/options", "POST") is Access.PUBLIC_TENANT
     assert access("/login") is access("/login/forgot", "POST") is Access.PUBLIC_TENANT
     assert access("/api/v1/tenants/resolve") is Access.REPORT
 

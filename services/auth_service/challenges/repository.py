@@ -11,7 +11,11 @@ from auth_service.challenges.tokens import ChallengePurpose, ChallengeToken, new
 from mis_models.factors import ChallengeRow
 from mis_tenancy.session import tenant_of
 
-_NAMES: Final[dict[str, str]] = {ChallengePurpose.SECOND_FACTOR: "second_factor"}
+_NAMES: Final[dict[str, str]] = {
+    ChallengePurpose.SECOND_FACTOR: "second_factor",
+    ChallengePurpose.PASSKEY_REGISTRATION: "passkey_registration",
+    ChallengePurpose.PASSKEY_SIGN_IN: "passkey_sign_in",
+}
 
 
 async def add(

@@ -12,6 +12,8 @@ class ChallengePurpose(StrEnum):
     """What is to be proven, as the token says it."""
 
     SECOND_FACTOR = "mf"
+    PASSKEY_REGISTRATION = "pr"
+    PASSKEY_SIGN_IN = "pl"
 
 
 def new_challenge_token(purpose: ChallengePurpose, tenant_id: UUID) -> ChallengeToken:

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
@@ -17,7 +17,7 @@ from auth_service.errors import (
     UserNotFound,
 )
 from auth_service.login.schemas import LoginOut
-from auth_service.mfa.proofs import Oneself
+from auth_service.mfa.dependencies import Own
 from auth_service.mfa.resetting import OthersFactor
 from auth_service.mfa.schemas import (
     CodeIn,
@@ -32,19 +32,10 @@ from auth_service.mfa.service import OwnFactor
 from auth_service.mfa.signing_in import SecondStep
 from mis_http.problems import problems
 from mis_tenancy.errors import PermissionDenied, TenantPendingDeletion, TenantSuspended, TokenInvalid
-from mis_tenancy.fastapi import Admitted, CurrentPrincipal
 
 router = APIRouter(prefix="/api/v1/auth/mfa", tags=["mfa"])
 
 
-def oneself(
-    authority: AuthorityOf, principal: CurrentPrincipal, admitted: Admitted, caller: CallerOf
-) -> Oneself:
-    """Return the member who asks."""
-    return Oneself(authority, principal, admitted.tenant, caller)
-
-
-Own = Annotated[Oneself, Depends(oneself)]
 WRONG_PROOF = (InvalidCredentials, LoginThrottled, ProofRequired, PermissionDenied)
 
 

@@ -37,6 +37,12 @@ _KNOWN: Final[Mapping[str, Incident]] = {
         "devices. Ask its user whether the sign-ins were theirs, and let them change the password.",
         at_once=True,
     ),
+    "login.passkey_copied": Incident(
+        Severity.CRITICAL,
+        "A passkey was used whose counter had not gone forward, as that of a copy would not. The sign-in was "
+        "refused. Look in the audit log for whose it is, and let them remove the passkey and make a new one.",
+        at_once=True,
+    ),
     "tenant_mismatch": Incident(
         Severity.WARNING,
         "A token of this tenant was used against another tenant, and refused. Look in the audit log for "
