@@ -216,7 +216,9 @@ CREATE TABLE public.challenges (
     token_hash bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    CONSTRAINT ck_challenges_purpose CHECK ((purpose = 'second_factor'::text))
+    session_id uuid,
+    user_handle bytea,
+    CONSTRAINT ck_challenges_purpose CHECK ((purpose = ANY (ARRAY['second_factor'::text, 'passkey_registration'::text, 'passkey_sign_in'::text])))
 );
 
 ALTER TABLE ONLY public.challenges FORCE ROW LEVEL SECURITY;
@@ -450,6 +452,23 @@ CREATE TABLE public.outbox (
 );
 
 ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.passkeys (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    credential_id bytea NOT NULL,
+    public_key bytea NOT NULL,
+    user_handle bytea NOT NULL,
+    rp_id text NOT NULL,
+    name text NOT NULL,
+    sign_count bigint NOT NULL,
+    backed_up boolean NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone
+);
+
+ALTER TABLE ONLY public.passkeys FORCE ROW LEVEL SECURITY;
 
 CREATE TABLE public.plan_migrations (
     tenant_id uuid NOT NULL,
@@ -1024,6 +1043,9 @@ ALTER TABLE ONLY public.operators
 ALTER TABLE ONLY public.outbox
     ADD CONSTRAINT pk_outbox PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.passkeys
+    ADD CONSTRAINT pk_passkeys PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.plan_migrations
     ADD CONSTRAINT pk_plan_migrations PRIMARY KEY (tenant_id, id);
 
@@ -1135,6 +1157,9 @@ ALTER TABLE ONLY public.invoices
 ALTER TABLE ONLY public.operators
     ADD CONSTRAINT uq_operators_email_norm UNIQUE (email_norm);
 
+ALTER TABLE ONLY public.passkeys
+    ADD CONSTRAINT uq_passkeys_tenant_id_credential_id UNIQUE (tenant_id, credential_id);
+
 ALTER TABLE ONLY public.tenant_configurations
     ADD CONSTRAINT uq_tenant_configurations_tenant_id_config_key UNIQUE (tenant_id, config_key);
 
@@ -1212,6 +1237,8 @@ CREATE INDEX ix_operator_refresh_tokens_session_id ON public.operator_refresh_to
 CREATE INDEX ix_operator_sessions_operator_id ON public.operator_sessions USING btree (operator_id);
 
 CREATE INDEX ix_outbox_tenant_id ON public.outbox USING btree (tenant_id, id);
+
+CREATE INDEX ix_passkeys_user ON public.passkeys USING btree (tenant_id, user_id, id);
 
 CREATE INDEX ix_platform_audit_logs_tenant_id ON public.platform_audit_logs USING btree (tenant_id);
 
@@ -1350,6 +1377,12 @@ ALTER TABLE ONLY public.operator_refresh_tokens
 
 ALTER TABLE ONLY public.operator_sessions
     ADD CONSTRAINT fk_operator_sessions_operator_id FOREIGN KEY (operator_id) REFERENCES public.operators(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.passkeys
+    ADD CONSTRAINT fk_passkeys_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.passkeys
+    ADD CONSTRAINT fk_passkeys_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.plan_migrations
     ADD CONSTRAINT fk_plan_migrations_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1520,6 +1553,8 @@ CREATE POLICY owner ON public.media_uploads TO mis_owner USING (true) WITH CHECK
 
 CREATE POLICY owner ON public.outbox TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.passkeys TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.plan_migrations TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.recovery_codes TO mis_owner USING (true) WITH CHECK (true);
@@ -1575,6 +1610,8 @@ CREATE POLICY owner ON public.webhook_deliveries TO mis_owner USING (true) WITH 
 CREATE POLICY owner ON public.webhook_lanes TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.webhooks TO mis_owner USING (true) WITH CHECK (true);
+
+ALTER TABLE public.passkeys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.plan_migrations ENABLE ROW LEVEL SECURITY;
 
@@ -1691,6 +1728,8 @@ CREATE POLICY tenant_isolation ON public.media TO mis_app, mis_platform USING ((
 CREATE POLICY tenant_isolation ON public.media_uploads TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.outbox TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.passkeys TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.plan_migrations TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1960,6 +1999,13 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.operators TO mis_auth;
 GRANT SELECT,INSERT ON TABLE public.outbox TO mis_app;
 GRANT SELECT,INSERT,DELETE ON TABLE public.outbox TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.passkeys TO mis_app;
+GRANT DELETE ON TABLE public.passkeys TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.passkeys TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.passkeys TO mis_platform;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.plan_migrations TO mis_app;
 GRANT SELECT,DELETE ON TABLE public.plan_migrations TO mis_platform;
 
@@ -2193,5 +2239,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0028');
+INSERT INTO public.alembic_version (version_num) VALUES ('0029');
 SELECT public.ensure_audit_partitions(3);

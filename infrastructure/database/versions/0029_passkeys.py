@@ -4,8 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from rights import grant, isolate, protect
 
-revision = "0027"
-down_revision = "0026"
+revision = "0029"
+down_revision = "0028"
 branch_labels = None
 depends_on = None
 
