@@ -17,15 +17,23 @@ def new_id(at_ms: int | None = None) -> UUID:
 
     `at_ms` stands in for the clock, for rows that describe an earlier moment.
     """
-    moment = time.time_ns() // 1_000_000 if at_ms is None else at_ms
-    noise = int.from_bytes(os.urandom(10), "big")
-    high, low = noise >> 68, noise & ((1 << 62) - 1)
-    return UUID(int=((moment & ((1 << 48) - 1)) << 80) | (high << 64) | low | _VERSION_AND_VARIANT)
+    return _composed(time.time_ns() // 1_000_000 if at_ms is None else at_ms, os.urandom(10))
+
+
+def id_of(moment: datetime, seed: bytes) -> UUID:
+    """Return the UUIDv7 of `moment` whose random bits are the first of `seed`, 10 bytes or more."""
+    return _composed(int(moment.timestamp() * 1000), seed[:10])
 
 
 def time_of(identifier: UUID) -> datetime:
     """Return the UTC moment, to the millisecond, at which `new_id` made `identifier`."""
     return datetime.fromtimestamp((identifier.int >> 80) / 1000, UTC)
+
+
+def _composed(at_ms: int, noise: bytes) -> UUID:
+    bits = int.from_bytes(noise, "big")
+    high, low = bits >> 68, bits & ((1 << 62) - 1)
+    return UUID(int=((at_ms & ((1 << 48) - 1)) << 80) | (high << 64) | low | _VERSION_AND_VARIANT)
 
 
 def floor_id(moment: datetime) -> UUID:

@@ -94,12 +94,13 @@ def archive_of(
     *,
     users: Rows | None = None,
     configurations: Rows | None = None,
+    media: Rows | None = None,
     written_in: str = "ndjson",
     change: Callable[[dict[str, Any]], None] | None = None,
     more: Mapping[str | ZipInfo, bytes] | None = None,
 ) -> bytes:
     """Return an archive of `tenant` as if an export had written it; `change` lies in its manifest."""
-    given = {"users": users, "configurations": configurations}
+    given = {"users": users, "configurations": configurations, "media": media}
     present = {name: rows for name, rows in given.items() if rows is not None}
     files = {f"{name}.{written_in}": content_of(rows, written_in) for name, rows in present.items()}
     manifest = manifest_for(tenant, files, {name: len(rows) for name, rows in present.items()}, written_in)

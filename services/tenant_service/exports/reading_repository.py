@@ -16,10 +16,11 @@ from tenant_service.exports.data_types.shape import Extract, Values
 
 async def be_patient(session: TenantSession) -> None:
     """Give the snapshot's transaction the time that a large tenant and a slow store take."""
-    for setting in ("idle_in_transaction_session_timeout", "statement_timeout"):
+    # Between two reads the bytes of some files go by, which may be large.
+    for setting, time in (("idle_in_transaction_session_timeout", "1h"), ("statement_timeout", "10min")):
         # It names no rows, so there is nothing to narrow.
         unscoped = {"unscoped": True}
-        await session.execute(text(f"set local {setting} = '10min'"), execution_options=unscoped)
+        await session.execute(text(f"set local {setting} = '{time}'"), execution_options=unscoped)
 
 
 async def tenant_and_moment(session: TenantSession) -> tuple[TenantRow, datetime]:

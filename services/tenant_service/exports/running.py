@@ -20,6 +20,7 @@ from mis_tenancy.storage import Storage
 from tenant_service.exports import places, repository
 from tenant_service.exports import reading_repository as reading
 from tenant_service.exports.archive import ArchiveWriter, Heading
+from tenant_service.exports.data_types.media import OBJECTS
 from tenant_service.exports.data_types.registry import DATA_TYPES
 from tenant_service.exports.data_types.shape import DataType, DataTypeName
 from tenant_service.exports.formats import ExportFormat
@@ -106,9 +107,10 @@ class Exporter:
         async with self._snapshots.snapshot(row.tenant_id) as session:
             await reading.be_patient(session)
             progress = _Progress(self._database, row, await _total(session, types))
-            writer = ArchiveWriter(session, await _heading(session, row), types, progress.tell)
+            storage, heading = self._storage.of(row.tenant_id), await _heading(session, row)
+            writer = ArchiveWriter(session, storage, heading, types, progress.tell)
             async with aclosing(writer.pieces()) as pieces:
-                await self._storage.of(row.tenant_id).put(places.file_of(row), pieces)
+                await storage.put(places.file_of(row), pieces)
         await self._complete(row, writer)
 
     async def _complete(self, row: ExportRow, writer: ArchiveWriter) -> None:
@@ -137,7 +139,9 @@ async def _advance(database: Database, row: ExportRow, changes: dict[str, Any]) 
 
 
 async def _total(session: TenantSession, types: Sequence[DataType]) -> int:
-    return sum([await reading.count(session, extract) for one in types for extract in one.extracts])
+    extracts = [extract for one in types for extract in one.extracts]
+    extracts += [OBJECTS for one in types if one.has_objects]
+    return sum([await reading.count(session, extract) for extract in extracts])
 
 
 async def _heading(session: TenantSession, row: ExportRow) -> Heading:

@@ -6,12 +6,16 @@ no origin, so every row is still judged by the rules of the API.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Final
+from uuid import UUID
 from zipfile import ZipFile
 
 import msgspec
 
+from mis_accounts.places import object_of
+from tenant_service.exports.data_types.media import MEDIA
 from tenant_service.exports.data_types.registry import DATA_TYPES
 from tenant_service.exports.data_types.shape import DataTypeName, Extract
 from tenant_service.exports.manifest import MANIFEST, SCHEMA_VERSION, ArchivedFile, Manifest
@@ -22,8 +26,9 @@ from tenant_service.imports.errors import (
     ManifestInvalid,
     SchemaVersionUnsupported,
 )
-from tenant_service.imports.inspection import opened, readable
+from tenant_service.imports.inspection import is_object, opened, readable
 from tenant_service.imports.row_readers import Row, rows_in
+from tenant_service.imports.rows import media_of
 
 _LARGEST_MANIFEST: Final = 2**20
 _CHUNK: Final = 2**20
@@ -48,6 +53,12 @@ class Archive:
         with readable(), self.zip.open(path) as member:
             yield from rows_in(member, self.manifest.format, extract)
 
+    @contextmanager
+    def object(self, media_id: UUID) -> Iterator[IO[bytes]]:
+        """Yield the object of a file, to be read."""
+        with readable(), self.zip.open(object_of(media_id)) as member:
+            yield member
+
 
 def verified(file: IO[bytes]) -> Archive:
     """Return the archive in `file`; raise ArchiveRefused where anything in it is not as an export is.
@@ -63,6 +74,7 @@ def verified(file: IO[bytes]) -> Archive:
         count = sum(1 for _ in archive.rows(extract))
         if count != described.count:
             raise CountMismatch(file=path, expected=described.count, found=count)
+    _check_objects(archive)
     return archive
 
 
@@ -93,7 +105,7 @@ def _files(archive: Archive) -> dict[str, tuple[ArchivedFile, Extract]]:
         if file.path in described or file.path not in known or known[file.path][0] != file.data_type:
             raise ManifestInvalid
         described[file.path] = (file, known[file.path][1])
-    present = set(archive.zip.NameToInfo) - {MANIFEST}
+    present = {name for name in archive.zip.NameToInfo if not is_object(name)} - {MANIFEST}
     if unexpected := sorted(present - set(described)):
         raise ArchiveUnsafe(entry=unexpected[0][:100], reason="unexpected")
     if set(described) - present:
@@ -111,13 +123,34 @@ def _check_counts(manifest: Manifest) -> None:
             raise CountMismatch(dataType=name.value, expected=manifest.counts.get(name, 0), found=count)
 
 
+def _check_objects(archive: Archive) -> None:
+    """Raise unless there is an object for each file, the one that its row describes, and no other."""
+    unclaimed = {name for name in archive.zip.NameToInfo if is_object(name)}
+    for extract in MEDIA.extracts:
+        for row in archive.rows(extract):
+            media = media_of(row)
+            if media is None:
+                continue
+            path = object_of(media.id)
+            if path not in unclaimed:
+                raise ManifestInvalid("A file of the archive has no object, or two rows are of one file.")
+            unclaimed.discard(path)
+            _check_entry(archive.zip, path, media.size, media.sha256)
+    if unclaimed:
+        raise ArchiveUnsafe(entry=min(unclaimed), reason="unexpected")
+
+
 def _check_content(archive: ZipFile, path: str, described: ArchivedFile) -> None:
+    _check_entry(archive, path, described.size, described.sha256)
+
+
+def _check_entry(archive: ZipFile, path: str, expected_size: int, sha256: str) -> None:
     digest, size = hashlib.sha256(), 0
-    if archive.getinfo(path).file_size != described.size:
+    if archive.getinfo(path).file_size != expected_size:
         raise ChecksumMismatch(file=path)
     with readable(), archive.open(path) as member:
         while chunk := member.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
-    if size != described.size or digest.hexdigest() != described.sha256.lower():
+    if size != expected_size or digest.hexdigest() != sha256.lower():
         raise ChecksumMismatch(file=path)

@@ -4,7 +4,7 @@ A rehearsal is the same work, taken back at the end, so it promises nothing that
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Final, TypeVar
@@ -13,32 +13,46 @@ from uuid import UUID
 from mis_http.schemas import moment_text
 from mis_tenancy.session import TenantSession, tenant_of
 from tenant_service.exports.data_types.configurations import CONFIGURATIONS
+from tenant_service.exports.data_types.media import MEDIA
 from tenant_service.exports.data_types.shape import DataType, DataTypeName
 from tenant_service.exports.data_types.users import USERS
-from tenant_service.imports import configurations, users
+from tenant_service.imports import configurations, media, repository, users
 from tenant_service.imports.archive import Archive
 from tenant_service.imports.importers import Importer
 from tenant_service.imports.report import FACTS, Report, Source, Tally
-from tenant_service.imports.rows import Row, person_of, setting_of
+from tenant_service.imports.rows import Row, media_of, person_of, setting_of
 
 _One = TypeVar("_One")
 
 # What is brought back. Everything else tells what happened, and importing it would make it up.
-_BROUGHT_BACK: Final = (DataTypeName.USERS, DataTypeName.CONFIGURATIONS)
+_BROUGHT_BACK: Final = (DataTypeName.USERS, DataTypeName.CONFIGURATIONS, DataTypeName.MEDIA)
 
 
-async def apply(session: TenantSession, archive: Archive, by: Importer, now: datetime) -> Report:
+async def apply(
+    session: TenantSession,
+    archive: Archive,
+    by: Importer,
+    now: datetime,
+    *,
+    staged: media.Staged | None = None,
+) -> Report:
     """Write what the archive brings back into the session's tenant, and return what that was.
 
     Where users have no seats none is written; the report's `seats` say so, and whoever commits has to look.
+    `staged` are new files whose objects are in the store; without them, files are only counted.
     """
     report = _begun(archive, tenant_of(session))
     keeps_ids = report.source.same_tenant
+    files = await judged_media(session, archive, by, now)
+    owners = {file.archived.owner_id for file in files.new if file.archived.owner_id is not None}
+    known = await _members_among(session, owners) if keeps_ids else {}
     if DataTypeName.USERS in archive.manifest.counts:
-        people = users.UserImport(session, by.role, keeps_ids=keeps_ids, now=now)
+        people = users.UserImport(session, by.role, keeps_ids=keeps_ids, now=now, sought=owners)
         await _each_batch(archive, USERS, users.ROWS_AT_ONCE, person_of, people.take)
         report.data_types[DataTypeName.USERS] = people.tally
         report.seats = await people.settle()
+        # Without seats nobody is created whom a file could belong to.
+        known |= people.found if report.seats.fits else {}
     if DataTypeName.CONFIGURATIONS in archive.manifest.counts:
         settings = configurations.ConfigurationImport(session, by, now)
         size = configurations.ROWS_AT_ONCE
@@ -46,7 +60,25 @@ async def apply(session: TenantSession, archive: Archive, by: Importer, now: dat
         settings.settle()
         report.data_types[DataTypeName.CONFIGURATIONS] = settings.tally
     await session.flush()
+    if DataTypeName.MEDIA in archive.manifest.counts:
+        report.data_types[DataTypeName.MEDIA] = files.tally
+        report.storage = await (files.rehearse() if staged is None else files.settle(staged, known))
     return report
+
+
+async def judged_media(
+    session: TenantSession, archive: Archive, by: Importer, now: datetime
+) -> media.MediaImport:
+    """Return the files of the archive, judged, before anything is done with them."""
+    keeps_ids = archive.manifest.tenant.id == tenant_of(session)
+    files = media.MediaImport(session, by, keeps_ids=keeps_ids, now=now)
+    if DataTypeName.MEDIA in archive.manifest.counts:
+        await _each_batch(archive, MEDIA, media.ROWS_AT_ONCE, media_of, files.take)
+    return files
+
+
+async def _members_among(session: TenantSession, ids: Collection[UUID]) -> dict[UUID, UUID]:
+    return {row.id: row.id for row in await repository.members(session, list(ids), [])}
 
 
 def _begun(archive: Archive, tenant_id: UUID) -> Report:

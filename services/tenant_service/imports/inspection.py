@@ -2,9 +2,11 @@
 
 What a table of contents may claim is bounded first by what stands at the file's very end, because reading a
 table of a million entries is already what an attacker wants. Exports are plain: a handful of files at the
-top, compressed or stored, no comment, no 64-bit table. Whatever differs is refused and not repaired.
+top and the objects of media below `media/`, compressed or stored, no comment, no 64-bit table. Whatever
+differs is refused and not repaired.
 """
 
+import re
 import stat
 import struct
 import zlib
@@ -13,12 +15,13 @@ from contextlib import contextmanager
 from typing import IO, Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
+from mis_accounts.places import PREFIX
 from tenant_service.imports.errors import ArchiveBomb, ArchiveMalformed, ArchiveUnsafe
 
 MIB: Final = 2**20
 LARGEST_ARCHIVE: Final = 1024 * MIB
 LARGEST_CONTENT: Final = 4096 * MIB
-MOST_ENTRIES: Final = 100
+MOST_ENTRIES: Final = 10_000
 # Rows of an export compress 10 to 30 times; what is small may be all alike.
 _HIGHEST_RATIO: Final = 100
 _SMALL: Final = MIB
@@ -29,6 +32,7 @@ _WIDE_MARK: Final = b"PK\x06\x07"
 _WIDE_BYTES: Final = 20
 _LARGEST_TABLE: Final = MOST_ENTRIES * 512
 
+_OBJECT: Final = re.compile(rf"{PREFIX}/[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}")
 _ENCRYPTED: Final = 0x1
 _NESTED: Final = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".tar", ".jar", ".zst")
 _LONGEST_SHOWN: Final = 100
@@ -41,6 +45,11 @@ def opened(file: IO[bytes]) -> ZipFile:
         archive = ZipFile(file)
     _check_entries(archive.infolist(), size)
     return archive
+
+
+def is_object(name: str) -> bool:
+    """Return whether the entry is called as the object of a file is."""
+    return _OBJECT.fullmatch(name) is not None
 
 
 @contextmanager
@@ -100,7 +109,9 @@ def _check_entries(entries: Iterable[ZipInfo], size: int) -> None:
 def _check_entry(entry: ZipInfo) -> None:
     name = entry.filename
     # `orig_filename` is the name before anything behind a NUL was cut off.
-    if name != entry.orig_filename or "/" in name or "\\" in name or ":" in name or name.startswith("."):
+    if name != entry.orig_filename:
+        raise _unsafe(entry, "path")
+    if not is_object(name) and ("/" in name or "\\" in name or ":" in name or name.startswith(".")):
         raise _unsafe(entry, "path")
     if not name.isascii() or not name.isprintable():
         raise _unsafe(entry, "path")

@@ -25,8 +25,8 @@ class Conflict(msgspec.Struct, frozen=True, rename="camel"):
 class Tally(msgspec.Struct, rename="camel"):
     """What becomes of the rows of one data type.
 
-    `create + update + skip + conflicts = total`. `remapped` are users who have, or are given, another id
-    than in the archive. `left_out` says what is never brought back: `history` or `secrets`.
+    `create + update + skip + conflicts = total`. `remapped` are users and files that have, or are given,
+    another id than in the archive. `left_out` says what is never brought back: `history` or `secrets`.
     """
 
     total: int = 0
@@ -54,6 +54,15 @@ class Seats(msgspec.Struct, frozen=True, rename="camel"):
     fits: bool
 
 
+class Space(msgspec.Struct, frozen=True, rename="camel"):
+    """The tenant's room for files in bytes, and whether new ones would fit; a null limit is none."""
+
+    limit: int | None
+    used: int
+    requested: int
+    fits: bool
+
+
 class Source(msgspec.Struct, frozen=True, rename="camel"):
     """Which archive it is; `same_tenant` says whether its ids are kept."""
 
@@ -70,6 +79,7 @@ class Report(msgspec.Struct, rename="camel"):
     source: Source
     data_types: dict[DataTypeName, Tally]
     seats: Seats | None = None
+    storage: Space | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return the report as it is stored and shown."""

@@ -13,6 +13,7 @@ from sqlalchemy.orm import defer
 from mis_http.pages import Page
 from mis_models.accounts import UserRow
 from mis_models.imports import ImportRow
+from mis_models.media import MediaRow
 from mis_tenancy.session import PlatformSession, TenantSession
 
 UNFINISHED: Final = ("queued", "running")
@@ -66,6 +67,19 @@ async def members(
     with_norm = UserRow.email_norm == any_(bindparam("norms", list(norms), type_=ARRAY(TEXT)))
     shown = select(UserRow.id, UserRow.email_norm, UserRow.name, UserRow.role, UserRow.attributes)
     return (await session.execute(shown.where(or_(with_id, with_norm)))).all()
+
+
+async def media(session: TenantSession, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the SHA-256 of the files with one of those ids, by id."""
+    with_id = MediaRow.id == any_(bindparam("ids", list(ids), type_=ARRAY(PG_UUID(as_uuid=True))))
+    found = await session.execute(select(MediaRow.id, MediaRow.sha256).where(with_id))
+    return {row.id: row.sha256 for row in found}
+
+
+async def add_media(session: TenantSession, rows: Sequence[dict[str, Any]]) -> None:
+    """Insert files whose objects are stored."""
+    session.add_all(MediaRow(**row) for row in rows)
+    await session.flush()
 
 
 async def lock_members(session: TenantSession, ids: Sequence[UUID]) -> Sequence[UserRow]:

@@ -6,10 +6,19 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from mis_accounts.emails import Email, parse_email
+from mis_http.file_names import checked_name, checked_type
 from mis_http.schemas import Text
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.tenant import Role
@@ -51,6 +60,18 @@ class ArchivedSetting(_Archived):
     is_encrypted: bool
 
 
+class ArchivedMedia(_Archived):
+    """A file; its bytes stand beside its row."""
+
+    id: UUID
+    filename: Annotated[str, AfterValidator(checked_name)]
+    content_type: Annotated[str, AfterValidator(checked_type)]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    owner_id: UUID | None = None
+    created_at: AwareDatetime
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """A user of an archive, and the address as it is compared."""
@@ -64,6 +85,14 @@ def person_of(row: Row) -> Person | None:
     try:
         user = ArchivedUser.model_validate(row)
         return Person(user, parse_email(user.email))
+    except (ValidationError, ValidationFailed):
+        return None
+
+
+def media_of(row: Row) -> ArchivedMedia | None:
+    """Return the file that the row describes, None where no request could have made it."""
+    try:
+        return ArchivedMedia.model_validate(row)
     except (ValidationError, ValidationFailed):
         return None
 

@@ -24,7 +24,9 @@ from tenant_service.imports import repository
 from tenant_service.imports.archive import Archive, verified
 from tenant_service.imports.errors import ArchiveMalformed, TenantNotActive
 from tenant_service.imports.importers import Importer
-from tenant_service.imports.importing import apply
+from tenant_service.imports.importing import apply, judged_media
+from tenant_service.imports.media import Staged
+from tenant_service.imports.staging import Staging
 
 GAVE_UP: Final = {
     "code": "import_failed",
@@ -58,13 +60,15 @@ class ImportRuns:
             if row is not None and is_wanted:
                 row.status = "running"
         if row is not None and is_wanted:
+            staging = Staging(self._database, self._storage.of(tenant_id), tenant_id, import_id)
             try:
-                await self._carry_out(row)
+                await self._carry_out(row, staging)
             except ProblemError as refusal:
                 if refusal.status >= 500:
                     raise
                 told = {"code": refusal.code, "detail": str(refusal), **refusal.members}
                 await self.give_up(tenant_id, import_id, told)
+                await staging.drop()
                 return
         await self._storage.of(tenant_id).empty(below(import_id))
 
@@ -75,12 +79,23 @@ class ImportRuns:
                 _leave(session, import_id, "import.failed", None, {"error": error["code"]})
         await self._storage.of(tenant_id).empty(below(import_id))
 
-    async def _carry_out(self, row: ImportRow) -> None:
+    async def _carry_out(self, row: ImportRow, staging: Staging) -> None:
         with TemporaryFile() as file:
             await self._fetch(row, file)
             archive = await asyncio.to_thread(verified, file)
+            await self._apply(row, archive, staging)
+
+    async def _apply(self, row: ImportRow, archive: Archive, staging: Staging) -> None:
+        by, now = _importer(row), datetime.now(UTC)
+        async with self._database.transaction(row.tenant_id) as session:
+            files = (await judged_media(session, archive, by, now)).new
+        try:
+            staged = await staging.bring(archive, files)
             async with self._database.transaction(row.tenant_id) as session:
-                await _import(session, row.id, archive)
+                await _import(session, row.id, archive, staged, now)
+        except BaseException:
+            await asyncio.shield(staging.release())
+            raise
 
     async def _fetch(self, row: ImportRow, file: IO[bytes]) -> None:
         storage, digest = self._storage.of(row.tenant_id), hashlib.sha256()
@@ -92,15 +107,19 @@ class ImportRuns:
             raise ArchiveMalformed("The stored archive is not the one that was sent.")
 
 
-async def _import(session: TenantSession, import_id: UUID, archive: Archive) -> None:
+def _importer(row: ImportRow) -> Importer:
+    return Importer(row.requested_by, None if row.requested_role is None else Role(row.requested_role))
+
+
+async def _import(
+    session: TenantSession, import_id: UUID, archive: Archive, staged: Staged, now: datetime
+) -> None:
     row = await repository.lock(session, import_id)
     if row is None or row.status != "running":
         # It was given up meanwhile, or a second worker has carried it out.
         return
     _require_active(await session.get_one(TenantRow, tenant_of(session)))
-    role = None if row.requested_role is None else Role(row.requested_role)
-    now = datetime.now(UTC)
-    report = await apply(session, archive, Importer(row.requested_by, role), now)
+    report = await apply(session, archive, _importer(row), now, staged=staged)
     if report.seats is not None and not report.seats.fits:
         raise Seats(report.seats.limit, report.seats.used).refusal(report.seats.requested)
     row.status, row.report, row.completed_at = "completed", report.plain(), now

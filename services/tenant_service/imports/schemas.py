@@ -44,6 +44,15 @@ class SeatsOut(ResponseBody):
     fits: bool
 
 
+class SpaceOut(ResponseBody):
+    """The tenant's room for files in bytes, and whether those that would be stored fit."""
+
+    limit: int | None
+    used: int
+    requested: int
+    fits: bool
+
+
 class SourceOut(ResponseBody):
     """Which archive it is; `sameTenant` says whether ids are kept."""
 
@@ -60,6 +69,7 @@ class ReportOut(ResponseBody):
     source: SourceOut
     data_types: dict[DataTypeName, TallyOut]
     seats: SeatsOut | None
+    storage: SpaceOut | None = None
 
     @classmethod
     def of(cls, report: Report) -> Self:

@@ -5,7 +5,7 @@ user only name and attributes change: what somebody may do, whether they may sig
 is decided by people, not by an old file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -43,10 +43,19 @@ class UserImport:
     """Brings the users of an archive into the session's tenant, as far as `role` may.
 
     With `keeps_ids` they keep the ids of the archive. Their seats are claimed at the very end, because from
-    then on whoever else wants one waits until the transaction is over.
+    then on whoever else wants one waits until the transaction is over. `found` tells what the ids of those
+    who are `sought` are here.
     """
 
-    def __init__(self, session: TenantSession, role: Role | None, *, keeps_ids: bool, now: datetime) -> None:
+    def __init__(
+        self,
+        session: TenantSession,
+        role: Role | None,
+        *,
+        keeps_ids: bool,
+        now: datetime,
+        sought: Collection[UUID] = (),
+    ) -> None:
         self._session = session
         self._role = role
         self._keeps_ids = keeps_ids
@@ -55,6 +64,8 @@ class UserImport:
         # Who of those that are created waits for an invitation, and so has a seat.
         self._expected: set[str] = set()
         self._invited: dict[str, Role] = {}
+        self._sought = sought
+        self.found: dict[UUID, UUID] = {}
         self.tally = Tally()
 
     async def take(self, people: Sequence[Person | None]) -> None:
@@ -122,6 +133,7 @@ class UserImport:
         if invited_as is not None:
             self._expected.add(email.norm)
         identifier = user.id if self._keeps_ids else new_id()
+        self._note(user, identifier)
         self.tally.create += 1
         self.tally.remapped += int(identifier != user.id)
         attributes = dict(user.attributes)
@@ -136,6 +148,7 @@ class UserImport:
         self, user: ArchivedUser, member: _Known, known: "_Book", changed: dict[UUID, ArchivedUser]
     ) -> None:
         self.tally.remapped += int(member.id != user.id)
+        self._note(user, member.id)
         if member.name == user.name and is_same_json(member.attributes, user.attributes):
             self.tally.skip += 1
         elif not may_manage(self._role, Role(member.role)):
@@ -144,6 +157,10 @@ class UserImport:
             self.tally.update += 1
             changed[member.id] = user
             known.add(replace(member, name=user.name, attributes=dict(user.attributes)))
+
+    def _note(self, user: ArchivedUser, identifier: UUID) -> None:
+        if user.id in self._sought:
+            self.found[user.id] = identifier
 
     async def _insert(self, fresh: Sequence[dict[str, Any]]) -> None:
         seats = await count_seats(self._session)

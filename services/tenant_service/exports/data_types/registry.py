@@ -1,8 +1,4 @@
-"""Every data type by its name.
-
-Nothing can be stored as media until that feature is there: such a type has no tables, and an archive that was
-asked for it says 0 rows.
-"""
+"""Every data type by its name."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,12 +7,11 @@ from typing import Final
 from tenant_service.exports.data_types.audit_logs import AUDIT_LOGS
 from tenant_service.exports.data_types.configurations import CONFIGURATIONS
 from tenant_service.exports.data_types.invoices import INVOICES
+from tenant_service.exports.data_types.media import MEDIA
 from tenant_service.exports.data_types.shape import DataType, DataTypeName
 from tenant_service.exports.data_types.usage import USAGE
 from tenant_service.exports.data_types.users import USERS
 
-_MEDIA: Final = DataType(DataTypeName.MEDIA, ())
-
 DATA_TYPES: Final[Mapping[DataTypeName, DataType]] = MappingProxyType(
-    {one.name: one for one in (USERS, _MEDIA, AUDIT_LOGS, CONFIGURATIONS, USAGE, INVOICES)}
+    {one.name: one for one in (USERS, MEDIA, AUDIT_LOGS, CONFIGURATIONS, USAGE, INVOICES)}
 )

@@ -82,7 +82,11 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class DataType:
-    """What a caller can ask for by name; the first extract has the type's own name."""
+    """What a caller can ask for by name; the first extract has the type's own name.
+
+    Where it `has_objects`, each row of that extract has one in the store, which stands in the archive too.
+    """
 
     name: DataTypeName
     extracts: tuple[Extract, ...]
+    has_objects: bool = False
