@@ -53,6 +53,7 @@ from tenant_service.imports import jobs as imports
 from tenant_service.imports.running import ImportRuns
 from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.period_end import ScheduledMigrations
+from tenant_service.platform_trail import jobs as platform_trail
 from tenant_service.usage import jobs as usage
 from tenant_service.webhooks import jobs as webhooks
 from tenant_service.webhooks.metrics import WebhookMetrics
@@ -117,6 +118,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         branding.LOGO_CLEANUP: branding.LogoCleanup(application, storage).sweep,
+        platform_trail.PLATFORM_TRAIL: platform_trail.PlatformTrail(platform).write,
         domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
         billing.ROUND: bills.find_due,
         billing.UPKEEP: bills.bring_up,

@@ -13,8 +13,9 @@ from mis_tenancy.access import is_platform_operator
 from mis_tenancy.audit_changes import record_change, without_personal_values
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import TenantSession
+from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tenant import Principal
+from tenant_service.platform_trail.carrying import carry
 
 _LONGEST_AGENT = 512
 
@@ -61,6 +62,17 @@ class Caller:
             sources=self.sources,
         )
 
+    def record_widely(
+        self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Add the change to the tenant's audit log and, where an operator made it, to the platform's.
+
+        The session's role is the application's, so the platform's row is written in a moment by the worker.
+        """
+        self.record(session, action, resource=resource, changes=changes)
+        if self.is_operator:
+            carry(session, self._on_platform(action, resource, tenant_of(session), changes))
+
     def record_on_platform(
         self,
         session: AsyncSession,
@@ -72,21 +84,29 @@ class Caller:
         changes: Mapping[str, Any] | None = None,
     ) -> None:
         """Add the change to the platform's audit log; the session's role must be the platform's."""
-        session.add(
-            PlatformAuditRow(
-                id=new_id(),
-                kind="change",
-                actor=self.id,
-                action=action,
-                resource=resource,
-                tenant_id=tenant_id,
-                outcome="success",
-                reason=reason,
-                ip=self.ip,
-                user_agent=self.user_agent,
-                request_id=self.request_id,
-                changes=None if changes is None else without_personal_values(changes),
-            )
+        session.add(self._on_platform(action, resource, tenant_id, changes, reason))
+
+    def _on_platform(
+        self,
+        action: str,
+        resource: str,
+        tenant_id: UUID | None,
+        changes: Mapping[str, Any] | None,
+        reason: str | None = None,
+    ) -> PlatformAuditRow:
+        return PlatformAuditRow(
+            id=new_id(),
+            kind="change",
+            actor=self.id,
+            action=action,
+            resource=resource,
+            tenant_id=tenant_id,
+            outcome="success",
+            reason=reason,
+            ip=self.ip,
+            user_agent=self.user_agent,
+            request_id=self.request_id,
+            changes=None if changes is None else without_personal_values(changes),
         )
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mis_models.work import JobRow
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import PlatformSession, wake_after_commit
+from mis_tenancy.session import PlatformSession, TenantSession, tenant_of, wake_after_commit
 
 CHANNEL: Final = "mis:jobs"
 PLATFORM_LANE: Final = UUID(int=0)
@@ -73,6 +73,13 @@ async def enqueue(
     if added is not None and run_at is None:
         wake_after_commit(session, CHANNEL)
     return added
+
+
+def add_job(session: TenantSession, kind: str, payload: dict[str, Any]) -> None:
+    """Add a job of the session's tenant to what the session writes next, for callers that cannot wait."""
+    row = _row(kind, payload, tenant_of(session), None)
+    session.add(JobRow(**row, run_at=func.now(), is_due=True, created_at=func.now()))
+    wake_after_commit(session, CHANNEL)
 
 
 async def enqueue_for_each(

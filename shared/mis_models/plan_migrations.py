@@ -17,7 +17,7 @@ class PlanMigrationRow(TenantScoped, Base):
     """One move from a plan to another: `scheduled` for the period's end, `running` in maintenance, or over.
 
     `effects` is what it changed, or would have when it was scheduled; `reasons` the limits that it failed
-    for.
+    for. `mark` tells the order that it carries out from all others, where that may be given twice.
     """
 
     __tablename__ = "plan_migrations"
@@ -32,6 +32,7 @@ class PlanMigrationRow(TenantScoped, Base):
     due_at: Mapped[datetime]
     requested_by: Mapped[UUID]
     requested_as: Mapped[str]
+    mark: Mapped[bytes | None]
     effects: Mapped[dict[str, Any]]
     reasons: Mapped[list[dict[str, Any]] | None] = mapped_column(JSONB)
     created_at: Mapped[datetime]

@@ -5,7 +5,9 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select
 
+from mis_models.work import OutboxRow
 from mis_tenancy.configuration import KNOWN
 from mis_tenancy.plans import GIB
 from tests.suite import Suite, TenantHandle
@@ -425,3 +427,26 @@ async def test_two_tenants_same_key_are_two_keys(suite: Suite) -> None:
     refused(await other.history("app.shared"), 404, "config_not_found")
     fine(await other.put("app.shared", "other's"))
     assert fine(await one.get("app.shared"))["configValue"] == "one's"
+
+
+async def test_a_feature_is_told_of_as_configuration_and_as_a_part_of_the_tenant(suite: Suite) -> None:
+    """Catalogue 95."""
+    tenant = await suite.tenant("premium")
+    config = Config(suite, tenant)
+    fine(await config.put("features.biometric_auth", False))
+    fine(await config.roll_back("features.biometric_auth", 1))
+    assert (await config.drop("features.biometric_auth")).status_code == 204
+    fine(await config.put("session.timeout", 600))
+    async with suite.database.transaction(tenant.id) as session:
+        told = await session.execute(
+            select(OutboxRow.type, OutboxRow.data)
+            .where(OutboxRow.tenant_id == tenant.id)
+            .order_by(OutboxRow.id)
+        )
+        found = [(row.type, row.data) for row in told if row.type in ("config.changed", "tenant.updated")]
+    feature = ("config.changed", {"configKey": "features.biometric_auth"})
+    shown = ("tenant.updated", {"changed": ["features"]})
+    # Two events of one moment are in no order.
+    assert sorted(found, key=str) == sorted(
+        [*[feature, shown] * 3, ("config.changed", {"configKey": "session.timeout"})], key=str
+    )

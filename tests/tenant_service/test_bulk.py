@@ -14,8 +14,10 @@ from starlette.types import Message
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from tenant_service.bulk import received
+from tenant_service.bulk.keys import KeyOnce
 from tenant_service.lifecycle.states import States
 from tests.suite import Suite
+from tests.tenant_service.plan_moves import migrations_of
 from tests.tenant_service.requests import TENANTS, an_owner, audit_rows, fine, new_slug, refused
 
 PATH = f"{TENANTS}/bulk"
@@ -261,6 +263,29 @@ async def test_plans_are_migrated_by_the_rules_of_the_single_request(suite: Suit
     assert [one.get("replayed", False) for one in found[3:]] == [False, True, False]
     document = fine(await suite.client.get(f"{TENANTS}/{tenant.id}", headers=suite.operator))
     assert (document["status"], document["plan"]) == ("active", "enterprise")
+
+
+@pytest.mark.parametrize("options", [{}, {"downtime": True}, {"effectiveAt": "period_end"}], ids=str)
+async def test_a_keyed_migration_whose_process_dies_before_the_key_is_kept_happens_once(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Catalogue 118 and 137."""
+    tenant = await suite.tenant("premium")
+    operation: dict[str, Any] = {"operation": "migrate", "tenantId": tenant.slug, "targetPlan": "enterprise"}
+    operation |= {"key": f"up-{tenant.slug}", "migrationOptions": options}
+
+    async def die(*_: object) -> None:
+        raise SystemError("killed")
+
+    with monkeypatch.context() as dying:
+        dying.setattr(KeyOnce, "after", die)
+        assert codes(await bulk(suite, operation)) == ["internal_error"]
+    assert codes(await bulk(suite, operation, operation)) == [None, None]
+    (migration,) = await migrations_of(suite, tenant)
+    assert migration["status"] == ("scheduled" if "effectiveAt" in options else "completed")
+    # Another key is another wish.
+    again = await bulk(suite, operation | {"key": "another"})
+    assert codes(again) == ["migration_pending" if "effectiveAt" in options else "plan_unchanged"]
 
 
 async def test_a_key_that_was_used_for_another_operation_is_refused(suite: Suite) -> None:

@@ -23,6 +23,8 @@ class KeyOnce(Once):
     def __init__(self, wrapping: Wrapping, request: KeyOfRequest) -> None:
         self._answers = PlatformAnswers(wrapping)
         self._request = request
+        named = "\0".join((str(request.principal_id), request.method, request.path, request.key))
+        self.mark = wrapping.fingerprint(named.encode() + request.fingerprint)
 
     async def before(self, session: Any) -> Done | None:
         """Return what was done the time before; raise IdempotencyKeyReused for another operation."""

@@ -59,7 +59,12 @@ class Done:
 
 
 class Once:
-    """What makes an operation happen at most once; by itself it does not."""
+    """What makes an operation happen at most once; by itself it does not.
+
+    `mark` tells the operation from all others, where it may be tried again.
+    """
+
+    mark: bytes | None = None
 
     async def before(self, session: TenantSession) -> Done | None:
         """Return what was done the time before, None where this is the first one."""
@@ -117,7 +122,8 @@ class Operations:
         """Move the tenant of that id or slug to another plan; raise what Migrations raises.
 
         It happens as the application's role, which reaches no operator's keys: a key is kept in a transaction
-        around it. Should the process die between the two commits, a second try finds the plan unchanged.
+        around it. Should the process die between the two commits, a second try finds what the first has done
+        by the mark that it left.
         """
         tenant = await existing(self._means.directory, named)
         refuse_purging(tenant)
@@ -126,7 +132,7 @@ class Operations:
             return Done(tenant.id)
 
         async def migrate(session: TenantSession) -> Done:
-            await self._migrate(tenant.id, order)
+            await self._migrate(tenant.id, replace(order, mark=once.mark))
             return Done(tenant.id)
 
         return await self._in_transaction(tenant.id, migrate, once)
@@ -136,14 +142,22 @@ class Operations:
         return await self._on(named, lambda session, tenant: self._ending(session, tenant).restore(), once)
 
     async def _migrate(self, tenant_id: UUID, order: Order) -> None:
-        closed = None
-        if order.downtime and order.effective_at is EffectiveAt.NOW:
+        closed = await self._begun(tenant_id, order)
+        if closed is None and order.downtime and order.effective_at is EffectiveAt.NOW:
             closed = await self._means.downtime.close(tenant_id, self._caller, order)
         async with self._means.application.transaction(tenant_id) as session:
             now = datetime.now(UTC)
             migrations = Migrations(session, self._caller, now)
             await (migrations.migrate(order) if closed is None else migrations.finish(closed, now))
         await self._means.settle(session)
+
+    async def _begun(self, tenant_id: UUID, order: Order) -> UUID | None:
+        """Return the migration that an earlier try of the order has begun, if there was one."""
+        if order.mark is None:
+            return None
+        async with self._means.application.transaction(tenant_id) as session:
+            found = await Migrations(session, self._caller, datetime.now(UTC)).marked(order.mark)
+            return None if found is None else found.id
 
     def _creation(self, session: TenantSession) -> Creation:
         return Creation(

@@ -182,8 +182,9 @@ class Configuration:
     def _left(self, action: str, key: str, tenant: TenantRow, change: dict[str, Any]) -> None:
         """Leave the audit row, with values only where they are ours to read, and tell every cache."""
         shown = change if key in KNOWN else {}
-        self._caller.record(self._session, action, resource=f"config/{key}", changes={"config_value": shown})
-        publish(self._session, EventType.CONFIG_CHANGED, {"configKey": key})
+        changes = {"config_value": shown}
+        self._caller.record_widely(self._session, action, resource=f"config/{key}", changes=changes)
+        tell_of_change(self._session, key)
         revoke(self._session, Kind.TENANT, tenant_id=tenant.id)
 
 
@@ -219,8 +220,20 @@ def _visible(row: ConfigurationRow | None) -> Any:
     return None if row is None or row.is_encrypted else row.config_value
 
 
+def tell_of_change(session: TenantSession, key: str) -> None:
+    """Tell whoever subscribed of the change, and of the tenant's document where that shows the key."""
+    publish(session, EventType.CONFIG_CHANGED, {"configKey": key})
+    if is_shown(key):
+        publish(session, EventType.TENANT_UPDATED, {"changed": ["features"]})
+
+
+def is_shown(key: str) -> bool:
+    """Return whether the tenant's own document shows the key: its `features` are a view of these."""
+    return key.startswith("features.")
+
+
 def age_document(tenant: TenantRow, key: str, now: datetime) -> None:
     """Give the tenant's own document a new version where it shows the key."""
-    if key.startswith("features."):
+    if is_shown(key):
         tenant.version += 1
         tenant.updated_at = now

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from mis_jobs.outbox import EventType, publish
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.plans import PlanName
 from mis_tenancy.revocations import Kind, revoke
@@ -15,7 +14,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
 from tenant_service.configuration import repository as configuration
 from tenant_service.configuration.rules import Word, hold_members, judge
-from tenant_service.configuration.service import age_document
+from tenant_service.configuration.service import age_document, tell_of_change
 from tenant_service.imports.importers import Importer
 from tenant_service.imports.report import SECRETS, Tally
 from tenant_service.imports.rows import ArchivedSetting, is_same_json
@@ -80,7 +79,7 @@ class ConfigurationImport:
         self.tally.create += int(is_new)
         self.tally.update += int(not is_new)
         age_document(tenant, setting.config_key, self._now)
-        publish(self._session, EventType.CONFIG_CHANGED, {"configKey": setting.config_key})
+        tell_of_change(self._session, setting.config_key)
         return await configuration.put(
             self._session,
             setting.config_key,

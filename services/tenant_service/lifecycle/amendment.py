@@ -164,7 +164,8 @@ class Amending:
             publish(self._session, EventType.CONFIG_CHANGED, {"configKey": key})
 
     def _leave_trail(self, row: TenantRow, changes: Change) -> None:
-        self._caller.record(self._session, "tenant.updated", resource=f"tenants/{row.id}", changes=changes)
+        resource = f"tenants/{row.id}"
+        self._caller.record_widely(self._session, "tenant.updated", resource=resource, changes=changes)
         told = sorted(to_camel(name) for name in changes)
         publish(self._session, EventType.TENANT_UPDATED, {"changed": told})
         revoke(self._session, Kind.TENANT, tenant_id=row.id)

@@ -7,9 +7,13 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from mis_models.plan_migrations import PlanMigrationRow
-from mis_tenancy.audit_changes import record_change
+from mis_models.platform import PlatformAuditRow
+from mis_tenancy.audit_changes import record_change, without_personal_values
+from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PlanName
-from mis_tenancy.session import TenantSession
+from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.tenant import PrincipalKind
+from tenant_service.platform_trail.carrying import carry
 
 
 class EffectiveAt(StrEnum):
@@ -38,12 +42,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A change of plan as it is asked for; with `downtime` the tenant is in maintenance meanwhile."""
+    """A change of plan as it is asked for; with `downtime` the tenant is in maintenance meanwhile.
+
+    `mark` tells this order from all others, where it may be given again and is to be carried out once.
+    """
 
     target: PlanName
     downtime: bool = False
     effective_at: EffectiveAt = EffectiveAt.NOW
     on_over_limit: OnOverLimit = OnOverLimit.BLOCK
+    mark: bytes | None = None
 
 
 class Actor(Protocol):
@@ -64,10 +72,10 @@ class Actor(Protocol):
         """Whether the platform's staff asks."""
         ...
 
-    def record(
+    def record_widely(
         self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
     ) -> None:
-        """Add the change to the tenant's audit log."""
+        """Add the change to the tenant's audit log and, where an operator asked for it, to the platform's."""
         ...
 
 
@@ -84,10 +92,23 @@ class Requester:
         """Return who asked for the migration."""
         return cls(row.requested_by, row.requested_as)
 
-    def record(
+    def record_widely(
         self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
     ) -> None:
-        """Add the change to the tenant's audit log."""
+        """Add the change to the tenant's audit log and, where an operator asked for it, to the platform's."""
         record_change(
             session, action=action, actor=self.id, actor_kind=self.kind, resource=resource, changes=changes
         )
+        if self.kind == PrincipalKind.OPERATOR.value:
+            shown = None if changes is None else without_personal_values(changes)
+            row = PlatformAuditRow(
+                id=new_id(),
+                kind="change",
+                actor=self.id,
+                action=action,
+                resource=resource,
+                tenant_id=tenant_of(session),
+                outcome="success",
+                changes=shown,
+            )
+            carry(session, row)

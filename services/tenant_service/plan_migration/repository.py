@@ -14,6 +14,7 @@ from mis_tenancy.usage_tables import UsageDayRow
 from tenant_service.usage.ranges import day_of
 
 _PENDING = ("scheduled", "running")
+_VAIN = ("failed", "canceled")
 
 
 async def tenant(session: TenantSession) -> TenantRow:
@@ -37,6 +38,13 @@ async def migration(session: TenantSession, migration_id: UUID) -> PlanMigration
     """Return one migration of the tenant's, as it is now; the tenant's row must be locked."""
     found = select(PlanMigrationRow).where(PlanMigrationRow.id == migration_id)
     return (await session.scalars(found.execution_options(populate_existing=True))).one_or_none()
+
+
+async def marked(session: TenantSession, mark: bytes, since: datetime) -> PlanMigrationRow | None:
+    """Return the migration of that mark that was asked for since then and has not come to nothing."""
+    meant = PlanMigrationRow.mark == mark, PlanMigrationRow.created_at > since
+    found = select(PlanMigrationRow).where(*meant, PlanMigrationRow.status.not_in(_VAIN))
+    return (await session.scalars(found)).one_or_none()
 
 
 async def pending(session: TenantSession) -> PlanMigrationRow | None:

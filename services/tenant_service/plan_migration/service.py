@@ -6,7 +6,7 @@ is refused before anything is changed.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -35,6 +35,8 @@ from tenant_service.plan_migration.errors import (
 from tenant_service.plan_migration.order import Actor, EffectiveAt, Order, Status
 
 _MIGRATABLE: Final = frozenset({TenantStatus.ACTIVE, TenantStatus.SUSPENDED})
+# As long as a key of a request is kept.
+_MARKED_FOR: Final = timedelta(hours=24)
 _NOTHING_TO_END: Final = "This subscription has ended, so no period ends. Migrate now, or resume it first."
 
 
@@ -103,6 +105,10 @@ class Migrations:
             change = PlanChange(self._session, tenant, subscription, row)
             await change.fail(self._actor, reasons, self._now)
 
+    async def marked(self, mark: bytes) -> PlanMigrationRow | None:
+        """Return the migration that an order of that mark has brought about within a day, if there is one."""
+        return await repository.marked(self._session, mark, self._now - _MARKED_FOR)
+
     async def cancel(self, migration_id: UUID) -> None:
         """Take a scheduled migration back; raise MigrationNotFound or MigrationNotScheduled."""
         _, subscription = await current(self._session, self._now)
@@ -153,6 +159,7 @@ class Migrations:
             due_at=due_at,
             requested_by=self._actor.id,
             requested_as=self._actor.kind,
+            mark=order.mark,
             effects=weighed.effects,
             reasons=None,
             created_at=self._now,
@@ -173,4 +180,4 @@ class Migrations:
         return row
 
     def _record(self, action: str, row: PlanMigrationRow, changes: dict[str, Any]) -> None:
-        self._actor.record(self._session, action, resource=f"migrations/{row.id}", changes=changes)
+        self._actor.record_widely(self._session, action, resource=f"migrations/{row.id}", changes=changes)

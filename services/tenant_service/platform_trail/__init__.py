@@ -1,0 +1,1 @@
+"""Carries what operators do in a tenant's own transaction over to the platform's log."""
