@@ -35,6 +35,7 @@ from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.billing import jobs as billing
 from tenant_service.branding import jobs as branding
 from tenant_service.domains import jobs as domains
+from tenant_service.domains.pending import PendingClaims
 from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import Rechecks
 from tenant_service.encryption_keys import jobs as encryption_keys
@@ -102,7 +103,10 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     import_jobs = imports.ImportJobs(platform, ImportRuns(application, storage))
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     media_jobs = media.MediaJobs(platform, application, storage)
-    rechecks = Rechecks(application, Proofs(settings.dns_servers))
+    proofs = Proofs(settings.dns_servers)
+    domain_rounds = domains.DomainRounds(
+        platform, Rechecks(application, proofs), PendingClaims(application, proofs)
+    )
     tombstones = Tombstones(Certifier(master_keys, settings.public_url))
     purges = endings.Purges(platform, Purge(platform, Traces(redis, storage), tombstones))
     handlers = {
@@ -119,7 +123,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
         branding.LOGO_CLEANUP: branding.LogoCleanup(application, storage).sweep,
         platform_trail.PLATFORM_TRAIL: platform_trail.PlatformTrail(platform).write,
-        domains.CHECKS: domains.DomainRounds(platform, rechecks).check,
+        domains.CHECKS: domain_rounds.check,
+        domains.PENDING: domain_rounds.look_at_claims,
         billing.ROUND: bills.find_due,
         billing.UPKEEP: bills.bring_up,
         endings.DUE_PURGES: purges.start_due,

@@ -10,9 +10,11 @@ from sqlalchemy import update
 from mis_jobs.jobs import Job
 from mis_models.domains import DomainClaimRow
 from mis_tenancy.database import Database
-from tenant_service.domains.jobs import CHECKS, DomainRounds
+from tenant_service.domains.jobs import CHECKS, PENDING, DomainRounds
+from tenant_service.domains.pending import FRESH, PendingClaims
 from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import GRACE, Rechecks
+from tenant_service.domains.repository import fresh_claims
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, eventually, fine, patch, refused
 from tests.tenant_service.test_domains import (
@@ -35,6 +37,10 @@ def application(suite: Suite) -> Database:
 
 def rechecks(suite: Suite) -> Rechecks:
     return Rechecks(application(suite), Proofs((suite.dns.address,)))
+
+
+def pending(suite: Suite) -> PendingClaims:
+    return PendingClaims(application(suite), Proofs((suite.dns.address,)))
 
 
 async def set_back(suite: Suite, tenant: TenantHandle, column: str, by: timedelta) -> None:
@@ -162,7 +168,62 @@ async def test_the_worker_asks_about_those_whose_time_has_come(suite: Suite) -> 
     await set_back(suite, fresh, "checked_at", timedelta(hours=2))
     suite.dns.asked.clear()
     platform: Database = suite.apps["tenant"].state.platform
-    await DomainRounds(platform, rechecks(suite)).check(Job(uuid4(), None, CHECKS, {}, 1))
+    await DomainRounds(platform, rechecks(suite), pending(suite)).check(Job(uuid4(), None, CHECKS, {}, 1))
     for tenant, is_asked in ((due, True), (failing, True), (fresh, False), (claimed, False)):
         name = (await domain_of(suite, tenant))["record"]["name"]
         assert (name in suite.dns.asked) is is_asked
+
+
+async def test_a_claim_is_proven_by_itself_once_its_record_is_there(suite: Suite) -> None:
+    domain = new_domain()
+    tenant = await suite.tenant("custom", domain=domain)
+    await pending(suite).check(tenant.id)
+    state = await domain_of(suite, tenant)
+    assert (state["status"], state["problem"]) == ("pending", "record_missing")
+    suite.dns.publish(state["record"])
+    for _ in range(2):
+        await pending(suite).check(tenant.id)
+    state = await domain_of(suite, tenant)
+    assert (state["status"], state["problem"]) == ("verified", None)
+    await eventually(asking(suite, domain), is_served)
+    assert await domain_changes(suite, tenant) == [{"domain_verified": {"old": None, "new": domain}}]
+
+
+async def test_a_claim_of_what_another_has_proven_stays_pending(suite: Suite) -> None:
+    """Catalogue 24."""
+    domain = new_domain()
+    slow = await with_record(suite, domain)
+    fine(await verify(suite, await with_record(suite, domain)))
+    await pending(suite).check(slow.id)
+    state = await domain_of(suite, slow)
+    assert (state["status"], state["problem"], state["checkedAt"] is None) == ("pending", None, False)
+    refused(await verify(suite, slow), 409, "domain_taken")
+
+
+async def test_claims_are_looked_at_while_they_are_fresh_and_ever_less_often(suite: Suite) -> None:
+    tenant = await suite.tenant("custom", domain=new_domain())
+
+    async def is_due() -> bool:
+        async with suite.apps["tenant"].state.platform.platform_transaction() as session:
+            return tenant.id in await fresh_claims(session, FRESH, 10_000)
+
+    assert await is_due()
+    await pending(suite).check(tenant.id)
+    assert not await is_due()
+    await set_back(suite, tenant, "checked_at", timedelta(minutes=2))
+    assert await is_due()
+    # A claim that was looked at when it was a day old rests for an hour.
+    await set_back(suite, tenant, "claimed_at", timedelta(days=1))
+    assert not await is_due()
+    await set_back(suite, tenant, "checked_at", timedelta(hours=1))
+    assert await is_due()
+    await set_back(suite, tenant, "claimed_at", FRESH)
+    assert not await is_due()
+
+
+async def test_the_workers_round_proves_what_is_published(suite: Suite) -> None:
+    tenant = await with_record(suite, new_domain())
+    platform = suite.apps["tenant"].state.platform
+    rounds = DomainRounds(platform, rechecks(suite), pending(suite))
+    await rounds.look_at_claims(Job(uuid4(), None, PENDING, {}, 1))
+    assert (await domain_of(suite, tenant))["status"] == "verified"

@@ -97,6 +97,26 @@ def one_holder() -> Iterator[None]:
         raise
 
 
+async def fresh_claims(session: PlatformSession, fresh: timedelta, most: int) -> list[UUID]:
+    """Return tenants in service whose claim is younger than `fresh`, unproven, and due for a look.
+
+    The pause after a look is half the claim's age then, from a minute to an hour.
+    """
+    checked, now = DomainClaimRow.checked_at, func.clock_timestamp()
+    age = func.extract("epoch", checked - DomainClaimRow.claimed_at)
+    pause = func.least(func.greatest(age / 2, 60), 3_600)
+    due = or_(checked.is_(None), checked + func.make_interval(0, 0, 0, 0, 0, 0, pause) <= now)
+    wanted = (
+        select(DomainClaimRow.tenant_id)
+        .join(TenantRow, TenantRow.id == DomainClaimRow.tenant_id)
+        .where(TenantRow.domain_verified_at.is_(None), TenantRow.status == TenantStatus.ACTIVE.value)
+        .where(DomainClaimRow.claimed_at > now - fresh, due)
+        .order_by(checked.nulls_first())
+        .limit(most)
+    )
+    return list(await session.scalars(wanted))
+
+
 async def due_tenants(
     session: PlatformSession, every: timedelta, when_failing: timedelta, most: int
 ) -> list[UUID]:

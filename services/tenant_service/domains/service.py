@@ -6,6 +6,7 @@ worth something only for the token that it was found for.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from mis_jobs.outbox import EventType, publish
 from mis_models.domains import DomainClaimRow
@@ -20,6 +21,8 @@ from tenant_service.domains.proofs import LookupFailed, Proofs, record_name
 from tenant_service.domains.repository import Claim
 from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
+
+VERIFIED: Final = "domain.verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +64,9 @@ class Proving:
         if held is None or held.token != claim.token:
             # Somebody has changed the domain while DNS was asked about the old one.
             raise _unproven(claim)
-        now = datetime.now(UTC)
-        held.checked_at, held.failing_since, held.problem = now, None, None
-        if row.domain_verified_at is None:
-            await repository.refuse_taken(self._session, row.domain)
-            row.domain_verified_at = now
-            row.version += 1
-            row.updated_at = now
-        with repository.one_holder():
-            await self._session.flush()
-        await end_warning(self._session)
-        self._leave_trail(claim)
+        await make_own(self._session, row, held, datetime.now(UTC))
+        changes = {"domain_verified": {"old": None, "new": claim.domain}}
+        self._caller.record(self._session, VERIFIED, resource=f"tenants/{row.id}", changes=changes)
         return DomainState(row, held)
 
     async def _find(self, claim: Claim) -> None:
@@ -83,12 +78,23 @@ class Proving:
         if not found:
             raise _unproven(claim)
 
-    def _leave_trail(self, claim: Claim) -> None:
-        session, tenant_id = self._session, tenant_of(self._session)
-        changes = {"domain_verified": {"old": None, "new": claim.domain}}
-        self._caller.record(session, "domain.verified", resource=f"tenants/{tenant_id}", changes=changes)
-        revoke(session, Kind.TENANT, tenant_id=tenant_id)
-        publish(session, EventType.TENANT_UPDATED, {"changed": ["domain"], "domainVerified": True})
+
+async def make_own(session: TenantSession, row: TenantRow, held: DomainClaimRow, now: datetime) -> None:
+    """Make the domain, which is proven, the tenant's own, and spread the news; `row` is locked.
+
+    Raise DomainTaken where another was first.
+    """
+    await repository.refuse_taken(session, row.domain)
+    held.checked_at, held.failing_since, held.problem = now, None, None
+    if row.domain_verified_at is None:
+        row.domain_verified_at = now
+        row.version += 1
+        row.updated_at = now
+    with repository.one_holder():
+        await session.flush()
+    await end_warning(session)
+    revoke(session, Kind.TENANT, tenant_id=row.id)
+    publish(session, EventType.TENANT_UPDATED, {"changed": ["domain"], "domainVerified": True})
 
 
 def _unproven(claim: Claim) -> DomainUnproven:
