@@ -486,6 +486,7 @@ CREATE TABLE public.plan_migrations (
     reasons jsonb,
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
+    mark bytea,
     CONSTRAINT ck_plan_migrations_from_plan CHECK ((from_plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
     CONSTRAINT ck_plan_migrations_on_over_limit CHECK ((on_over_limit = ANY (ARRAY['block'::text, 'freeze'::text]))),
     CONSTRAINT ck_plan_migrations_status CHECK ((status = ANY (ARRAY['completed'::text, 'scheduled'::text, 'running'::text, 'failed'::text, 'canceled'::text]))),
@@ -1912,6 +1913,8 @@ GRANT INSERT,DELETE ON TABLE public.domain_claims TO mis_platform;
 
 GRANT SELECT(tenant_id) ON TABLE public.domain_claims TO mis_platform;
 
+GRANT SELECT(claimed_at) ON TABLE public.domain_claims TO mis_platform;
+
 GRANT SELECT(checked_at) ON TABLE public.domain_claims TO mis_platform;
 
 GRANT SELECT(failing_since) ON TABLE public.domain_claims TO mis_platform;
@@ -2239,5 +2242,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0029');
+INSERT INTO public.alembic_version (version_num) VALUES ('0031');
 SELECT public.ensure_audit_partitions(3);
