@@ -12,7 +12,6 @@ from types import FrameType
 from typing import NoReturn
 
 import typer
-import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
@@ -20,8 +19,8 @@ from mis_cli.embedded import DirectoryLock
 from mis_cli.embedded.processes import server_identity
 from mis_cli.provisioning import Provisions, provision
 from mis_cli.run_record import RunRecord
+from mis_cli.server import Server
 from mis_cli.settings import LauncherSettings
-from mis_cli.wire import ProblemProtocol
 from mis_http.settings import ServiceSettings
 from mis_tenancy.logging import configure_logging
 
@@ -92,31 +91,8 @@ def log_to_file(stack: ExitStack, file: Path) -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-class _Server(uvicorn.Server):
-    """A server that tells when it has begun to answer."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self.ready.set()
-
-
 async def _serve(app: ASGIApp, listener: socket.socket, announce: Callable[[], Awaitable[None]]) -> None:
-    config = uvicorn.Config(
-        app,
-        http=ProblemProtocol,
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=10,
-    )
-    server = _Server(config)
+    server = Server(app)
 
     async def announce_when_ready() -> None:
         await server.ready.wait()

@@ -13,7 +13,9 @@ from mis_cli.commands.keys import app as keys
 from mis_cli.commands.migrate import migrate
 from mis_cli.commands.operator import app as operator
 from mis_cli.commands.run import run
+from mis_cli.commands.secrets import secrets
 from mis_cli.commands.seed import seed
+from mis_cli.commands.serve import serve
 from mis_cli.commands.tenants import app as tenants
 from mis_cli.commands.worker import worker
 from mis_cli.embedded import EmbeddedServerError
@@ -60,8 +62,10 @@ app = typer.Typer(
     help="Run and operate the multi-tenant suite.",
 )
 app.command()(run)
+app.command()(serve)
 app.command()(migrate)
 app.command()(worker)
+app.command()(secrets)
 app.command()(seed)
 app.add_typer(tenants, name="tenants")
 app.add_typer(operator, name="operator")

@@ -1,7 +1,5 @@
 """Gives `mis run` everything it was not told: embedded servers, directories, generated secrets, a schema."""
 
-import base64
-import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from mis_cli.embedded import (
     database_urls,
     prepare_database,
 )
-from mis_cli.embedded.secrets import generated
+from mis_cli.embedded.secrets import generated, master_key
 from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_cli.settings import LauncherSettings
 from mis_http.settings import ServiceSettings
@@ -112,7 +110,7 @@ def _decided(settings: LauncherSettings, data: Path, base_url: str) -> dict[str,
     master_keys = settings.master_keys
     if master_keys is None:
         file, name = MASTER_KEYS
-        master_keys = generated(data / file, (name,), _new_master_key)[name]
+        master_keys = generated(data / file, (name,), master_key)[name]
     return {
         "storage_url": storage_url,
         "spool_dir": spool,
@@ -121,7 +119,3 @@ def _decided(settings: LauncherSettings, data: Path, base_url: str) -> dict[str,
         "base_domains": settings.base_domains or LOCAL_DOMAINS,
         "master_keys": master_keys,
     }
-
-
-def _new_master_key() -> str:
-    return f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"

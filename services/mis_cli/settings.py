@@ -62,6 +62,16 @@ class LauncherSettings(EnvironmentSettings):
     )
 
 
+class ServingSettings(EnvironmentSettings):
+    """The settings of `mis serve` beside those of the service."""
+
+    host: str = Field("127.0.0.1", description="Set it to the address to listen on.")
+    port: int | None = Field(None, ge=0, le=65535, description="Set it to the port to listen on, 0 for any.")
+    drain_seconds: float = Field(
+        0.0, ge=0, le=600, description="Set it to the seconds to serve on, unready, after SIGTERM."
+    )
+
+
 class MasterKeySettings(EnvironmentSettings):
     """The settings of `mis keys rotate-master`."""
 

@@ -22,7 +22,6 @@ from mis_tenancy.logging import configure_logging
 from mis_tenancy.redis import Redis
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
-from mis_tenancy.storage import Storage
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.serving import serving
 from mis_worker.settings import WorkerSettings
@@ -97,7 +96,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         public_url=settings.public_url,
         operator_email=settings.operator_email,
     )
-    storage = Storage(settings.storage_url)
+    storage = settings.storage()
     probes = Probes(application, redis, storage)
     bills = billing.BillingJobs(platform, application, ScheduledMigrations(application))
     import_jobs = imports.ImportJobs(platform, ImportRuns(application, storage))

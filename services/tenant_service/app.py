@@ -7,7 +7,6 @@ from mis_http.composition import compose
 from mis_http.settings import ServiceSettings
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
-from mis_tenancy.storage import Storage
 from tenant_service.alerts.endpoints import router as alerts
 from tenant_service.audit_logs.endpoints import router as audit_logs
 from tenant_service.audit_seals.endpoints import router as audit_seals
@@ -85,7 +84,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.payment_provider = ManualProvider()
     app.state.downtime = Downtime(app.state.tenancy.database)
     app.state.reach = Reach(allow_private=settings.webhook_allow_private)
-    storage = Storage(settings.storage_url)
+    storage = settings.storage()
     tenancy = app.state.tenancy
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check

@@ -11,7 +11,6 @@ from mis_http.limits import MIB
 from mis_http.settings import ServiceSettings
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
-from mis_tenancy.storage import Storage
 from user_service.imports.endpoints import router as imports
 from user_service.media.endpoints import router as media
 from user_service.media.endpoints import uploads
@@ -36,7 +35,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         body_limits={"/api/v1/users/import": LARGEST_IMPORT, "/api/v1/media": None},
     )
     app.state.passwords = Passwords()
-    tenancy, storage = app.state.tenancy, Storage(settings.storage_url)
+    tenancy, storage = app.state.tenancy, settings.storage()
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.patience = Patience()

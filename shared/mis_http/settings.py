@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
+from mis_tenancy.storage import Storage, StoreAccess
 
 PREFIX: Final = "MIS_"
 
@@ -148,6 +149,15 @@ class ServiceSettings(EnvironmentSettings):
         None, repr=False, description="Set it to the redis:// URL of a server that evicts nothing."
     )
     storage_url: StorageUrl = Field(description="Set it to file:///a/directory or s3://bucket/prefix.")
+    storage_endpoint: PublicUrl | None = Field(
+        None, description="Set it to the URL of a store that speaks S3, or leave it out for the cloud's own."
+    )
+    storage_access_key: str | None = Field(
+        None, description="Set it to the store's access key, or leave it out where the machine's role counts."
+    )
+    storage_secret_key: str | None = Field(
+        None, repr=False, description="Set it to the secret of the store's access key."
+    )
     public_url: PublicUrl = Field(
         description="Set it to the URL under which clients reach the suite, such as https://api.example.com."
     )
@@ -190,6 +200,11 @@ class ServiceSettings(EnvironmentSettings):
     def mail_sender(self) -> str:
         """The address that mails come from."""
         return self.mail_from or f"no-reply@{self.base_domains[0]}"
+
+    def storage(self) -> Storage:
+        """Open the object store; raise SettingsError where there can be none."""
+        access = StoreAccess(self.storage_endpoint, self.storage_access_key, self.storage_secret_key)
+        return Storage(self.storage_url, access)
 
     def tenancy(self, service: str) -> TenancySettings:
         """Return the middleware's settings for the named service."""

@@ -15,7 +15,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -95,16 +95,37 @@ class StoredObject:
     etag: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoreAccess:
+    """How a store that speaks S3 is reached: its URL, and keys to it.
+
+    What is None comes from where the cloud's own client finds it, such as the machine's role.
+    """
+
+    endpoint: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+
+    def config(self) -> dict[str, str]:
+        """Return it in the client's words."""
+        named = {
+            "endpoint": self.endpoint,
+            "access_key_id": self.access_key,
+            "secret_access_key": self.secret_key,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
 class Storage:
     """The store behind `url`: `file:///a/directory`, `s3://bucket/prefix`, `gs://…` or `az://…`.
 
-    Credentials come from where the cloud's own client finds them. A URL that cannot be a store raises
-    SettingsError. `memory:///` keeps the objects in the process, for tests.
+    A URL that cannot be a store, or `access` to one that takes none, raises SettingsError. `memory:///` keeps
+    the objects in the process, for tests.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: StoreAccess = StoreAccess()) -> None:
         self.local: LocalObjects | None = None
-        self._store = self._open(url)
+        self._store = self._open(url, access.config())
 
     def of(self, tenant_id: UUID) -> "TenantStorage":
         """Return the tenant's part of the store."""
@@ -118,15 +139,20 @@ class Storage:
                 await obstore.put_async(self._store, path, b"check", use_multipart=False)
                 await obstore.delete_async(self._store, path)
 
-    def _open(self, url: str) -> ObjectStore:
+    def _open(self, url: str, config: dict[str, str]) -> ObjectStore:
         parts = urlsplit(url)
+        if config and parts.scheme != "s3":
+            raise SettingsError(
+                "MIS_STORAGE_ENDPOINT and its keys are for s3:// stores only. Leave them out, or change "
+                "MIS_STORAGE_URL."
+            )
         try:
             if parts.scheme == "file":
                 self.local = LocalObjects(unquote(parts.path), parts.netloc)
                 return LocalStore(self.local.root)
             if parts.scheme == "memory":
                 return MemoryStore()
-            opened: ObjectStore = from_url(url, client_options=_CLIENT, retry_config=_RETRIES)  # type: ignore[call-overload]  # one call for every cloud
+            opened: ObjectStore = from_url(url, client_options=_CLIENT, retry_config=_RETRIES, **config)  # type: ignore[call-overload]  # one call for every cloud
             return opened
         except (BaseError, OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]

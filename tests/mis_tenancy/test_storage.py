@@ -16,6 +16,7 @@ from mis_tenancy.storage import (
     ObjectNotFound,
     Storage,
     StorageUnavailable,
+    StoreAccess,
     StoredObject,
     TenantStorage,
 )
@@ -306,3 +307,15 @@ def test_a_url_that_can_be_no_store_is_named_with_its_fix(url: str) -> None:
 
 def test_a_bucket_is_opened_without_being_asked() -> None:
     assert Storage("s3://bucket/prefix").local is None
+
+
+@pytest.mark.parametrize("url", ["memory:///", "file:///tmp/mis"])
+def test_keys_for_a_store_that_takes_none_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="s3:// stores only"):
+        Storage(url, StoreAccess(endpoint="http://store:8333"))
+
+
+def test_the_secret_of_a_store_is_not_shown() -> None:
+    access = StoreAccess("http://store:8333", "mis", "canary-secret")
+    assert "canary-secret" not in repr(access)
+    assert Storage("s3://bucket/prefix", access).local is None

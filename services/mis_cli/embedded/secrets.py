@@ -1,5 +1,6 @@
 """Generated secrets, each made once and kept in a file that only its owner may read."""
 
+import base64
 import json
 import os
 import secrets
@@ -10,6 +11,11 @@ from pathlib import Path
 def password() -> str:
     """Return a new password of 192 random bits, in letters that need no quoting anywhere."""
     return secrets.token_urlsafe(24)
+
+
+def master_key() -> str:
+    """Return a new first master key in the form of `MIS_MASTER_KEYS`."""
+    return f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
 
 def generated(file: Path, names: tuple[str, ...], make: Callable[[], str] = password) -> dict[str, str]:

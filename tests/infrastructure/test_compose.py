@@ -1,0 +1,95 @@
+"""The compose file says nothing that the settings, the image or its own lists do not know."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from auth_service.settings import AuthSettings
+from mis_cli.deployment_secrets import write_secrets
+from mis_cli.settings import MigrationSettings, ServingSettings
+from mis_http.settings import EnvironmentSettings
+from mis_worker.settings import WorkerSettings
+from tenant_service.settings import TenantServiceSettings
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FILE: Final = ROOT / "docker-compose.tenant.yml"
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load(FILE.read_text())
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+OURS: Final = ("tenant-service", "auth-service", "user-service", "worker", "tenant-service-migrations")
+READ: Final[tuple[type[EnvironmentSettings], ...]] = (
+    TenantServiceSettings,
+    AuthSettings,
+    WorkerSettings,
+    ServingSettings,
+    MigrationSettings,
+)
+
+
+def known() -> set[str]:
+    return {f"MIS_{name.upper()}" for settings in READ for name in settings.model_fields}
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_variable_is_a_setting(service: str) -> None:
+    named = {name.removesuffix("_FILE") for name in SERVICES[service]["environment"]}
+    assert named <= known()
+
+
+@pytest.mark.parametrize("service", OURS)
+def test_every_secret_is_a_file_that_its_container_is_handed(service: str, tmp_path: Path) -> None:
+    write_secrets(tmp_path)
+    (volume,) = [one for one in SERVICES[service]["volumes"] if one.startswith("secrets-")]
+    handed = tmp_path / volume.split(":")[0].removeprefix("secrets-")
+    wanted = {
+        Path(value).name for name, value in SERVICES[service]["environment"].items() if name.endswith("_FILE")
+    }
+    assert {file.name for file in handed.iterdir()} == wanted
+
+
+def test_no_password_stands_in_the_file() -> None:
+    assert not re.search(r"(?i)(password|secret_key|master_keys)\s*[:=]\s*[^\s/$]", FILE.read_text())
+
+
+def test_every_volume_is_declared_and_every_mounted_file_is_there() -> None:
+    for name, service in SERVICES.items():
+        for mount in service.get("volumes", []):
+            source = mount.split(":")[0]
+            if source.startswith("./"):
+                assert (ROOT / source).is_file(), (name, source)
+            else:
+                assert source in COMPOSE["volumes"], (name, source)
+
+
+@pytest.mark.parametrize("service", [*OURS, "tenant-service-tests"])
+def test_our_containers_can_neither_write_their_files_nor_gain_rights(service: str) -> None:
+    container = SERVICES[service]
+    assert container["read_only"] is True
+    assert container["cap_drop"] == ["ALL"]
+    assert container["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in container
+    assert "user" not in container
+
+
+def test_everything_that_is_waited_for_can_say_that_it_is_well() -> None:
+    for name, service in SERVICES.items():
+        for other, wanted in service.get("depends_on", {}).items():
+            if wanted["condition"] == "service_healthy":
+                assert "healthcheck" in SERVICES[other], (name, other)
+
+
+@pytest.mark.docker
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="There is no docker-compose here.")
+def test_compose_reads_it() -> None:
+    subprocess.run(["docker-compose", "-f", FILE, "config", "-q"], check=True)  # noqa: S603, S607
+
+
+@pytest.mark.skipif(shutil.which("caddy") is None, reason="There is no Caddy here.")
+def test_caddy_reads_its_file() -> None:
+    file = ROOT / "infrastructure" / "gateway" / "Caddyfile"
+    command = ["caddy", "adapt", "--adapter", "caddyfile", "--config", str(file)]
+    subprocess.run(command, check=True, capture_output=True, env={"MIS_GATEWAY_ISSUER": "internal"})  # noqa: S603
