@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from auth_service.invitations import jobs as invitations
-from auth_service.passwords.forgetting import RESET_MAIL
 from auth_service.passwords.jobs import ResetMails
+from mis_accounts.reset_asks import RESET_MAIL
 from mis_http.settings import ServiceSettings
 from mis_jobs.runner import SLOTS, Runner
 from mis_mail.choice import transport_for

@@ -11,6 +11,7 @@ from mis_http.limits import MIB
 from mis_http.settings import ServiceSettings
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
+from user_service.erasure.endpoints import router as erasure
 from user_service.imports.endpoints import router as imports
 from user_service.media.endpoints import router as media
 from user_service.media.endpoints import uploads
@@ -29,7 +30,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings,
         service="user",
         title="User service",
-        routers=(lists, imports, users, uploads, media),
+        routers=(lists, imports, users, erasure, uploads, media),
         policy=suite_policy(),
         # How large a file may be is the tenant's configuration.
         body_limits={"/api/v1/users/import": LARGEST_IMPORT, "/api/v1/media": None},

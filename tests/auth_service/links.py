@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import httpx
 from sqlalchemy import select
 
-from auth_service.passwords.forgetting import RESET_MAIL
 from auth_service.passwords.jobs import ResetMails
+from mis_accounts.reset_asks import RESET_MAIL
 from mis_jobs.jobs import Job
 from mis_mail.mail import Mail
 from mis_mail.queue import MAIL, MailQueue

@@ -9,7 +9,8 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
-from auth_service.passwords.forgetting import MOST_OF_ACCOUNT, RESET_MAIL
+from auth_service.passwords.forgetting import MOST_OF_ACCOUNT
+from mis_accounts.reset_asks import RESET_MAIL
 from mis_models.links import AccountTokenRow
 from mis_models.work import JobRow
 from tests.auth_service.links import accept, ask_for_reset, mails_of, reset_link, token_of, write_resets

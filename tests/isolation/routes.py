@@ -437,6 +437,7 @@ USER_ROUTES: Final = (
         "PATCH", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, body=lambda call: {"name": "Pat Patched"}
     ),
     Declared("DELETE", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, status=204),
+    Declared("POST", f"{USERS}/{{user_id}}/erase", W.MEMBER, P.USERS_WRITE),
 )
 
 MEDIA_ROUTES: Final = (

@@ -4,12 +4,10 @@ It only leaves a job with the address, sealed, because jobs are read by the work
 the address is for the worker to find out. So neither the answer nor its time can tell (OWASP ASVS 2.2).
 """
 
-import base64
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from auth_service.audit import record
 from auth_service.authority import Authority
@@ -17,12 +15,9 @@ from auth_service.caller import Caller
 from auth_service.login.service import normalized
 from auth_service.naming import named_tenant
 from auth_service.throttling.service import is_within
+from mis_accounts.reset_asks import RESET_MAIL, sealed
 from mis_jobs.jobs import enqueue
-from mis_tenancy.encryption import Wrapping
-from mis_tenancy.identifiers import new_id
 
-# The kind of the job that finds out whom to write to.
-RESET_MAIL: Final = "password_reset_mail"
 MOST_OF_ACCOUNT: Final = 5
 _ACCOUNT_WINDOW: Final = timedelta(hours=1)
 MOST_OF_ADDRESS: Final = 30
@@ -53,20 +48,3 @@ class Forgetting:
             if tenant_id is not None and by_account and by_address:
                 payload = sealed(self.authority.tenancy.wrapping, email_norm, tenant_id)
                 await enqueue(session, RESET_MAIL, payload, tenant_id=tenant_id)
-
-
-def sealed(wrapping: Wrapping, email_norm: str, tenant_id: UUID) -> dict[str, Any]:
-    """Return the payload of a job about the address, which only a master key opens."""
-    ask_id = new_id()
-    text, key_id = wrapping.wrap(email_norm.encode("utf-8", "replace"), _purpose(ask_id, tenant_id))
-    return {"ask": str(ask_id), "key": key_id, "sealed": base64.b64encode(text).decode()}
-
-
-def opened(wrapping: Wrapping, payload: dict[str, Any], tenant_id: UUID) -> str:
-    """Return the address that `sealed` made the payload of."""
-    purpose = _purpose(UUID(payload["ask"]), tenant_id)
-    return wrapping.unwrap(base64.b64decode(payload["sealed"]), payload["key"], purpose).decode()
-
-
-def _purpose(ask_id: UUID, tenant_id: UUID) -> str:
-    return f"password-reset:{tenant_id}:{ask_id}"

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from auth_service.passwords import repository
-from auth_service.passwords.forgetting import opened
 from auth_service.passwords.letters import Letters
 from mis_accounts.account_links import add_account_link
 from mis_accounts.link_tokens import LinkPurpose
+from mis_accounts.reset_asks import opened
 from mis_jobs.jobs import Job
 from mis_mail.queue import MailQueue
 from mis_tenancy.database import Database
@@ -30,7 +30,8 @@ class ResetMails:
 
     async def write(self, job: Job) -> None:
         """Queue the mail with a fresh link, where an active user or an invited one has the address."""
-        if job.tenant_id is None:
+        if job.tenant_id is None or "sealed" not in job.payload:
+            # Without an address whoever had it has been erased.
             return
         email_norm = opened(self._wrapping, job.payload, job.tenant_id)
         async with self._application.transaction(job.tenant_id) as session:
