@@ -1975,6 +1975,8 @@ GRANT SELECT,INSERT ON TABLE public.invoices TO mis_app;
 GRANT SELECT,INSERT ON TABLE public.jobs TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.jobs TO mis_platform;
 
+GRANT UPDATE(payload) ON TABLE public.jobs TO mis_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.login_throttles TO mis_auth;
 
 GRANT SELECT,INSERT,DELETE ON TABLE public.media TO mis_app;
@@ -2242,5 +2244,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0031');
+INSERT INTO public.alembic_version (version_num) VALUES ('0032');
 SELECT public.ensure_audit_partitions(3);
