@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from mis_models.accounts import SessionRow, UserTermRow
 from mis_models.api_keys import ApiKeyRow
-from mis_models.factors import ChallengeRow, RecoveryCodeRow, TotpFactorRow
+from mis_models.factors import ChallengeRow, PasskeyRow, RecoveryCodeRow, TotpFactorRow
 from mis_models.links import AccountTokenRow, InvitationRow
 
 
@@ -30,5 +30,6 @@ TRACES: Final = (
     Trace("apiKeys", ApiKeyRow.created_by),
     Trace("totpFactors", TotpFactorRow.user_id),
     Trace("recoveryCodes", RecoveryCodeRow.user_id),
+    Trace("passkeys", PasskeyRow.user_id),
     Trace("signInChallenges", ChallengeRow.user_id),
 )
