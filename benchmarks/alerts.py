@@ -1,4 +1,4 @@
-"""Run with `python -m benchmarks.alerts`: how long many tenants wait for an alert of the same instant.
+"""Run with `python -m benchmarks alerts`: how long many tenants wait for an alert of the same instant.
 
 A worker runs as it does in production, mails to their owners included. At one moment every tenant reaches
 80 % of its users, and everything that is known of its plan is out of date; what is measured ends when the
@@ -44,7 +44,7 @@ select tenant_id, uuidv7(), 'change', 'users.imported', 'success', '{{}}' from f
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.alerts", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks alerts", description=__doc__)
     parser.add_argument("--tenants", type=int, default=1_000)
     options = parser.parse_args()
     with ground() as given:

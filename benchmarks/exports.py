@@ -1,4 +1,4 @@
-"""Run with `python -m benchmarks.exports`: how fast a large tenant is exported and imported, in what memory.
+"""Run with `python -m benchmarks exports`: how fast a large tenant is exported and imported, in what memory.
 
 One tenant of many users is exported by a process of its own, as the worker does it, and the last archive is
 imported into an empty tenant by another. A process's memory is what the operating system says while it
@@ -12,11 +12,10 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,8 +23,7 @@ from uuid import UUID
 
 import psutil
 
-from mis_cli.embedded import EmbeddedPostgres, PostgresAddress, prepare_database
-from mis_cli.migrations import ROLES_FILE, upgrade
+from benchmarks.ground import Ground, ground
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage
@@ -62,18 +60,11 @@ values ('{tenant}', '{id}', '{id}', 'queued', '{id}', 'owner', '{sha256}', now()
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the work is done: the database, the store, and the tenants that are full and empty."""
+    """Where the work is done, and the tenants that are full and empty."""
 
-    postgres: PostgresAddress
-    url: str
-    store: Path
+    ground: Ground
     full: str
     empty: str
-
-    def ask(self, sql: str, **values: Any) -> None:
-        """Run statements as the server's owner."""
-        for statement in sql.format(**values).split(";\n"):
-            self.postgres.query(statement, database="mis_db")
 
 
 def main() -> None:
@@ -87,14 +78,14 @@ def main() -> None:
         print(f"{'work':<16}{'rows/s':>10}{'seconds':>10}{'archive MiB':>13}{'RSS growth MiB':>16}")
         for written_in in ("json", "csv", "ndjson"):
             export = str(new_id())
-            place.ask(_EXPORT, tenant=place.full, id=export, written_in=written_in)
+            place.ground.ask(_EXPORT, tenant=place.full, id=export, written_in=written_in)
             print(_line(f"export {written_in}", options.rows, _measured(place, EXPORT, place.full, export)))
-        archive = place.store / "tenants" / place.full / "exports" / export / "1.zip"
+        archive = place.ground.store / "tenants" / place.full / "exports" / export / "1.zip"
         print(_line("import ndjson", options.rows, _imported(place, archive)))
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.exports", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks exports", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -102,33 +93,28 @@ def _options() -> argparse.Namespace:
 
 @contextmanager
 def _prepared(rows: int) -> Iterator[Place]:
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mis-bench-")))
-        directory.chmod(0o711)
-        postgres = stack.enter_context(EmbeddedPostgres(directory / "postgres", durable=False))
-        urls = prepare_database(postgres.address, ROLES_FILE)
-        upgrade(urls.owner)
-        place = Place(postgres.address, urls.app, directory / "storage", str(new_id()), str(new_id()))
-        place.ask(_TENANT, tenant=place.full, slug="full")
-        place.ask(_TENANT, tenant=place.empty, slug="empty")
-        place.ask(_USERS, tenant=place.full, rows=rows)
+    with ground() as given:
+        place = Place(given, str(new_id()), str(new_id()))
+        place.ground.ask(_TENANT, tenant=place.full, slug="full")
+        place.ground.ask(_TENANT, tenant=place.empty, slug="empty")
+        place.ground.ask(_USERS, tenant=place.full, rows=rows)
         yield place
 
 
 def _imported(place: Place, archive: Path) -> dict[str, Any]:
     """Give the archive to the empty tenant as if it had been sent, and have it imported."""
     sent = str(new_id())
-    kept = place.store / "tenants" / place.empty / imports.archive_of(UUID(sent))
+    kept = place.ground.store / "tenants" / place.empty / imports.archive_of(UUID(sent))
     kept.parent.mkdir(parents=True)
     shutil.copyfile(archive, kept)
     with archive.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    place.ask(_IMPORT, tenant=place.empty, id=sent, sha256=digest)
+    place.ground.ask(_IMPORT, tenant=place.empty, id=sent, sha256=digest)
     return _measured(place, IMPORT, place.empty, sent) | {"size": archive.stat().st_size}
 
 
 def _measured(place: Place, work: str, tenant: str, identifier: str) -> dict[str, Any]:
-    where = {"url": place.url, "storage": place.store.as_uri()}
+    where = {"url": place.ground.urls.app, "storage": place.ground.store.as_uri()}
     told = where | {"work": work, "tenant": tenant, "id": identifier}
     command = [sys.executable, "-m", "benchmarks.exports", "--child"]
     child = subprocess.run(command, input=json.dumps(told), capture_output=True, text=True, check=False)

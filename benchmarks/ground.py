@@ -23,12 +23,13 @@ ISSUER: Final = "http://127.0.0.1:8000"
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What there is: the server, the roles' databases, and a directory that is gone afterwards."""
+    """What there is: servers, the roles' databases, keys, and a directory that is gone afterwards."""
 
     postgres: PostgresAddress
     urls: DatabaseUrls
     redis_url: str
     directory: Path
+    master_keys: str
 
     @property
     def store(self) -> Path:
@@ -45,7 +46,7 @@ class Ground:
             "redis_url": self.redis_url,
             "storage_url": self.store.as_uri(),
             "public_url": ISSUER,
-            "master_keys": f"k1:{base64.b64encode(os.urandom(32)).decode()}",
+            "master_keys": self.master_keys,
             "spool_dir": str(self.directory / "spool"),
         }
 
@@ -70,4 +71,5 @@ def ground() -> Iterator[Ground]:
         redis = stack.enter_context(EmbeddedRedis(directory / "redis", durable=False))
         urls = prepare_database(postgres.address, ROLES_FILE)
         upgrade(urls.owner)
-        yield Ground(postgres.address, urls, redis.url, directory)
+        master_keys = f"k1:{base64.b64encode(os.urandom(32)).decode()}"
+        yield Ground(postgres.address, urls, redis.url, directory, master_keys)

@@ -65,6 +65,28 @@ async def measure(port: int, calls: Iterator[Call], connections: int, seconds: f
     return Measurement(time.perf_counter() - start, latencies, counts["refused"], counts["mistakes"])
 
 
+async def pace(port: int, calls: Iterator[Call], per_second: float, seconds: float) -> Measurement:
+    """Send `calls` over one connection at a pace of its own, or as fast as answers come if that is slower.
+
+    A latency counts from the moment at which the request was due, so that a stall is not counted once only.
+    """
+    latencies: list[float] = []
+    refused = mistakes = number = 0
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    start = time.perf_counter()
+    while (due := start + number / per_second) < start + seconds:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        call = next(calls)
+        writer.write(call.request)
+        status, body = await _answer(reader)
+        latencies.append(time.perf_counter() - due)
+        refused += status != call.status
+        mistakes += status == call.status and body.count(call.mark) != call.rows
+        number += 1
+    writer.close()
+    return Measurement(time.perf_counter() - start, latencies, refused, mistakes)
+
+
 async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
