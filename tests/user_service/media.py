@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,12 +12,15 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy import func, select, update
 
+from mis_jobs.jobs import Job
 from mis_models.accounts import CountersRow
 from mis_models.media import MediaRow, UploadRow
+from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import GIB
 from mis_tenancy.storage import Storage, TenantStorage
 from tests.object_store import unfinished_parts
 from tests.suite import Suite, TenantHandle, fresh_address
+from user_service.media.jobs import UPKEEP, MediaJobs
 
 MEDIA = "/api/v1/media"
 MIB = 2**20
@@ -169,3 +173,18 @@ async def cut_off(suite: Suite, tenant: TenantHandle, sent: int, declared: int |
 def digest_of(content: bytes) -> str:
     """Return the SHA-256 in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def jobs_of(suite: Suite) -> MediaJobs:
+    """Return the handlers of the worker."""
+    storage: Storage = suite.apps["user"].state.storage
+    return MediaJobs(suite.apps["tenant"].state.platform, suite.database, storage)
+
+
+async def keep_up(suite: Suite) -> None:
+    await jobs_of(suite).keep_up(Job(new_id(), None, UPKEEP, {}, 1))
+
+
+async def let_lapse(suite: Suite, tenant: TenantHandle) -> None:
+    async with suite.database.transaction(tenant.id) as session:
+        await session.execute(update(UploadRow).values(lapses_at=datetime.now(UTC) - timedelta(seconds=1)))

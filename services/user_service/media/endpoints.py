@@ -29,7 +29,7 @@ from user_service.media.dependencies import (
     TenantMedia,
     TenantUploads,
 )
-from user_service.media.errors import FileTooLarge, MediaNotFound
+from user_service.media.errors import FileTooLarge, LengthRequired, MediaNotFound
 from user_service.media.fetching import Fetching
 from user_service.media.schemas import LinkIn, LinkOut, MediaOut
 from user_service.media.service import version_of
@@ -69,6 +69,7 @@ uploads = APIRouter(prefix="/api/v1/media", tags=["media"], route_class=Idempote
     responses=problems(
         PermissionDenied,
         FileTooLarge,
+        LengthRequired,
         LimitExceeded,
         UploadTooSlow,
         BodyMalformed,

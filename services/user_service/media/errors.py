@@ -2,6 +2,7 @@
 
 ProblemError
 ├── MediaNotFound 404
+├── LengthRequired 411
 └── FileTooLarge 413
 (given up: `UploadLapsed` 503; too slow: `UploadTooSlow` 408; a link that is not good: `LinkRefused` 403)
 """
@@ -15,6 +16,14 @@ class MediaNotFound(ProblemError):
     status = 404
     code = "media_not_found"
     detail = "There is no such file. GET /api/v1/media lists those that there are."
+
+
+class LengthRequired(ProblemError):
+    """The file is too large to be stored without knowing beforehand how large."""
+
+    status = 411
+    code = "length_required"
+    detail = "A file of more than 40 GiB has to say how long it is. Send it with a Content-Length."
 
 
 class FileTooLarge(ProblemError):

@@ -20,14 +20,17 @@ from mis_http.multipart import LARGEST_FIELDS
 from mis_models.media import MediaRow
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.plans import GIB
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, PrincipalKind, Tenant
 from user_service.audit import principal_of, record
-from user_service.media.errors import FileTooLarge
+from user_service.media.errors import FileTooLarge, LengthRequired
 
 # What is small is sent to the store in one request, and its length is known before space is held for it.
 _SMALL: Final = 2**20
+# A store takes so many parts of one object, so parts have to be larger for what is larger than this.
+_LARGEST_UNANNOUNCED: Final = 40 * GIB
 
 
 class Uploads:
@@ -50,8 +53,8 @@ class Uploads:
     async def receive(self, file: IncomingFile) -> MediaRow:
         """Store the file and return it.
 
-        Raise FileTooLarge, LimitExceeded, ValidationFailed for its name or type, UploadLapsed, and what its
-        pieces and the store raise; then nothing of it is left.
+        Raise FileTooLarge, LengthRequired, LimitExceeded, ValidationFailed for its name or type,
+        UploadLapsed, and what its pieces and the store raise; then nothing of it is left.
         """
         upload = _Upload(file, self._tenant.configuration["file_upload.max_size"])
         reservation = Reservation(self._database, self._tenant.id, upload.id)
@@ -112,7 +115,7 @@ class _Upload:
             await storage.put(key, bytes(head))
             return
         rest = self._covered(bytes(head), pieces, reservation)
-        await storage.put(key, rest, expected_bytes=self._length or self._largest)
+        await storage.put(key, rest, expected_bytes=self._length)
 
     def row(self, by: Admission) -> MediaRow:
         """Return the row of the file, whose sender owns it as long as that is a user of the tenant."""
@@ -133,6 +136,8 @@ class _Upload:
             self.size += len(piece)
             if self.size > self._largest:
                 raise FileTooLarge(self._largest)
+            if self._length is None and self.size > _LARGEST_UNANNOUNCED:
+                raise LengthRequired
             self._digest.update(piece)
             yield piece
 

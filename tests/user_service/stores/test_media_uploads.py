@@ -32,6 +32,7 @@ from tests.user_service.media import (
     stored,
     tenant_with_room,
 )
+from user_service.media import uploads
 
 WAYS = ["raw", "chunked", "form"]
 
@@ -94,6 +95,14 @@ async def test_a_file_over_the_tenants_limit_is_refused(suite: Suite, way: str, 
     assert over["limit"] == size
     refused(await sent_as(suite, tenant, way, b"x" * (size + 3 * MIB)), 413, "file_too_large")
     assert await held(suite, tenant) == Held(size, 1, 1, 0, 1)
+
+
+async def test_what_is_very_large_has_to_say_so(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    tenant = await suite.tenant("custom")
+    monkeypatch.setattr(uploads, "_LARGEST_UNANNOUNCED", 2 * MIB)
+    refused(await sent_as(suite, tenant, "chunked", b"x" * (2 * MIB + 1)), 411, "length_required")
+    fine(await sent_as(suite, tenant, "raw", b"x" * (2 * MIB + 1)), 201)
+    assert await held(suite, tenant) == Held(2 * MIB + 1, 1, 1, 0, 1)
 
 
 async def test_a_field_behind_the_file_does_not_count_to_its_size(suite: Suite) -> None:

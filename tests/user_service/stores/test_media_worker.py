@@ -1,6 +1,6 @@
 """What the worker does for files: deleted objects go, the dead leave nothing, books and store agree."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -24,29 +24,17 @@ from tests.user_service.media import (
     content,
     held,
     in_pieces,
+    jobs_of,
+    keep_up,
+    let_lapse,
     objects,
     send,
     storage_of,
     stored,
 )
 from user_service.media import sweeping
-from user_service.media.jobs import DISCARD, SWEEP, UPKEEP, MediaJobs
+from user_service.media.jobs import DISCARD, SWEEP
 from user_service.media.sweeping import Sweep
-
-
-def jobs_of(suite: Suite) -> MediaJobs:
-    """Return the handlers of the worker."""
-    storage: Storage = suite.apps["user"].state.storage
-    return MediaJobs(suite.apps["tenant"].state.platform, suite.database, storage)
-
-
-async def keep_up(suite: Suite) -> None:
-    await jobs_of(suite).keep_up(Job(new_id(), None, UPKEEP, {}, 1))
-
-
-async def let_lapse(suite: Suite, tenant: TenantHandle) -> None:
-    async with suite.database.transaction(tenant.id) as session:
-        await session.execute(update(UploadRow).values(lapses_at=datetime.now(UTC) - timedelta(seconds=1)))
 
 
 async def upload_of_a_dead_process(
