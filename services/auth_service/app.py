@@ -21,7 +21,11 @@ from auth_service.sessions.endpoints import router as sessions
 from auth_service.settings import from_environment
 from auth_service.sign_in.endpoints import router as sign_in
 from auth_service.signing_keys.endpoints import router as signing_keys
+from auth_service.sso.endpoints import router as sso
+from auth_service.sso.fetching import Fetching
+from auth_service.sso.providers import Providers
 from mis_http.composition import compose
+from mis_http.reach import Reach
 from mis_http.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 
@@ -50,10 +54,12 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             mfa,
             passkeys,
             sign_in,
+            sso,
         ),
         roles={"auth": settings.auth_database_url},
         on_start=(prepare_keys, prepare_first_operator),
         outermost=(Middleware(HtmlProblems),),
     )
     app.state.authority = Authority(app.state.tenancy, app.state.auth)
+    app.state.providers = Providers(Fetching(Reach(allow_private=settings.sso_allow_private)))
     return app

@@ -10,7 +10,9 @@ ProblemError
 ├── ApiKeyNotFound 404
 ├── InvitationInvalid 400 · InvitationNotFound 404 · InvitationPending 409
 ├── LinkInvalid 400
-└── CsrfRefused 403
+├── CsrfRefused 403
+├── SsoNotConfigured 404 · SsoFailed 400 · SsoUnavailable 502
+└── SsoDeclined 403 · SsoRefused 403 · SsoRequired 403
 """
 
 from collections.abc import Sequence
@@ -198,3 +200,55 @@ class CsrfRefused(ProblemError):
     status = 403
     code = "csrf_refused"
     detail = "This form was not sent from the page that it belongs to, or not any more. Load the page anew."
+
+
+class SsoNotConfigured(ProblemError):
+    """The tenant has no identity provider."""
+
+    status = 404
+    code = "sso_not_configured"
+    detail = "This tenant has no single sign-on. Its owner sets it up as `sso.oidc`."
+
+
+class SsoFailed(ProblemError):
+    """What came back is no answer to what this browser had asked; it never says why."""
+
+    status = 400
+    code = "sso_failed"
+    detail = "This single sign-on is not valid, or not any more. Start it anew from the sign-in page."
+
+
+class SsoDeclined(ProblemError):
+    """The provider did not sign the person in."""
+
+    status = 403
+    code = "sso_declined"
+    detail = "Your identity provider did not sign you in. Start anew, or ask whoever runs it."
+
+
+class SsoRefused(ProblemError):
+    """The provider has signed somebody in who is nobody here; `reason` is for the audit log alone."""
+
+    status = 403
+    code = "sso_refused"
+    detail = "Your identity provider knows you, but you have no account here. Ask an administrator."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class SsoRequired(ProblemError):
+    """The tenant lets its members in through its identity provider alone."""
+
+    status = 403
+    code = "sso_required"
+    detail = "This tenant signs its members in by single sign-on. Open its sign-in page at /login."
+
+
+class SsoUnavailable(ProblemError):
+    """The provider cannot be reached, or is not set up as OpenID Connect asks."""
+
+    status = 502
+    code = "sso_unavailable"
+    detail = "The tenant's identity provider does not answer as it should. Try again, or tell its owner."

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from mis_accounts.passwords import Passwords
 from mis_http.composition import compose
+from mis_http.reach import Reach
 from mis_http.settings import ServiceSettings
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy
@@ -40,7 +41,6 @@ from tenant_service.resolution.endpoints import router as resolution
 from tenant_service.settings import from_environment
 from tenant_service.usage.endpoints import router as usage
 from tenant_service.webhooks.endpoints import router as webhooks
-from tenant_service.webhooks.reach import Reach
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:

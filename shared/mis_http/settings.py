@@ -191,6 +191,9 @@ class ServiceSettings(EnvironmentSettings):
     webhook_allow_private: bool = Field(
         False, description="Set it to false, or to true where webhooks may reach private addresses."
     )
+    sso_allow_private: bool = Field(
+        False, description="Set it to false, or to true where tenants' identity providers may be private."
+    )
     operator_email: str | None = Field(None, description="Set it to the first operator's e-mail address.")
     operator_password: str | None = Field(
         None, repr=False, description="Set it to the first operator's password."

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mis_tenancy import json_schemas
 from mis_tenancy.plans import GIB, PLANS, Feature, PlanName
+from mis_tenancy.sealed_keys import SEALED
 
 NAMESPACES: Final = (
     "security.",
@@ -153,4 +154,4 @@ def effective(plan: PlanName, overrides: Mapping[str, Any]) -> Mapping[str, Any]
 
 def is_unknown(key: str) -> bool:
     """Return whether `key` claims a known namespace without being one of its keys."""
-    return key.startswith(NAMESPACES) and key not in KNOWN
+    return key.startswith(NAMESPACES) and key not in KNOWN and key not in SEALED

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from mis_tenancy.encryption import DataKey
+from mis_tenancy.sealed_values import purpose_of
 from mis_tenancy.tables import ConfigurationRow
-from tenant_service.configuration.secrets import purpose_of
 from tests.config.test_configuration import Config
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, act_as, fields, fine, refused

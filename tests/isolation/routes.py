@@ -269,6 +269,9 @@ AUTH_ROUTES: Final = (
         status=303,
         fresh="form",
     ),
+    # The tenants of the matrix have no identity provider.
+    Declared("GET", "/login/sso/start", W.STRANGER_OF_TENANT, status=404),
+    Declared("GET", "/login/sso/callback", W.STRANGER_OF_TENANT, status=404),
     Declared("GET", "/login/forgot", W.STRANGER_OF_TENANT),
     Declared(
         "POST",

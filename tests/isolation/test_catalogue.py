@@ -214,6 +214,8 @@ SECRETS = {
     "totp_factors": ["secret", "last_step", "confirmed_at"],
     "recovery_codes": ["user_id", "code_hash"],
     "passkeys": ["user_id", "credential_id", "public_key", "user_handle", "name", "last_used_at"],
+    "sso_identities": ["issuer", "subject", "user_id", "created_at", "last_used_at"],
+    "sso_attempts": ["state_hash", "browser_hash", "issuer", "callback", "next_path", "expires_at"],
     "challenges": ["user_id", "token_hash"],
     "media": ["filename", "content_type", "size", "sha256", "owner_id", "uploaded_by", "created_at"],
     "tenant_configurations": ["config_value"],

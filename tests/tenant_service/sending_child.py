@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
+from mis_http.reach import Reach
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.settings import MasterKeys
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.sending import Sending
 from tenant_service.webhooks.transport import Transport
 

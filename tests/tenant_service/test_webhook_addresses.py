@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tenant_service.webhooks.addresses import is_public
-from tenant_service.webhooks.destinations import AddressRefused, DestinationRefused, destination_of
-from tenant_service.webhooks.reach import NameUnresolved, Reach
+from mis_http.addresses import is_public
+from mis_http.destinations import AddressRefused, DestinationRefused, destination_of
+from mis_http.reach import NameUnresolved, Reach
 
 PUBLIC = [
     *("93.184.215.14", "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1"),

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from mis_http.reach import Reach
 from mis_jobs.jobs import Job
 from mis_models.webhooks import DeliveryRow, WebhookLaneRow, WebhookRow
 from mis_tenancy.encryption import TenantKeys
@@ -22,7 +23,6 @@ from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.jobs import RETENTION, DeliveryRetention
 from tenant_service.webhooks.lanes_repository import Room
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import Wire
 from tenant_service.webhooks.turns import Sent, Turn

@@ -13,9 +13,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tenant_service.webhooks import reach as reach_module
-from tenant_service.webhooks.destinations import destination_of
-from tenant_service.webhooks.reach import NameUnresolved, Reach
+from mis_http import reach as reach_module
+from mis_http.destinations import destination_of
+from mis_http.reach import NameUnresolved, Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import MOST_ANSWER_BYTES, TOTAL_SECONDS, Transport
 from tests.tenant_service.receiver import Receiver, Reply, receiving

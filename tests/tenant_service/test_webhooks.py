@@ -10,10 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from mis_http.reach import NameUnresolved, Reach, Resolve
 from mis_models.webhooks import DeliveryRow, WebhookLaneRow, WebhookRow
 from mis_tenancy.encryption import TenantKeys, key_version
 from tenant_service.encryption_keys.reencryption import Reencryption
-from tenant_service.webhooks.reach import NameUnresolved, Reach, Resolve
 from tenant_service.webhooks.secrets import WebhookSecrets
 from tenant_service.webhooks.signing import spelled
 from tests.suite import Suite, TenantHandle

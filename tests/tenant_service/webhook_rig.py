@@ -14,11 +14,11 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from mis_cli.embedded import DatabaseUrls
+from mis_http.reach import Reach
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.relay import Relay
 from tenant_service.webhooks.sending import Sending
 from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport

@@ -76,16 +76,17 @@ class _Rewriting:
 def problem_page(scope: Scope, status: int, headers: Headers, body: bytes) -> HTMLResponse:
     """Return the page of a problem document, under the headers that it came with."""
     problem = json.loads(body)
+    words = words_for(problem["code"], status)
     seconds = headers.get("retry-after", "")
     kept = {name: value for name, value in headers.items() if name not in _OF_THE_BODY}
     return rendered(
         "html/templates/problem.html",
         status=status,
         headers=kept,
-        words=words_for(problem["code"], status),
+        words=words,
         wait=waiting_time(int(seconds)) if seconds.isdigit() else None,
         request_id=problem["requestId"],
-        back=_sign_in_page(scope) if problem["code"] == "csrf_refused" else None,
+        back=_sign_in_page(scope) if words.leads_back else None,
     )
 
 

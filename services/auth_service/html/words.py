@@ -7,11 +7,12 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A page's title and text; `asks_for_tenant` adds a field for one, `is_ours` the request's number."""
+    """A page's title and text, and what it offers: a field for a tenant, a way back, the request's number."""
 
     title: str
     text: str
     asks_for_tenant: bool = False
+    leads_back: bool = False
     is_ours: bool = False
 
 
@@ -36,9 +37,36 @@ _WORDS: Final = MappingProxyType(
         "csrf_refused": Words(
             "This form was too old",
             "It had been open for too long, or it was sent from another page. Nothing has been done.",
+            leads_back=True,
         ),
         "login_throttled": _LATER,
         "rate_limited": _LATER,
+        "sso_not_configured": Words(
+            "There is no single sign-on here", "Sign in with your password.", leads_back=True
+        ),
+        "sso_failed": Words(
+            "This sign-in is not valid any more",
+            "It took too long, was used before, or was started in another browser. Start it anew.",
+            leads_back=True,
+        ),
+        "sso_declined": Words(
+            "You were not signed in", "Your identity provider did not let you in.", leads_back=True
+        ),
+        "sso_refused": Words(
+            "You have no account here",
+            "Your identity provider knows you, but this organisation does not. Ask an administrator.",
+            leads_back=True,
+        ),
+        "limit_exceeded": Words(
+            "There is no seat left",
+            "Your organisation has no seat for a new account. Ask an administrator.",
+            leads_back=True,
+        ),
+        "sso_unavailable": Words(
+            "Your identity provider does not answer",
+            "It cannot be reached, or is not set up right. Try again later.",
+            leads_back=True,
+        ),
         "tenant_suspended": Words(
             "This organisation is suspended", "Its owner or its provider can have it opened again."
         ),

@@ -21,6 +21,7 @@ from auth_service.sessions.access_tokens import Holder
 from auth_service.sessions.agreement import agrees
 from auth_service.sessions.books import MEMBERS, lifetime_in
 from auth_service.sessions.service import open_session
+from auth_service.sso.enforcing import require_password_sign_in
 from auth_service.throttling.service import (
     Attempt,
     count_address_failure,
@@ -50,7 +51,8 @@ class Acceptance:
         """Return the new user's first session.
 
         Raise InvitationInvalid for whatever is wrong with the token, PasswordPolicyUnmet for a password that
-        the tenant does not take, EmailTaken where the address has become another user's.
+        the tenant does not take, EmailTaken where the address has become another user's, SsoRequired where
+        members come through the tenant's identity provider, which honours the invitation too.
         """
         token = parse_link_token(text, LinkPurpose.INVITATION)
         tenant = None if token is None else await self._named(token)
@@ -83,6 +85,7 @@ class Acceptance:
             tenant = await as_it_stands(session, tenant)
             if invitation is None or tenant.status is not TenantStatus.ACTIVE:
                 raise InvitationInvalid
+            await require_password_sign_in(session, self._authority, Role(invitation.role))
             user = await _seated(session, invitation, name, password_hash, now)
             self._write_down(session, tenant.id, user, invitation)
             await repository.remove(session, invitation)

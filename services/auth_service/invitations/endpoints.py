@@ -7,7 +7,13 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
-from auth_service.errors import InvitationInvalid, InvitationNotFound, InvitationPending, LoginThrottled
+from auth_service.errors import (
+    InvitationInvalid,
+    InvitationNotFound,
+    InvitationPending,
+    LoginThrottled,
+    SsoRequired,
+)
 from auth_service.invitations.acceptance import Acceptance
 from auth_service.invitations.schemas import AcceptanceIn, InvitationIn, InvitationListed, InvitationOut
 from auth_service.invitations.service import Invitations
@@ -85,7 +91,8 @@ async def revoke_invitation(invitation_id: InvitationId, invitations: TenantInvi
 
 
 @router.post(
-    "/accept", responses=problems(InvitationInvalid, LoginThrottled, EmailTaken, PasswordPolicyUnmet)
+    "/accept",
+    responses=problems(InvitationInvalid, LoginThrottled, EmailTaken, PasswordPolicyUnmet, SsoRequired),
 )
 async def accept_invitation(body: AcceptanceIn, authority: AuthorityOf, caller: CallerOf) -> LoginOut:
     """Accept an invitation with its token: choose name and password, and be signed in."""

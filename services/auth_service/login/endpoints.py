@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
-from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired
+from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired, SsoRequired
 from auth_service.login.schemas import LoginIn, LoginOut
 from auth_service.login.service import Login
 from mis_http.problems import problems
@@ -24,6 +24,7 @@ router = APIRouter(prefix="/api/v1/auth", tags=["login"])
     responses=problems(
         InvalidCredentials,
         MfaRequired,
+        SsoRequired,
         LoginThrottled,
         TenantMalformed,
         TenantRequired,

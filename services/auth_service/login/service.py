@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit import record
 from auth_service.authority import Authority
 from auth_service.caller import Caller
-from auth_service.errors import InvalidCredentials
+from auth_service.errors import InvalidCredentials, SsoRequired
 from auth_service.login import repository
 from auth_service.login.entering import SignedIn, let_in
 from auth_service.login.repository import Account
 from auth_service.mfa.signing_in import SecondStep
 from auth_service.naming import named_tenant
+from auth_service.sso.enforcing import require_password_sign_in
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_accounts.emails import norm_of, parse_email
 from mis_http.sessions import recorded_refusal
@@ -41,7 +42,8 @@ class Login:
         """Return the new session's tokens.
 
         Raise InvalidCredentials for whatever is wrong, LoginThrottled after too many failures, MfaRequired
-        where a second factor is set, and what keeps a member out of a tenant that is suspended or ending.
+        where a second factor is set, SsoRequired where members come through the tenant's identity provider,
+        and what keeps a member out of a tenant that is suspended or ending.
         """
         tenant, realm, self._caller = await named_tenant(self._authority, self._caller, tenant_slug)
         norm = normalized(email)
@@ -60,11 +62,12 @@ class Login:
     ) -> SignedIn:
         try:
             async with self._authority.tenant_transaction(tenant.id) as session:
+                await require_password_sign_in(session, self._authority, account.role)
                 asked = await SecondStep(self._authority, self._caller).ask(session, tenant, account, attempt)
                 if asked is None:
                     await forgive(session, attempt)
                     return await let_in(session, self._authority, self._caller, tenant, account, new_hash)
-        except (TenantSuspended, TenantPendingDeletion) as refusal:
+        except (SsoRequired, TenantSuspended, TenantPendingDeletion) as refusal:
             await self._turn_away(tenant, account, refusal)
         raise asked
 

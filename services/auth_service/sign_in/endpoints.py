@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import HTMLResponse, Response
 
 from auth_service.authority import AuthorityOf
-from auth_service.errors import CsrfRefused, InvalidCredentials, LoginThrottled
+from auth_service.errors import CsrfRefused, InvalidCredentials, LoginThrottled, SsoRequired
 from auth_service.login.service import Login
 from auth_service.passwords.forgetting import Forgetting
 from auth_service.sign_in.forms import require_own_form
@@ -50,7 +50,7 @@ async def sign_in_page(
     "",
     status_code=303,
     dependencies=[own_form],
-    responses=problems(*_STRANGERS, CsrfRefused, InvalidCredentials, LoginThrottled),
+    responses=problems(*_STRANGERS, CsrfRefused, InvalidCredentials, LoginThrottled, SsoRequired),
 )
 async def sign_in(
     pages: PagesOf,
@@ -66,7 +66,7 @@ async def sign_in(
     email = typed(email)
     try:
         done = await Login(authority, browser).sign_in(email, password, None)
-    except (InvalidCredentials, LoginThrottled) as refusal:
+    except (InvalidCredentials, LoginThrottled, SsoRequired) as refusal:
         return pages.form(next_path, email=email, refusal=refusal)
     if visitor is not None:
         await sessions.end(visitor)

@@ -16,6 +16,7 @@ from auth_service.sign_in.forms import form_token
 from auth_service.sign_in.next_path import safe_path
 from auth_service.sign_in.repository import Visitor
 from auth_service.sign_in.visits import CookieOf
+from auth_service.sso.enforcing import SsoUse, sso_use
 from mis_http.looks import Look, logo_url, look_shown
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.fastapi import Admitted, CurrentTenant
@@ -23,17 +24,27 @@ from mis_tenancy.tenant import SourceKind, Tenant
 
 SIGN_IN = "/login"
 _WRONG = "The e-mail address or the password is wrong."
+_WORDS = {"sso_required": "Your organisation signs you in by single sign-on, not by password."}
 
 
 class Pages:
     """The pages of `tenant`, for the browser whose cookie is `cookie`.
 
-    `is_named_by_query` tells that addresses have to go on naming the tenant.
+    `is_named_by_query` tells that addresses have to go on naming the tenant, `sso` how far it has single
+    sign-on.
     """
 
     def __init__(
-        self, authority: Authority, tenant: Tenant, look: Look, cookie: str | None, *, is_named_by_query: bool
+        self,
+        authority: Authority,
+        tenant: Tenant,
+        look: Look,
+        cookie: str | None,
+        *,
+        is_named_by_query: bool,
+        sso: SsoUse,
     ) -> None:
+        self._sso = sso
         self._authority = authority
         self._tenant = tenant
         self._look = look
@@ -82,6 +93,7 @@ class Pages:
             email=email,
             problem=None if refusal is None else _said(refusal),
             notice=notice,
+            sso=self._sso,
         )
 
     def signed_in(self, visitor: Visitor, next_path: str | None) -> HTMLResponse:
@@ -113,14 +125,15 @@ class Pages:
 def _said(refusal: ProblemError) -> str:
     if isinstance(refusal, LoginThrottled):
         return f"Too many failed tries. Try again in {waiting_time(int(refusal.headers['Retry-After']))}."
-    return _WRONG
+    return _WORDS.get(refusal.code, _WRONG)
 
 
 async def pages(authority: AuthorityOf, tenant: CurrentTenant, admitted: Admitted, cookie: CookieOf) -> Pages:
     """Return the pages of the tenant that the request names."""
     look = await look_shown(authority.tenancy.database, tenant)
+    sso = await sso_use(authority, tenant)
     named = any(source.kind is SourceKind.QUERY for source in admitted.sources)
-    return Pages(authority, tenant, look, cookie, is_named_by_query=named)
+    return Pages(authority, tenant, look, cookie, is_named_by_query=named, sso=sso)
 
 
 PagesOf = Annotated[Pages, Depends(pages)]

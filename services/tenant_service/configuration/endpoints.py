@@ -94,7 +94,7 @@ async def get_config(
     return ConfigOut.of(entry)
 
 
-@router.post("/{id}/config", dependencies=_WRITES, responses=problems(*_CLOSED, *_RULES))
+@router.post("/{id}/config", dependencies=_WRITES, responses=problems(*_CLOSED, *_RULES, ActAsRequired))
 async def set_config(
     body: ConfigIn, configuration: Configuring, if_match: IfMatch, response: Response
 ) -> ConfigOut:
@@ -110,7 +110,7 @@ async def set_config(
     "/{id}/config/{key}",
     status_code=204,
     dependencies=_WRITES,
-    responses=problems(*_CLOSED, ConfigNotFound, PreconditionFailed),
+    responses=problems(*_CLOSED, ActAsRequired, ConfigNotFound, PreconditionFailed),
 )
 async def delete_config(key: Key, configuration: Configuring, if_match: IfMatch) -> None:
     """Drop the tenant's own value of a key, so that the plan's comes back."""
@@ -132,7 +132,7 @@ async def list_config_history(
 @router.post(
     "/{id}/config/{key}/rollback",
     dependencies=_WRITES,
-    responses=problems(*_CLOSED, *_RULES, ConfigUndecryptable, ConfigVersionNotFound),
+    responses=problems(*_CLOSED, *_RULES, ActAsRequired, ConfigUndecryptable, ConfigVersionNotFound),
 )
 async def roll_back_config(
     key: Key, body: Rollback, configuration: Configuring, if_match: IfMatch, response: Response

@@ -11,6 +11,7 @@ from typing import Any, Final
 from mis_tenancy.configuration import KNOWN, NAMESPACES, Rule, merged, plan_layer
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.plans import PlanName
+from mis_tenancy.sealed_keys import SEALED
 from tenant_service.configuration.errors import (
     ConfigExceedsPlan,
     ConfigInvalid,
@@ -38,6 +39,9 @@ class Word:
 
 def judge(key: str, value: Any, *, is_encrypted: bool) -> None:
     """Raise the refusal of a value that `key` does not take, whoever sets it."""
+    if key in SEALED:
+        _judge_sealed(key, value, is_encrypted=is_encrypted)
+        return
     known = KNOWN.get(key)
     if known is None:
         # In another spelling it would read like one of ours and do nothing.
@@ -51,6 +55,13 @@ def judge(key: str, value: Any, *, is_encrypted: bool) -> None:
         raise ConfigInvalid(
             "isEncrypted", f"{key} is read by every service on every request; it stays readable."
         )
+
+
+def _judge_sealed(key: str, value: Any, *, is_encrypted: bool) -> None:
+    if not is_encrypted:
+        raise ConfigInvalid("isEncrypted", f"{key} holds a secret. Set isEncrypted to true.")
+    if (wrong := SEALED[key](value)) is not None:
+        raise ConfigInvalid("configValue", f"{key} {wrong}.")
 
 
 def hold_members(key: str, value: Any, plan: PlanName, word: Word | None) -> None:

@@ -5,7 +5,6 @@ fingerprint tells two values apart without telling them: it is keyed, so no shor
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
@@ -14,7 +13,8 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from mis_tenancy.encryption import DataKey, TenantKeys, Undecryptable, key_version
+from mis_tenancy.encryption import DataKey, TenantKeys, Undecryptable
+from mis_tenancy.sealed_values import open_sealed, purpose_of
 from mis_tenancy.session import TenantSession
 from tenant_service.configuration.errors import ConfigUndecryptable
 
@@ -42,18 +42,9 @@ class Secrets:
     async def open(self, config_key: str, stored: Any) -> Any:
         """Return the value behind `stored`; raise ConfigUndecryptable where it does not belong here."""
         try:
-            ciphertext = base64.b64decode(stored["ciphertext"], validate=True)
-            if key_version(ciphertext) != stored["keyVersion"]:
-                raise ConfigUndecryptable
-            plaintext = await self._keys.decrypt(self._session, ciphertext, purpose_of(config_key))
-            return json.loads(plaintext)
-        except (Undecryptable, KeyError, TypeError, ValueError, binascii.Error) as error:
+            return await open_sealed(self._keys, self._session, config_key, stored)
+        except Undecryptable as error:
             raise ConfigUndecryptable from error
-
-
-def purpose_of(config_key: str) -> str:
-    """Return what a ciphertext of this key is bound to, besides its tenant and key version."""
-    return f"config:{config_key}"
 
 
 def fingerprint_of(stored: Any) -> str | None:

@@ -10,10 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from mis_jobs.outbox import EventType, publish
+from mis_tenancy.access import Permission, require_permission
 from mis_tenancy.configuration import KNOWN, merged, plan_layer
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.plans import PLANS, PlanName
 from mis_tenancy.revocations import Kind, revoke
+from mis_tenancy.sealed_keys import SEALED
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
 from mis_tenancy.tenant import Tenant
@@ -88,6 +90,7 @@ class Configuration:
 
     async def put(self, key: str, value: Any, *, is_encrypted: bool, hold: Hold) -> Entry:
         """Set a key of the tenant's own; `hold` raises where the caller expected another version."""
+        self._hold_to_owners(key)
         tenant, before = await self._locked(key, hold)
         plan = PlanName(tenant.plan)
         judge(key, value, is_encrypted=is_encrypted)
@@ -100,6 +103,7 @@ class Configuration:
 
     async def remove(self, key: str, hold: Hold) -> None:
         """Let the plan's value come back; raise ConfigNotFound where the tenant has none of its own."""
+        self._hold_to_owners(key)
         tenant, before = await self._locked(key, hold)
         if before is None:
             raise ConfigNotFound
@@ -121,6 +125,7 @@ class Configuration:
         A version that is a removal removes the tenant's own value again. Raise ConfigVersionNotFound, or
         ConfigUndecryptable where that version's secret no longer opens.
         """
+        self._hold_to_owners(key)
         tenant, current = await self._locked(key, hold)
         past = await repository.version(self._session, key, number)
         if past is None:
@@ -136,9 +141,8 @@ class Configuration:
         self, tenant: TenantRow, current: ConfigurationRow | None, past: ConfigurationVersionRow
     ) -> Entry:
         key, value, plan = past.config_key, past.config_value, PlanName(tenant.plan)
-        if past.is_encrypted:
-            await self._secrets.open(key, value)
-        judge(key, value, is_encrypted=past.is_encrypted)
+        shown = await self._secrets.open(key, value) if past.is_encrypted else value
+        judge(key, shown, is_encrypted=past.is_encrypted)
         await self._hold(key, value, plan)
         old = _visible(current)
         row = await self._write(tenant, key, value, is_encrypted=past.is_encrypted)
@@ -151,6 +155,17 @@ class Configuration:
         if key in KNOWN and not self._caller.is_operator:
             words = await repository.operators_words(self._session, [key])
             hold_members(key, value, plan, words.get(key))
+
+    def _hold_to_owners(self, key: str) -> None:
+        """Raise the refusal where the key says who gets in, which neither admins nor operators may.
+
+        Whoever names the provider that vouches for people can be any of them.
+        """
+        if key not in SEALED:
+            return
+        if self._caller.is_operator:
+            raise ActAsRequired
+        require_permission(self._caller.principal, Permission.CONFIG_REVEAL)
 
     async def _hold_to_plan(self, key: str, tenant: TenantRow) -> None:
         """Raise the refusal where this caller may not let the plan's value come back."""

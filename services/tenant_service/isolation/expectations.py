@@ -42,7 +42,7 @@ NEVER_CROSSED: Final = frozenset(
         *("users", "user_terms", "refresh_tokens", "tenant_profiles", "media"),
         *("tenant_configurations", "tenant_configuration_versions", "tenant_data_keys"),
         *("webhooks", "webhook_deliveries"),
-        *("totp_factors", "recovery_codes", "passkeys"),
+        *("totp_factors", "recovery_codes", "passkeys", "sso_identities", "sso_attempts"),
     }
 )
 # Their rows are claimed over all tenants, or share one namespace, so their keys cannot lead with the tenant.

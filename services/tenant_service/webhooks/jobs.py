@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from mis_http.reach import Reach
 from mis_http.settings import ServiceSettings
 from mis_jobs.jobs import Job
 from mis_jobs.schedules import Schedule
@@ -13,7 +14,6 @@ from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
 from tenant_service.webhooks import relay_repository as repository
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.sending import LANES_AT_ONCE, Sending
 from tenant_service.webhooks.transport import Transport
 

@@ -5,10 +5,10 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
+from mis_http.destinations import LONGEST_URL
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_jobs.outbox import EventType
 from mis_models.webhooks import DeliveryRow, WebhookRow
-from tenant_service.webhooks.destinations import LONGEST_URL
 from tenant_service.webhooks.service import Changes, Unveiled
 
 # The default of a field that may be left out and may not be null.

@@ -9,15 +9,15 @@ from typing import Final
 
 import structlog
 
+from mis_http.destinations import DestinationRefused
+from mis_http.reach import Reach
 from mis_jobs.waking import Wakeup
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis
 from tenant_service.webhooks import lanes_repository as lanes
-from tenant_service.webhooks.destinations import DestinationRefused
 from tenant_service.webhooks.lanes_repository import Lane, Room
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.reach import Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.signing import signed_headers
 from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport, Wire

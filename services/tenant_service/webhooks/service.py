@@ -9,7 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_accounts.claims import LimitExceeded
+from mis_http.destinations import Destination, DestinationRefused, origin_of
 from mis_http.pages import Page
+from mis_http.reach import NameUnresolved, Reach
 from mis_jobs.outbox import EventType
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.identifiers import new_id
@@ -19,9 +21,7 @@ from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks import repository
 from tenant_service.webhooks.alarms import end_alarm
 from tenant_service.webhooks.attempts import REQUESTED, age, disable, enable
-from tenant_service.webhooks.destinations import Destination, DestinationRefused, origin_of
 from tenant_service.webhooks.errors import WebhookNotFound, WebhookUrlRefused
-from tenant_service.webhooks.reach import NameUnresolved, Reach
 from tenant_service.webhooks.secrets import WebhookSecrets
 from tenant_service.webhooks.signing import new_secret, spelled
 

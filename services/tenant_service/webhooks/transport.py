@@ -8,23 +8,22 @@ asks no proxy and decompresses nothing, which is why httpx is not put over it.
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import httpcore
 
-from tenant_service.webhooks.destinations import Destination, DestinationRefused
-from tenant_service.webhooks.reach import NameUnresolved, Reach
+from mis_http.destinations import Destination, DestinationRefused
+from mis_http.pinning import PinningBackend
+from mis_http.reach import NameUnresolved, Reach
 from tenant_service.webhooks.schedule import Outcome
 
 TOTAL_SECONDS: Final = 15.0
 MOST_ANSWER_BYTES: Final = 64 * 1024
 
-_CONNECT_SECONDS: Final = 5.0
 # What is said after the status is only read so that the connection can be used again.
 _DRAIN_SECONDS: Final = 1.0
-_MOST_ADDRESSES: Final = 4
 
 
 class Transport:
@@ -33,7 +32,7 @@ class Transport:
     def __init__(
         self, reach: Reach, trust: ssl.SSLContext | None = None, *, total_seconds: float = TOTAL_SECONDS
     ) -> None:
-        self._backend = _PinningBackend(reach)
+        self._backend = PinningBackend(reach)
         self._trust = trust or httpcore.default_ssl_context()
         self._total_seconds = total_seconds
 
@@ -102,32 +101,3 @@ async def _drain(answer: httpcore.Response) -> None:
                 received += len(chunk)
                 if received > MOST_ANSWER_BYTES:
                     return
-
-
-class _PinningBackend(httpcore.AsyncNetworkBackend):
-    """Connects to judged addresses only, whatever a name says a moment later."""
-
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
-        self._sockets = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  # the interface's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        failure: Exception = NameUnresolved(host)
-        for address in (await self._reach.addresses(host, port))[:_MOST_ADDRESSES]:
-            try:
-                return await self._sockets.connect_tcp(
-                    address, port, _CONNECT_SECONDS, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)

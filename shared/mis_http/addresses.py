@@ -1,4 +1,4 @@
-"""Which addresses a webhook may reach: those of the public internet, and nothing behind our own doors.
+"""Which addresses strangers may send us to: those of the public internet, and nothing behind our own doors.
 
 The ranges are spelled out (IANA's special-purpose registries, RFC 6890) because what `ipaddress` calls global
 differs between Python versions and leaves some of them out.

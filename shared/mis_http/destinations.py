@@ -1,4 +1,4 @@
-"""Where a webhook's URL leads: read once, strictly, so that what was judged is what is connected to."""
+"""Where a URL that a stranger gave us leads: read once, strictly, so that what is judged is connected to."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LABELS: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9
 _NUMERIC: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _LOCAL_NAMES: Final = ("localhost", "local", "internal", "home.arpa", "localdomain")
 _WEB_PORTS: Final = frozenset({80, 443})
-# Databases, caches, queues and control planes: nobody receives webhooks there.
+# Databases, caches, queues and control planes: no web server is there.
 _SERVICE_PORTS: Final = frozenset(
     {
         *(1433, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5432, 5672, 5900, 5984),
@@ -26,7 +26,7 @@ _SERVICE_PORTS: Final = frozenset(
 
 
 class DestinationRefused(ValueError):
-    """A URL that no webhook may have; the message says why."""
+    """A URL that nothing is sent to; the message says why."""
 
 
 class AddressRefused(DestinationRefused):
@@ -83,7 +83,7 @@ def _judge_host(host: str, *, allow_private: bool) -> None:
         raise DestinationRefused("names a host that is neither a domain name nor a plain IP address")
     local = "." not in host or any(host == name or host.endswith(f".{name}") for name in _LOCAL_NAMES)
     if local and not allow_private:
-        raise AddressRefused("names a host of a local network; webhooks reach public addresses only")
+        raise AddressRefused("names a host of a local network; only public addresses are reached")
 
 
 def _judge_port(port: int) -> None:

@@ -1,4 +1,4 @@
-"""What webhooks may reach: the rules about URLs and addresses, with the setting that loosens them applied.
+"""What is reached from here on somebody's word: the rules of URLs and addresses, and what loosens them.
 
 Names are looked up in threads of their own. A name server that does not answer keeps one busy for long, and
 must not keep other work of the process waiting.
@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from tenant_service.webhooks.addresses import is_public
-from tenant_service.webhooks.destinations import AddressRefused, Destination, destination_of
+from mis_http.addresses import is_public
+from mis_http.destinations import AddressRefused, Destination, destination_of
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 
-_LOCAL: Final = "leads to an address of a local network; webhooks reach public addresses only"
+_LOCAL: Final = "leads to an address of a local network; only public addresses are reached"
 
 
 class NameUnresolved(OSError):
@@ -23,7 +23,7 @@ class NameUnresolved(OSError):
 
 
 class Reach:
-    """Judges where webhooks lead; `resolve` turns a host into its addresses or raises NameUnresolved.
+    """Judges where URLs lead; `resolve` turns a host into its addresses or raises NameUnresolved.
 
     `allow_private` opens local networks and plain http, for development and closed installations.
     """
@@ -52,7 +52,7 @@ class _Names:
     """The machine's own way of looking names up."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="webhook-names")
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="outside-names")
 
     async def __call__(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
