@@ -388,6 +388,7 @@ async def test_a_plan_without_branding_shows_the_platforms_look(suite: Suite) ->
     body = {"configKey": "features.custom_branding", "configValue": False}
     answer = await suite.client.post(f"/api/v1/tenants/{tenant.id}/config", json=body, headers=tenant.auth)
     assert answer.status_code == 200, answer.text
+    await suite.tenancy("auth").feed.poll()
     async with browser_of(suite, tenant) as browser:
         page = await browser.open()
     assert "--primary: #1d4ed8;" in page.text
