@@ -608,6 +608,32 @@ CREATE TABLE public.signing_keys (
     created_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.sso_attempts (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    state_hash bytea NOT NULL,
+    browser_hash bytea NOT NULL,
+    issuer text NOT NULL,
+    client_id text NOT NULL,
+    callback text NOT NULL,
+    next_path text,
+    expires_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.sso_attempts FORCE ROW LEVEL SECURITY;
+
+CREATE TABLE public.sso_identities (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    issuer text NOT NULL,
+    subject text NOT NULL,
+    user_id uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    last_used_at timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.sso_identities FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.subscriptions (
     tenant_id uuid NOT NULL,
     state text NOT NULL,
@@ -1080,6 +1106,12 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE ONLY public.signing_keys
     ADD CONSTRAINT pk_signing_keys PRIMARY KEY (kid);
 
+ALTER TABLE ONLY public.sso_attempts
+    ADD CONSTRAINT pk_sso_attempts PRIMARY KEY (tenant_id, id);
+
+ALTER TABLE ONLY public.sso_identities
+    ADD CONSTRAINT pk_sso_identities PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT pk_subscriptions PRIMARY KEY (tenant_id);
 
@@ -1160,6 +1192,15 @@ ALTER TABLE ONLY public.operators
 
 ALTER TABLE ONLY public.passkeys
     ADD CONSTRAINT uq_passkeys_tenant_id_credential_id UNIQUE (tenant_id, credential_id);
+
+ALTER TABLE ONLY public.sso_attempts
+    ADD CONSTRAINT uq_sso_attempts_tenant_id_state_hash UNIQUE (tenant_id, state_hash);
+
+ALTER TABLE ONLY public.sso_identities
+    ADD CONSTRAINT uq_sso_identities_tenant_id_issuer_subject UNIQUE (tenant_id, issuer, subject);
+
+ALTER TABLE ONLY public.sso_identities
+    ADD CONSTRAINT uq_sso_identities_tenant_id_user_id_issuer UNIQUE (tenant_id, user_id, issuer);
 
 ALTER TABLE ONLY public.tenant_configurations
     ADD CONSTRAINT uq_tenant_configurations_tenant_id_config_key UNIQUE (tenant_id, config_key);
@@ -1256,6 +1297,8 @@ CREATE INDEX ix_revocations_xid ON public.revocations USING btree (xid);
 CREATE INDEX ix_sessions_expires_at ON public.sessions USING btree (tenant_id, expires_at);
 
 CREATE INDEX ix_sessions_user ON public.sessions USING btree (tenant_id, user_id, id);
+
+CREATE INDEX ix_sso_attempts_expires_at ON public.sso_attempts USING btree (tenant_id, expires_at);
 
 CREATE INDEX ix_tenant_names_tenant_id ON public.tenant_names USING btree (tenant_id);
 
@@ -1408,6 +1451,15 @@ ALTER TABLE ONLY public.sessions
 
 ALTER TABLE ONLY public.signing_keys
     ADD CONSTRAINT fk_signing_keys_kid FOREIGN KEY (kid) REFERENCES public.public_signing_keys(kid) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sso_attempts
+    ADD CONSTRAINT fk_sso_attempts_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.sso_identities
+    ADD CONSTRAINT fk_sso_identities_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.sso_identities
+    ADD CONSTRAINT fk_sso_identities_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.subscriptions
     ADD CONSTRAINT fk_subscriptions_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1566,6 +1618,10 @@ CREATE POLICY owner ON public.revocations TO mis_owner USING (true) WITH CHECK (
 
 CREATE POLICY owner ON public.sessions TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.sso_attempts TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.sso_identities TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.subscriptions TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.tenant_branding TO mis_owner USING (true) WITH CHECK (true);
@@ -1684,6 +1740,10 @@ ALTER TABLE public.revocations ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.sessions ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.sso_attempts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.sso_identities ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.tenant_branding ENABLE ROW LEVEL SECURITY;
@@ -1739,6 +1799,10 @@ CREATE POLICY tenant_isolation ON public.recovery_codes TO mis_app, mis_platform
 CREATE POLICY tenant_isolation ON public.refresh_tokens TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.sessions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.sso_attempts TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.sso_identities TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.subscriptions TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -2063,6 +2127,22 @@ GRANT UPDATE(revoked_reason) ON TABLE public.sessions TO mis_platform;
 
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.signing_keys TO mis_auth;
 
+GRANT DELETE ON TABLE public.sso_attempts TO mis_platform;
+GRANT SELECT,INSERT,DELETE ON TABLE public.sso_attempts TO mis_app;
+
+GRANT SELECT(tenant_id) ON TABLE public.sso_attempts TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.sso_attempts TO mis_platform;
+
+GRANT DELETE ON TABLE public.sso_identities TO mis_platform;
+GRANT SELECT,INSERT,DELETE ON TABLE public.sso_identities TO mis_app;
+
+GRANT SELECT(tenant_id) ON TABLE public.sso_identities TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.sso_identities TO mis_platform;
+
+GRANT UPDATE(last_used_at) ON TABLE public.sso_identities TO mis_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.subscriptions TO mis_platform;
 GRANT SELECT,INSERT,UPDATE ON TABLE public.subscriptions TO mis_app;
 
@@ -2244,5 +2324,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0032');
+INSERT INTO public.alembic_version (version_num) VALUES ('0033');
 SELECT public.ensure_audit_partitions(3);
