@@ -11,7 +11,7 @@ from typing import Final
 from mis_cli.embedded.secrets import generated, master_key, password, write_private
 
 _ROLES: Final = ("mis_owner", "mis_app", "mis_auth", "mis_platform")
-_PASSWORDS: Final = (*_ROLES, "postgres", "redis", "store", "grafana", "operator")
+_PASSWORDS: Final = (*_ROLES, "postgres", "redis", "store", "operator")
 _STORE_USER: Final = "mis"
 _DATABASE: Final = "postgresql://{role}:{password}@postgres:5432/mis_db"
 
@@ -45,7 +45,6 @@ def _files(passwords: Mapping[str, str], keys: str) -> dict[str, dict[str, str]]
         "postgres": {role: passwords[role] for role in _ROLES} | {"password": passwords["postgres"]},
         "redis": {"redis.conf": _redis_conf(passwords["redis"])},
         "store": {"s3.json": _store_users(passwords["store"])},
-        "grafana": {"password": passwords["grafana"]},
         "migrations": {"migration_database_url": urls["mis_owner"]},
         "tenant": every | platform,
         "auth": every | {"auth_database_url": urls["mis_auth"], "operator_password": passwords["operator"]},
