@@ -1,8 +1,8 @@
 """Run with `make bench`: every candidate once a round, in shuffled order, and a table of medians.
 
 `ARGS=creating` measures the creation of tenants instead of the hottest list. Other subjects have no peers:
-`ARGS=readings` (lists, usage, a creation), `ARGS=exports`, `ARGS=alerts` and `ARGS=neighbours`; each takes
-`--help`.
+`ARGS=readings` (lists, usage, a creation), `ARGS=signing_in` (tokens, refreshes, a flood of sign-ins),
+`ARGS=exports`, `ARGS=alerts` and `ARGS=neighbours`; each takes `--help`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from benchmarks import alerts, exports, neighbours, readings
+from benchmarks import alerts, exports, neighbours, readings, signing_in
 from benchmarks.candidates import CANDIDATES, PLAIN_ORM
 from benchmarks.creation import CREATING, ONE_BY_ONE, creations
 from benchmarks.ground import ground
@@ -45,6 +45,7 @@ OTHERS = {
     "exports": exports.main,
     "neighbours": neighbours.main,
     "readings": readings.main,
+    "signing_in": signing_in.main,
 }
 
 
@@ -80,7 +81,7 @@ def _options() -> argparse.Namespace:
 
 def _run(candidate: str, given: World, subject: Subject, options: argparse.Namespace) -> Run:
     calls = subject.calls(given)
-    with served(candidate, given, next(calls)) as (port, process):
+    with served(candidate, given.settings, next(calls)) as (port, process):
         asyncio.run(measure(port, calls, options.connections, WARM_UP_SECONDS))
         before = sum(process.cpu_times()[:2])
         measured = asyncio.run(measure(port, calls, options.connections, options.seconds))

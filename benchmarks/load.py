@@ -52,7 +52,7 @@ async def measure(port: int, calls: Iterator[Call], connections: int, seconds: f
             while (sent := time.perf_counter()) < until:
                 call = next(calls)
                 writer.write(call.request)
-                status, body = await _answer(reader)
+                status, body = await answer_of(reader)
                 latencies.append(time.perf_counter() - sent)
                 if status != call.status:
                     counts["refused"] += 1
@@ -78,7 +78,7 @@ async def pace(port: int, calls: Iterator[Call], per_second: float, seconds: flo
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         call = next(calls)
         writer.write(call.request)
-        status, body = await _answer(reader)
+        status, body = await answer_of(reader)
         latencies.append(time.perf_counter() - due)
         refused += status != call.status
         mistakes += status == call.status and body.count(call.mark) != call.rows
@@ -87,7 +87,8 @@ async def pace(port: int, calls: Iterator[Call], per_second: float, seconds: flo
     return Measurement(time.perf_counter() - start, latencies, refused, mistakes)
 
 
-async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+async def answer_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Return status and body of the next answer on a connection."""
     head = await reader.readuntil(b"\r\n\r\n")
     lines = head.split(b"\r\n")
     length = next(int(line[15:]) for line in lines if line[:15].lower() == b"content-length:")

@@ -42,7 +42,7 @@ async def _rounds(here: World, rounds: int, seconds: float) -> None:
     noisy, quiet = (here.calls_of(slug) for slug in ("tenant-1", "tenant-2"))
     limit = PLANS[PlanName.BASIC].configuration["api.burst_limit"] * _TIMES_THE_LIMIT
     ratios = []
-    with served(STATEMENT_DOOR, here, next(quiet)) as (port, _):
+    with served(STATEMENT_DOOR, here.settings, next(quiet)) as (port, _):
         for _ in range(rounds):
             alone = await pace(port, quiet, _QUIET_PER_SECOND, seconds)
             beside, noise = await asyncio.gather(

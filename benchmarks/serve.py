@@ -8,6 +8,7 @@ import uvicorn
 
 from benchmarks.candidates import CANDIDATES, settings_from
 from benchmarks.creation import CREATING
+from benchmarks.signing_in import SIGNING_IN
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
     name, descriptor = sys.argv[1], int(sys.argv[2])
     if len(os.sched_getaffinity(0)) == 1 and (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {0})
-    app = (CANDIDATES | CREATING)[name](settings_from(sys.stdin.read()))
+    app = (CANDIDATES | CREATING | SIGNING_IN)[name](settings_from(sys.stdin.read()))
     config = uvicorn.Config(
         app,
         http="httptools",

@@ -5,17 +5,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
 from benchmarks.load import Call
-from benchmarks.world import World
 
 
 @contextmanager
-def served(candidate: str, given: World, first: Call) -> Iterator[tuple[int, psutil.Process]]:
+def served(candidate: str, settings: Mapping[str, Any], first: Call) -> Iterator[tuple[int, psutil.Process]]:
     """Yield the candidate's port and process, once it has answered the `first` call."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -25,7 +25,7 @@ def served(candidate: str, given: World, first: Call) -> Iterator[tuple[int, psu
         )
         try:
             assert server.stdin is not None
-            server.stdin.write(json.dumps(given.settings).encode())
+            server.stdin.write(json.dumps(settings).encode())
             server.stdin.close()
             _await_answer(port, first)
             yield port, psutil.Process(server.pid)
@@ -36,7 +36,7 @@ def served(candidate: str, given: World, first: Call) -> Iterator[tuple[int, psu
 
 def _await_answer(port: int, first: Call) -> None:
     """Wait for the candidate; its socket listens from the start, so the first request just waits."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     with socket.create_connection(("127.0.0.1", port), timeout=deadline - time.monotonic()) as connection:
         connection.sendall(first.request)
         if not connection.recv(65_536).startswith(f"HTTP/1.1 {first.status}".encode()):
