@@ -32,6 +32,7 @@ _MEMORY_SECONDS: Final = 60.0
 _LOOKUPS_AT_ONCE: Final = 4
 # A connection that went silent must not hold a place for ever.
 _PATIENCE_SECONDS: Final = 2.0
+_NOT_VALID: Final = "This API key is not valid here. Check that it is copied whole."
 
 _BY_ID: Final = """
 select k.key_hash, k.scopes, extract(epoch from k.expires_at)::float8 as expires_at,
@@ -94,11 +95,11 @@ class ApiKeys:
         """Return the program that holds the key; raise TokenInvalid, TokenRevoked or TokenExpired."""
         key = parse_api_key(text)
         if key is None:
-            raise TokenInvalid
+            raise TokenInvalid(_NOT_VALID)
         await self._feed.confirm()
         found = await self._look(key)
         if found is None:
-            raise TokenInvalid("This API key is not valid here. Check that it is copied whole.")
+            raise TokenInvalid(_NOT_VALID)
         if found.is_revoked:
             raise TokenRevoked("This API key was revoked, or its creator has no active account any more.")
         if found.principal.expires_at <= self._clock():
@@ -116,9 +117,15 @@ class ApiKeys:
         task = self._loading.get(digest)
         if task is None:
             task = self._loading[digest] = asyncio.create_task(self._load(key, digest), name="api key")
-            task.add_done_callback(lambda _: self._loading.pop(digest, None))
+            task.add_done_callback(lambda done: self._finished(digest, done))
         # A caller that is cancelled must not take the answer away from the others who wait for it.
         return await asyncio.shield(task)
+
+    def _finished(self, digest: bytes, task: asyncio.Task[_Found | None]) -> None:
+        del self._loading[digest]
+        if not task.cancelled():
+            # Taken, so that a failure nobody waits for any more is not reported as never retrieved.
+            task.exception()
 
     def _is_fresh(self, found: _Found) -> bool:
         if self._elapsed() - found.read_at >= _MEMORY_SECONDS:

@@ -118,6 +118,8 @@ async def test_a_key_that_is_made_twice_with_one_idempotency_key_is_one(
         ({"expiresAt": "2020-01-01T00:00:00Z"}, "expiresAt"),
         ({"expiresAt": "2999-01-01T00:00:00"}, "expiresAt"),
         ({"expiresAt": "tomorrow"}, "expiresAt"),
+        ({"expiresAt": "9999-12-31T23:59:59-12:00"}, "expiresAt"),
+        ({"expiresAt": "0001-01-01T00:00:00+12:00"}, "expiresAt"),
         ({"tenantId": str(new_id())}, "tenantId"),
         ({"createdBy": str(new_id())}, "createdBy"),
     ],

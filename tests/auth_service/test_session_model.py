@@ -114,6 +114,9 @@ def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
             super().__init__()
             self.users = [ModelUser(handle) for handle in stage.users]
             self.pairs: list[tuple[Access, Renewal]] = []
+            # Anew each time: many machines take longer than an access token lives.
+            self.owner = bearer(fine(now(sign_in(suite, tenant)))["token"])
+            now(suite.sign_in_operator())
             for user in self.users:
                 user.epoch = claims(fine(now(self.signed_in(user)))["token"])["ver"][0]
 
@@ -211,8 +214,8 @@ def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
         def change_role(self, at: int, role: str) -> None:
             user = self.users[at]
             path = f"{USERS}/{user.handle.id}"
-            before = fine(now(suite.client.get(path, headers=tenant.auth)))["role"]
-            fine(now(suite.client.patch(path, json={"role": role}, headers=tenant.auth)))
+            before = fine(now(suite.client.get(path, headers=self.owner)))["role"]
+            fine(now(suite.client.patch(path, json={"role": role}, headers=self.owner)))
             user.epoch += int(role != before)
             now(heard())
 
@@ -221,7 +224,7 @@ def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
             user = self.users[at]
             for status in ("disabled", "active"):
                 path = f"{USERS}/{user.handle.id}"
-                fine(now(suite.client.patch(path, json={"status": status}, headers=tenant.auth)))
+                fine(now(suite.client.patch(path, json={"status": status}, headers=self.owner)))
                 user.epoch += 1
             user.end()
             now(heard())

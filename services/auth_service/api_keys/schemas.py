@@ -1,14 +1,23 @@
 """Bodies of the API key routes."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from auth_service.invitations.schemas import NameText
 from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_models.api_keys import ApiKeyRow
 from mis_tenancy.access import Permission
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie in a year that UTC has") from error
+
 
 Scopes = Annotated[frozenset[Permission], Field(min_length=1)]
 
@@ -18,7 +27,7 @@ class ApiKeyIn(RequestBody):
 
     name: NameText
     scopes: Scopes
-    expires_at: AwareDatetime | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)] | None = None
 
 
 class ApiKeyListed(ResponseBody):
