@@ -38,7 +38,7 @@ migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the ne
 	@$(BIN)/mis migrate $(ARGS)
 
 lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock.
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra suite --extra dev --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
 test-deep: $(STAMP)  ## Run the slow and the tool-dependent tests.

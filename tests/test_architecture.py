@@ -68,6 +68,7 @@ SPEAK_SQL: Final = {
         "media",
         "platform",
         "tenants",
+        "verifications",
         "webhooks",
         "work",
     },

@@ -59,6 +59,8 @@ from tenant_service.webhooks import jobs as webhooks
 from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.relay import Relay
 from user_service.media import jobs as media
+from user_service.verifications import jobs as verifications
+from user_service.verifications.reading import OcrReader
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +104,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     import_jobs = imports.ImportJobs(platform, ImportRuns(application, storage))
     export_jobs = exports.ExportJobs(platform, Exporter(application, snapshots, storage))
     media_jobs = media.MediaJobs(platform, application, storage)
+    verification_jobs = verifications.VerificationJobs(
+        platform, application, storage, TenantKeys(Wrapping(master_keys)), OcrReader()
+    )
     proofs = Proofs(settings.dns_servers)
     domain_rounds = domains.DomainRounds(
         platform, Rechecks(application, proofs), PendingClaims(application, proofs)
@@ -140,6 +145,9 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         media.DISCARD: media_jobs.discard,
         media.UPKEEP: media_jobs.keep_up,
         media.SWEEP: media_jobs.sweep,
+        verifications.RUN: verification_jobs.run,
+        verifications.DISCARD: verification_jobs.discard,
+        verifications.UPKEEP: verification_jobs.keep_up,
         audit_seals.RETENTION: audit_seals.AuditRetention(AuditRetention(platform, seal_keys)).run,
     }
     schedules = [
@@ -152,6 +160,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         *webhooks.SCHEDULES,
         *imports.SCHEDULES,
         *media.SCHEDULES,
+        *verifications.SCHEDULES,
         *usage.SCHEDULES,
         *health.SCHEDULES,
         *domains.SCHEDULES,

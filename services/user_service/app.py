@@ -19,6 +19,9 @@ from user_service.media.fetching import Fetching
 from user_service.settings import from_environment
 from user_service.users.endpoints import lists
 from user_service.users.endpoints import router as users
+from user_service.verifications.endpoints import router as verifications
+from user_service.verifications.images import LARGEST_BYTES as LARGEST_IMAGE
+from user_service.verifications.reading import OcrReader
 
 LARGEST_IMPORT: Final = 256 * MIB
 
@@ -30,16 +33,22 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         settings,
         service="user",
         title="User service",
-        routers=(lists, imports, users, erasure, uploads, media),
+        routers=(lists, imports, users, erasure, verifications, uploads, media),
         policy=suite_policy(),
         # How large a file may be is the tenant's configuration.
-        body_limits={"/api/v1/users/import": LARGEST_IMPORT, "/api/v1/media": None},
+        body_limits={
+            "/api/v1/users/import": LARGEST_IMPORT,
+            "/api/v1/media": None,
+            # With room for the form around it.
+            "/verifications": LARGEST_IMAGE + MIB,
+        },
     )
     app.state.passwords = Passwords()
     tenancy, storage = app.state.tenancy, settings.storage()
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.patience = Patience()
+    app.state.document_reader = OcrReader()
     app.state.links = LinkSigner(tenancy.settings.master_keys)
     app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)
     return app

@@ -19,6 +19,7 @@ from mis_models import (
     platform,
     sso,
     tenants,
+    verifications,
     webhooks,
     work,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "sso",
     "tenants",
     "usage_tables",
+    "verifications",
     "webhooks",
     "work",
 ]

@@ -30,6 +30,7 @@ DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
         "session.absolute_timeout": 30 * 24 * 3600,
         # The schema that takes everything.
         "users.attributes_schema": {},
+        "users.verification_retention_days": 30,
     }
 )
 
@@ -126,6 +127,7 @@ KNOWN: Final[Mapping[str, KnownKey]] = MappingProxyType(
         "api.burst_limit": KnownKey(Rule.WITHIN_PLAN, _whole(1, 100_000, "requests a second"), _at_most),
         "file_upload.max_size": KnownKey(Rule.WITHIN_PLAN, _whole(1, 10_000 * GIB, "bytes"), _at_most),
         "users.attributes_schema": KnownKey(Rule.OWN, json_schemas.wrong_with, _always),
+        "users.verification_retention_days": KnownKey(Rule.OWN, _whole(1, 3_650, "days"), _always),
     }
     | {
         f"features.{feature}": KnownKey(Rule.WITHIN_PLAN, _flag, lambda value, plan: plan or not value)

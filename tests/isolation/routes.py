@@ -17,6 +17,7 @@ from mis_tenancy.plans import Feature
 from mis_tenancy.tenant import Role
 from tests.suite import PASSWORD, TenantHandle, UserHandle
 from tests.tenant_service.imports import archive_of, user_row
+from tests.user_service.pictures import png
 
 AUTH: Final = "/api/v1/auth"
 TENANTS: Final = "/api/v1/tenants"
@@ -224,6 +225,10 @@ def _webhook(call: Call) -> dict[str, Any]:
 
 def _archive(call: Call) -> bytes:
     return archive_of(call.tenant, users=[user_row(f"in-{call.unique}@{call.tenant.slug}.example")])
+
+
+def _document(call: Call) -> bytes:
+    return png()
 
 
 AUTH_ROUTES: Final = (
@@ -441,6 +446,24 @@ USER_ROUTES: Final = (
     ),
     Declared("DELETE", f"{USERS}/{{user_id}}", W.MEMBER, P.USERS_WRITE, status=204),
     Declared("POST", f"{USERS}/{{user_id}}/erase", W.MEMBER, P.USERS_WRITE),
+    Declared(
+        "POST",
+        f"{USERS}/{{user_id}}/verifications",
+        W.MEMBER,
+        P.USERS_WRITE,
+        Feature.AI_VERIFICATION,
+        status=202,
+        body=_document,
+        content_type="image/png",
+    ),
+    Declared("GET", f"{USERS}/{{user_id}}/verifications", W.MEMBER, P.USERS_WRITE, Feature.AI_VERIFICATION),
+    Declared(
+        "GET",
+        f"{USERS}/{{user_id}}/verifications/{{verification_id}}",
+        W.MEMBER,
+        P.USERS_WRITE,
+        Feature.AI_VERIFICATION,
+    ),
 )
 
 MEDIA_ROUTES: Final = (

@@ -218,6 +218,7 @@ SECRETS = {
     "sso_attempts": ["state_hash", "browser_hash", "issuer", "callback", "next_path", "expires_at"],
     "challenges": ["user_id", "token_hash"],
     "media": ["filename", "content_type", "size", "sha256", "owner_id", "uploaded_by", "created_at"],
+    "verifications": ["user_id", "status", "checks", "image_key", "requested_by"],
     "tenant_configurations": ["config_value"],
     "tenant_configuration_versions": ["config_value"],
     "tenant_data_keys": ["wrapped_key"],

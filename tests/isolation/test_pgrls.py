@@ -64,7 +64,7 @@ EXPLAINED: Final = (
     Explained(
         "SEC027",
         r"public\.(sessions|user_terms|usage_members|invitations|account_tokens|api_keys"
-        r"|totp_factors|recovery_codes|passkeys|challenges|media|sso_identities)",
+        r"|totp_factors|recovery_codes|passkeys|challenges|media|sso_identities|verifications)",
         "Within a tenant, permissions decide; the policy is the tenant's.",
     ),
     Explained(

@@ -334,6 +334,7 @@ async def test_the_platform_crosses_tenants_only_where_a_policy_names_it(
         "webhook_lanes",
         *("usage_days", "usage_route_days", "usage_user_days", "usage_members", "usage_levels"),
         *("usage_months", "invitations", "account_tokens", "challenges", "media_uploads"),
+        "verifications",
     }
     async with bound(urls.platform, None) as connection:
         for table in HELD:

@@ -13,6 +13,7 @@ import httpx
 import pyotp
 
 from mis_http.signed_links import LinkSigner
+from mis_models.verifications import VerificationRow
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
@@ -29,6 +30,7 @@ from tests.tenant_service.exports import finished
 from tests.tenant_service.imports import archive_of, imported
 from tests.tenant_service.job_queue import add_dead_job
 from tests.user_service.media import stored
+from tests.user_service.pictures import Reads
 
 Headers = dict[str, str]
 BASE_DOMAIN = "mis.local"
@@ -174,6 +176,8 @@ class World:
             return str(await add_dead_job(self.suite, call.tenant))
         if name == "invitation_id":
             return str((await invite(self.suite, call.tenant))["id"])
+        if name == "verification_id":
+            return await add_verification(self.suite, call.tenant, call.params["user_id"])
         if name == "api_key_id":
             return str((await add_api_key(self.suite, call.tenant))["id"])
         if name == "media_id":
@@ -189,6 +193,8 @@ class World:
 
 async def make_world(suite: Suite) -> World:
     """Make the tenants of the matrix through the API."""
+    # What reads documents is not installed everywhere.
+    suite.apps["user"].state.document_reader = Reads()
     home = await suite.tenant("custom", domain=HOME_DOMAIN)
     await prove_domain(suite, home)
     await set_look(suite, home)
@@ -236,11 +242,13 @@ async def set_look(suite: Suite, tenant: TenantHandle) -> None:
 async def ids_of(suite: Suite, tenant: TenantHandle) -> dict[str, str]:
     """Return something of the tenant's for each parameter that a path may have."""
     webhook_id = await add_webhook(suite, tenant)
+    user_id = await add_user(suite, tenant)
     return {
         "id": str(tenant.id),
         "webhook_id": webhook_id,
         "delivery_id": await add_delivery(suite, tenant, webhook_id),
-        "user_id": await add_user(suite, tenant),
+        "user_id": user_id,
+        "verification_id": await add_verification(suite, tenant, user_id),
         "session_id": await session_of(suite, tenant.owner),
         "key": await add_setting(suite, tenant),
         "export_id": await add_export(suite, tenant),
@@ -264,6 +272,22 @@ async def add_user(suite: Suite, tenant: TenantHandle) -> str:
     answer = await suite.client.post(USERS, json=body, headers=tenant.auth)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])
+
+
+async def add_verification(suite: Suite, tenant: TenantHandle, user_id: str) -> str:
+    """Have a document of the user's judged and return the verification's id."""
+    row = VerificationRow(
+        id=uuid4(),
+        user_id=UUID(user_id),
+        status="verified",
+        checks=[],
+        content_type="image/png",
+        requested_by=tenant.owner.id,
+        created_at=datetime.now(UTC),
+    )
+    async with suite.database.transaction(tenant.id) as session:
+        session.add(row)
+    return str(row.id)
 
 
 async def add_setting(suite: Suite, tenant: TenantHandle) -> str:

@@ -13,10 +13,12 @@ import structlog
 from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_, update
 from sqlalchemy.orm import InstrumentedAttribute
 
+from mis_accounts.picture_keys import PictureKeys
 from mis_accounts.totp_secrets import TotpSecrets
 from mis_http.kept_answers import KeyOfRequest, TenantAnswers
 from mis_models.factors import TotpFactorRow
 from mis_models.tenants import IdempotencyRow
+from mis_models.verifications import VerificationRow
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.encryption import TenantKeys, Undecryptable
 from mis_tenancy.session import TenantSession, tenant_of
@@ -143,6 +145,11 @@ async def _renew_totp_secret(session: TenantSession, keys: TenantKeys, row: Totp
     row.secret = await secrets.seal(row.user_id, await secrets.open(row.user_id, row.secret))
 
 
+async def _renew_picture_key(session: TenantSession, keys: TenantKeys, row: VerificationRow) -> None:
+    pictures = PictureKeys(session, keys)
+    row.image_key = await pictures.seal(row.id, await pictures.open(row.id, row.image_key or b""))
+
+
 def _older_secret(
     table: type[ConfigurationRow] | type[ConfigurationVersionRow],
 ) -> Callable[[int], ColumnElement[bool]]:
@@ -164,6 +171,10 @@ def _older_totp_secret(newest: int) -> ColumnElement[bool]:
     return _is_older(TotpFactorRow.secret, newest)
 
 
+def _older_picture_key(newest: int) -> ColumnElement[bool]:
+    return _is_older(VerificationRow.image_key, newest)
+
+
 def _is_older(ciphertext: InstrumentedAttribute[Any], newest: int) -> ColumnElement[bool]:
     return func.substring(ciphertext, 1, _VERSION_BYTES) < newest.to_bytes(_VERSION_BYTES, "big")
 
@@ -174,4 +185,5 @@ HOLDERS: Final = (
     Holder(IdempotencyRow, _older_answer, _renew_answer),
     Holder(WebhookRow, _older_signing_secret, _renew_signing_secrets),
     Holder(TotpFactorRow, _older_totp_secret, _renew_totp_secret),
+    Holder(VerificationRow, _older_picture_key, _renew_picture_key),
 )

@@ -30,6 +30,7 @@ from user_service.media.service import DISCARD
 from user_service.users.errors import UserNotFound
 from user_service.users.repository import lock, statuses_of_other_owners
 from user_service.users.rules import require_other_owner, require_rank
+from user_service.verifications.discarding import discard_pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Erasure:
         norms = {norm_of(address) for address in addresses}
         removed["invitations"] = len(await withdraw_invitations(self._session, norms))
         removed["media"] = await self._drop_files(user.id)
+        await discard_pictures(self._session, user.id)
         removed["mails"] = await drop_mail(self._session, self._wrapping, self._tenant.id, norms)
         named = frozenset(address.lower().encode() for address in addresses)
         removed["keptAnswers"] = await drop_answers(self._session, self._keys, user.id, named)

@@ -26,6 +26,7 @@ from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
 from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
 from user_service.users.schemas import UserCreate
+from user_service.verifications.discarding import discard_pictures
 
 # Fields whose change touches rules about the whole membership, or ends tokens.
 _STANDING: Final = frozenset({"role", "status"})
@@ -115,6 +116,7 @@ class Users:
         expected.hold(user.version)
         await self._keep_an_owner(user)
         raise_epoch(self._session, user)
+        await discard_pictures(self._session, user.id)
         await repository.delete(self._session, user)
         await release_seats(self._session)
         self._record(EventType.USER_DELETED, user)
