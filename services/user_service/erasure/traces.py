@@ -12,6 +12,7 @@ from mis_models.accounts import SessionRow, UserTermRow
 from mis_models.api_keys import ApiKeyRow
 from mis_models.factors import ChallengeRow, PasskeyRow, RecoveryCodeRow, TotpFactorRow
 from mis_models.links import AccountTokenRow, InvitationRow
+from mis_models.sso import SsoIdentityRow
 from mis_models.verifications import VerificationRow
 
 
@@ -32,6 +33,7 @@ TRACES: Final = (
     Trace("totpFactors", TotpFactorRow.user_id),
     Trace("recoveryCodes", RecoveryCodeRow.user_id),
     Trace("passkeys", PasskeyRow.user_id),
+    Trace("signInIdentities", SsoIdentityRow.user_id),
     Trace("verifications", VerificationRow.user_id),
     Trace("signInChallenges", ChallengeRow.user_id),
 )
