@@ -943,6 +943,24 @@ CREATE TABLE public.users (
 
 ALTER TABLE ONLY public.users FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.verifications (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    status text NOT NULL,
+    checks jsonb NOT NULL,
+    confidence double precision,
+    content_type text NOT NULL,
+    image_key bytea,
+    image_until timestamp with time zone,
+    requested_by uuid NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    completed_at timestamp with time zone,
+    CONSTRAINT ck_verifications_status CHECK ((status = ANY (ARRAY['pending'::text, 'verified'::text, 'rejected'::text, 'needs_review'::text, 'failed'::text])))
+);
+
+ALTER TABLE ONLY public.verifications FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.webhook_deliveries (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -1172,6 +1190,9 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT pk_users PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY public.verifications
+    ADD CONSTRAINT pk_verifications PRIMARY KEY (tenant_id, id);
+
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT pk_webhook_deliveries PRIMARY KEY (tenant_id, id);
 
@@ -1321,6 +1342,10 @@ CREATE INDEX ix_user_terms_user ON public.user_terms USING btree (tenant_id, use
 CREATE INDEX ix_users_role ON public.users USING btree (tenant_id, role, id);
 
 CREATE INDEX ix_users_status ON public.users USING btree (tenant_id, status, id);
+
+CREATE INDEX ix_verifications_image_until ON public.verifications USING btree (tenant_id, image_until) WHERE (image_until IS NOT NULL);
+
+CREATE INDEX ix_verifications_user ON public.verifications USING btree (tenant_id, user_id, id);
 
 CREATE INDEX ix_webhook_deliveries_pending ON public.webhook_deliveries USING btree (tenant_id, webhook_id, next_attempt_at, id) WHERE (status = 'pending'::text);
 
@@ -1521,6 +1546,12 @@ ALTER TABLE ONLY public.user_terms
 ALTER TABLE ONLY public.users
     ADD CONSTRAINT fk_users_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
+ALTER TABLE ONLY public.verifications
+    ADD CONSTRAINT fk_verifications_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.verifications
+    ADD CONSTRAINT fk_verifications_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.webhook_deliveries
     ADD CONSTRAINT fk_webhook_deliveries_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1662,6 +1693,8 @@ CREATE POLICY owner ON public.user_terms TO mis_owner USING (true) WITH CHECK (t
 
 CREATE POLICY owner ON public.users TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.verifications TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.webhook_deliveries TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.webhook_lanes TO mis_owner USING (true) WITH CHECK (true);
@@ -1727,6 +1760,8 @@ CREATE POLICY platform ON public.usage_months TO mis_platform USING (true) WITH 
 CREATE POLICY platform ON public.usage_route_days TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_user_days TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.verifications TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.webhook_lanes TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1842,6 +1877,8 @@ CREATE POLICY tenant_isolation ON public.user_terms TO mis_app, mis_platform USI
 
 CREATE POLICY tenant_isolation ON public.users TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.verifications TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.webhook_deliveries TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.webhook_lanes TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
@@ -1875,6 +1912,8 @@ ALTER TABLE public.usage_user_days ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.user_terms ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.users ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.verifications ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.webhook_deliveries ENABLE ROW LEVEL SECURITY;
 
@@ -2299,6 +2338,15 @@ GRANT SELECT(version) ON TABLE public.users TO mis_platform;
 
 GRANT SELECT(created_at) ON TABLE public.users TO mis_platform;
 
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.verifications TO mis_app;
+GRANT DELETE ON TABLE public.verifications TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.verifications TO mis_platform;
+
+GRANT SELECT(id) ON TABLE public.verifications TO mis_platform;
+
+GRANT SELECT(image_until) ON TABLE public.verifications TO mis_platform;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.webhook_deliveries TO mis_app;
 GRANT INSERT,DELETE ON TABLE public.webhook_deliveries TO mis_platform;
 
@@ -2324,5 +2372,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0033');
+INSERT INTO public.alembic_version (version_num) VALUES ('0034');
 SELECT public.ensure_audit_partitions(3);
