@@ -15,7 +15,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate lock test-deep test-isolation test-config test-integration test-load clean
+.PHONY: help run test check bench migrate manifests lock test-deep test-isolation test-config test-integration test-load clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creat
 
 migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the newest revision.
 	@$(BIN)/mis migrate $(ARGS)
+
+manifests: $(STAMP)  ## Render the Kubernetes manifests from their template.
+	@$(BIN)/python k8s/render.py
 
 lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra suite --extra dev --generate-hashes \

@@ -1,0 +1,184 @@
+"""The Kubernetes manifests are valid, refer to what there is, and let a pod do no more than it must."""
+
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from auth_service.settings import AuthSettings
+from mis_cli.settings import MigrationSettings, ServingSettings
+from mis_http.settings import EnvironmentSettings
+from mis_worker.settings import WorkerSettings
+from tenant_service.settings import TenantServiceSettings
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+K8S: Final = ROOT / "k8s"
+FILES: Final = sorted(file for file in K8S.rglob("*.yaml") if file.name != "kustomization.yaml")
+KUSTOMIZATIONS: Final = sorted(K8S.rglob("kustomization.yaml"))
+# Kinds that come with an operator, whose schemas are not Kubernetes' own.
+EXTENSIONS: Final = {"HTTPRoute", "PodMonitor", "ExternalSecret"}
+READ: Final[tuple[type[EnvironmentSettings], ...]] = (
+    TenantServiceSettings,
+    AuthSettings,
+    WorkerSettings,
+    ServingSettings,
+    MigrationSettings,
+)
+
+
+@cache
+def documents(file: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def base(kind: str) -> list[dict[str, Any]]:
+    return [one for file in (K8S / "base").glob("*.yaml") for one in documents(file) if one["kind"] == kind]
+
+
+def pods() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (one["metadata"]["name"], one["spec"]["template"]["spec"])
+        for kind in ("Deployment", "Job")
+        for one in base(kind)
+    ]
+
+
+def each_pod() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("name", "pod"), pods(), ids=[name for name, _ in pods()])
+
+
+def test_what_is_rendered_is_up_to_date(tmp_path: Path) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    subprocess.run([sys.executable, tmp_path / "k8s" / "render.py"], check=True)  # noqa: S603
+    for file in FILES:
+        again = tmp_path / "k8s" / file.relative_to(K8S)
+        assert again.read_text() == file.read_text(), f"{file.name} is stale: make manifests"
+
+
+@pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(K8S)) for file in FILES])
+def test_every_object_is_what_kubernetes_takes(file: Path) -> None:
+    """Catalogue 144."""
+    for one in documents(file):
+        if one["kind"] not in EXTENSIONS:
+            kubernetes_validate.validate(one, "1.31", strict=True)
+        assert one["kind"] == "Namespace" or one["metadata"]["namespace"] == "mis"
+
+
+@each_pod()
+def test_a_pod_may_do_no_more_than_the_restricted_standard_lets_it(name: str, pod: dict[str, Any]) -> None:
+    security = pod["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] == 10001
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {"requests", "limits"} == set(container["resources"])
+    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} <= {"secret", "emptyDir"}
+
+
+@each_pod()
+def test_every_variable_is_a_setting_and_every_secret_is_read(name: str, pod: dict[str, Any]) -> None:
+    known = {f"MIS_{field.upper()}" for settings in READ for field in settings.model_fields}
+    (container,) = pod["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert {variable.removesuffix("_FILE") for variable in variables} <= known
+    (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
+    assert {f"/run/mis/{item['path']}" for item in secret["items"]} == set(variables.values())
+
+
+def test_the_config_map_holds_settings() -> None:
+    known = {f"MIS_{field.upper()}" for settings in READ for field in settings.model_fields}
+    (settings,) = base("ConfigMap")
+    assert set(settings["data"]) <= known
+
+
+@pytest.mark.parametrize("deployment", base("Deployment"), ids=lambda one: one["metadata"]["name"])
+def test_a_deployment_is_probed_scaled_spread_and_walled_in(deployment: dict[str, Any]) -> None:
+    name = deployment["metadata"]["name"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"startupProbe", "livenessProbe", "readinessProbe"} <= set(container)
+    assert pod["topologySpreadConstraints"]
+    assert "replicas" not in deployment["spec"]
+    assert name in {one["spec"]["scaleTargetRef"]["name"] for one in base("HorizontalPodAutoscaler")}
+    for kind, selector in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
+        selected = [one["spec"][selector].get("matchLabels", {}).get("app") for one in base(kind)]
+        assert selected.count(name) == 1, kind
+
+
+def test_a_pod_has_time_to_end_what_it_has_begun() -> None:
+    (settings,) = base("ConfigMap")
+    drain = float(settings["data"]["MIS_DRAIN_SECONDS"])
+    for deployment in base("Deployment"):
+        pod = deployment["spec"]["template"]["spec"]
+        hook = pod["containers"][0].get("lifecycle", {}).get("preStop", {"exec": {"command": ["sleep", "0"]}})
+        before = float(hook["exec"]["command"][1])
+        # Ten seconds for the requests that are under way, and some for the goodbye.
+        assert pod["terminationGracePeriodSeconds"] >= before + drain + 15
+
+
+def test_nothing_is_let_in_or_out_by_default() -> None:
+    (deny,) = [one for one in base("NetworkPolicy") if one["metadata"]["name"] == "default-deny"]
+    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_the_route_leads_to_services_and_covers_what_they_own() -> None:
+    ports = {one["metadata"]["name"]: one["spec"]["ports"][0]["port"] for one in base("Service")}
+    (route,) = base("HTTPRoute")
+    led: dict[str, str] = {}
+    for rule in route["spec"]["rules"]:
+        (backend,) = rule["backendRefs"]
+        assert ports[backend["name"]] == backend["port"]
+        led |= {match["path"]["value"]: backend["name"] for match in rule["matches"]}
+    assert led == {
+        "/api/v1/tenants": "tenant-service",
+        "/api/v1/plans": "tenant-service",
+        "/api/v1/auth": "auth-service",
+        "/.well-known": "auth-service",
+        "/login": "auth-service",
+        "/api/v1/users": "user-service",
+        "/api/v1/media": "user-service",
+    }
+
+
+@pytest.mark.parametrize("file", KUSTOMIZATIONS, ids=[str(file.relative_to(K8S)) for file in KUSTOMIZATIONS])
+def test_a_kustomization_names_files_that_are_there(file: Path) -> None:
+    (kustomization,) = documents(file)
+    for resource in kustomization["resources"]:
+        assert (file.parent / resource).exists(), resource
+    if file.parent == K8S / "base":
+        assert {*kustomization["resources"], "kustomization.yaml"} == {
+            one.name for one in file.parent.iterdir()
+        }
+
+
+def test_the_tenant_service_alone_needs_only_its_secret() -> None:
+    kinds = {(one["kind"], one["metadata"]["name"]) for one in documents(K8S / "tenant-service.yaml")}
+    assert {("Namespace", "mis"), ("ConfigMap", "mis-settings"), ("Deployment", "tenant-service")} <= kinds
+    assert {name for _, name in kinds} == {"mis", "mis-settings", "tenant-service"}
+
+
+@pytest.mark.kubectl
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl here.")
+@pytest.mark.parametrize("overlay", ["local", "production"])
+def test_kustomize_builds_each_overlay(overlay: str) -> None:
+    built = subprocess.run(  # noqa: S603
+        ["kubectl", "kustomize", K8S / "overlays" / overlay],  # noqa: S607
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    for one in yaml.safe_load_all(built.stdout):
+        if one["kind"] not in EXTENSIONS:
+            kubernetes_validate.validate(one, "1.31", strict=True)
