@@ -1,12 +1,16 @@
 """Keys with which a tenant's programs sign in, by the SHA-256 of their text."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import ForeignKeyConstraint, Index, PrimaryKeyConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mis_tenancy.tables import Base, TenantScoped
+
+# What the audit log says of a new one; its resource is `api_key:<id>`.
+API_KEY_CREATED: Final = "api_key.created"
 
 
 class ApiKeyRow(TenantScoped, Base):

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from mis_models.accounts import CountersRow, UserRow
 from mis_models.work import JobRow, OutboxRow
 from mis_tenancy.tables import Base
-from tests.auth_service.programs import add_api_key
+from tests.auth_service.programs import add_api_key, ask
 from tests.database import connected
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle
@@ -145,6 +145,27 @@ async def test_who_was_deleted_before_can_still_be_erased_from_the_log(suite: Su
     assert report["removed"]["auditOrigins"] > 0
     assert code(await erase(suite, tenant, uuid4())) == (404, "user_not_found")
     assert code(await erase(suite, tenant, "not-an-id")) == (404, "user_not_found")
+
+
+@pytest.mark.parametrize("is_deleted_first", [False, True])
+async def test_where_a_persons_programs_asked_from_is_erased_too(
+    suite: Suite, is_deleted_first: bool
+) -> None:
+    tenant = await suite.tenant("custom")
+    person = await suite.user(tenant, "admin")
+    made = await add_api_key(suite, tenant, by=person)
+    other = await add_api_key(suite, tenant)
+    for key in (made, other):
+        assert (await ask(suite, key["key"])).status_code == 200
+    await drained(suite)
+    if is_deleted_first:
+        await suite.client.delete(f"{USERS}/{person.id}", headers=tenant.auth)
+    assert (await erase(suite, tenant, person.id)).status_code == 200
+    path = f"/api/v1/tenants/{tenant.id}/audit-logs"
+    for key, is_known in ((made, False), (other, True)):
+        rows = (await suite.client.get(path, params={"actor": key["id"]}, headers=tenant.auth)).json()
+        assert rows
+        assert all((row["ip"] is not None) is is_known for row in rows)
 
 
 async def test_a_foreign_or_visiting_person_cannot_be_erased(suite: Suite) -> None:

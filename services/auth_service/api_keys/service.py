@@ -8,7 +8,7 @@ from uuid import UUID
 from auth_service.api_keys import repository
 from auth_service.errors import ApiKeyNotFound
 from mis_http.pages import Page
-from mis_models.api_keys import ApiKeyRow
+from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_tenancy.access import Permission, require_permission
 from mis_tenancy.api_key_texts import new_api_key
 from mis_tenancy.audit_changes import record_change
@@ -57,9 +57,7 @@ class TenantApiKeys:
         )
         await repository.add(self._session, row)
         told = {"name": name, "scopes": row.scopes, "expiresAt": expires_at}
-        self._record(
-            "api_key.created", row, {field: {"old": None, "new": new} for field, new in told.items()}
-        )
+        self._record(API_KEY_CREATED, row, {field: {"old": None, "new": new} for field, new in told.items()})
         return row, key.text
 
     async def page(self, page: Page) -> Sequence[ApiKeyRow]:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row, delete, func, or_, select, update
 
 from mis_models.accounts import UserRow
+from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_models.exports import ExportRow
 from mis_models.links import AccountTokenRow
 from mis_models.media import MediaRow
@@ -33,6 +34,14 @@ async def was_member(session: TenantSession, user_id: UUID) -> bool:
     member = PrincipalKind.MEMBER.value
     acted = select(AuditRow.id).where(AuditRow.actor == user_id, AuditRow.actor_kind == member)
     return await session.scalar(acted.limit(1)) is not None
+
+
+async def keys_made_by(session: TenantSession, user_id: UUID) -> Sequence[UUID]:
+    """Return the ids of the user's API keys in order, also of those gone, which the audit log names."""
+    there = await session.scalars(select(ApiKeyRow.id).where(ApiKeyRow.created_by == user_id))
+    created = select(AuditRow.resource).where(AuditRow.actor == user_id, AuditRow.action == API_KEY_CREATED)
+    named = await session.scalars(created.where(AuditRow.resource.is_not(None)))
+    return sorted({*there, *(UUID(resource.partition(":")[2]) for resource in named if resource)})
 
 
 async def counted(session: TenantSession, user_id: UUID) -> dict[str, int]:

@@ -73,6 +73,9 @@ class Erasure:
         was_erased = await repository.was_erased(self._session, user_id)
         # Before any row is locked, because it waits for others who are writing down what the user does.
         origins = await erase_actor(self._session, user_id)
+        for key_id in await repository.keys_made_by(self._session, user_id):
+            # A program often runs where its author sits.
+            origins += await erase_actor(self._session, key_id)
         await lock_seats(self._session)
         user = await lock(self._session, user_id)
         if user is not None:
