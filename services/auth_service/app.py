@@ -20,6 +20,7 @@ from auth_service.refresh.endpoints import router as refresh
 from auth_service.sessions.endpoints import router as sessions
 from auth_service.settings import from_environment
 from auth_service.sign_in.endpoints import router as sign_in
+from auth_service.sign_in.script_endpoints import router as page_sessions
 from auth_service.signing_keys.endpoints import router as signing_keys
 from auth_service.sso.endpoints import router as sso
 from auth_service.sso.fetching import Fetching
@@ -54,6 +55,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             mfa,
             passkeys,
             sign_in,
+            page_sessions,
             sso,
         ),
         roles={"auth": settings.auth_database_url},

@@ -114,6 +114,8 @@ SUITE: Final = (
     Rule("/login", Access.PUBLIC_TENANT, "GET"),
     Rule("/login", Access.PUBLIC_TENANT, "POST"),
     Rule("/login/sign-out", Access.PUBLIC_TENANT, "POST"),
+    Rule("/login/session", Access.PUBLIC_TENANT, "GET"),
+    Rule("/login/token", Access.PUBLIC_TENANT, "POST"),
     Rule("/login/sso/start", Access.PUBLIC_TENANT, "GET"),
     Rule("/login/sso/callback", Access.PUBLIC_TENANT, "GET"),
     Rule("/login/forgot", Access.PUBLIC_TENANT, "GET"),

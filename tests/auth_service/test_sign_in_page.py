@@ -146,7 +146,7 @@ async def test_too_many_failures_are_told_when_to_come_back(suite: Suite, tenant
         assert (await browser.sign_in(user.email)).status_code == 303
 
 
-UNSAFE = ["/login", "/login/sign-out", "/login/forgot"]
+UNSAFE = ["/login", "/login/sign-out", "/login/forgot", "/login/token"]
 
 
 @pytest.mark.parametrize("path", UNSAFE)
@@ -433,3 +433,37 @@ async def test_asking_for_a_new_password_is_answered_alike_for_everybody(
     assert said == [(202, said[0][1])] * 4
     await write_resets(suite, tenant)
     assert [mail.to for mail in await mails_of(suite, tenant)][-1] == user.email
+
+
+async def test_a_script_of_our_origin_gets_tokens_that_end_with_the_pages_session(
+    suite: Suite, tenant: TenantHandle
+) -> None:
+    user = await suite.user(tenant, "viewer")
+    as_script = {"Accept": "*/*"}
+    async with browser_of(suite, tenant) as browser:
+        for answer in (
+            await browser.open("/login/session", headers=as_script),
+            await browser.client.post("/login/token", headers=as_script),
+        ):
+            assert answer.status_code in (401, 403)
+            assert answer.headers["content-type"] == "application/problem+json"
+        await browser.sign_in(user.email)
+        session = (await browser.open("/login/session", headers=as_script)).json()
+        assert session["user"]["email"] == user.email
+        assert session["tenant"]["slug"] == tenant.slug
+        own = as_script | {"X-CSRF-Token": session["csrfToken"]}
+        answer = await browser.client.post("/login/token", headers=own)
+        assert answer.status_code == 200, answer.text
+        token = answer.json()
+        assert "refreshToken" not in token
+        assert answer.headers["cache-control"] == "no-store"
+        me = (await suite.client.get("/api/v1/auth/me", headers=bearer(token["token"]))).json()
+        assert (me["user"]["id"], me["user"]["role"]) == (str(user.id), "viewer")
+        assert me["session"]["current"] is True
+        # Nobody else's page can ask: neither another browser's, nor one without the token.
+        assert (await browser.client.post("/login/token", headers=as_script)).status_code == 403
+        await browser.send("/login/sign-out", {}, seen_at="/login")
+        await suite.tenancy("auth").feed.poll()
+        gone = await suite.client.get("/api/v1/auth/me", headers=bearer(token["token"]))
+        assert (gone.status_code, gone.json()["code"]) == (401, "token_revoked")
+        assert (await browser.open("/login/session", headers=as_script)).status_code == 401

@@ -20,6 +20,7 @@ from auth_service.sso.endpoints import COOKIE
 from mis_models.accounts import UserRow
 from mis_models.sso import SsoAttemptRow, SsoIdentityRow
 from mis_tenancy.jose import encode_segment
+from tests.auth_service import passkeys
 from tests.auth_service.browsing import Browser, browser_at, browser_of, text_of
 from tests.auth_service.links import accept, invite, seats, token_of
 from tests.auth_service.openid_provider import Provider, ec_key, parameters_of, providing
@@ -292,7 +293,15 @@ async def test_enforcement_turns_passwords_off_for_all_but_owners(suite: Suite, 
     assert (await suite.sign_in(tenant.slug, tenant.owner_email, PASSWORD)).role == "owner"
 
 
-Broken = dict[str, str]
+async def test_enforcement_closes_passkeys_too(suite: Suite, provider: Provider) -> None:
+    tenant = await tenant_with(suite, provider)
+    member, owner = passkeys.browser_of(suite, tenant), passkeys.browser_of(suite, tenant)
+    await member.register(await suite.user(tenant))
+    await owner.register(tenant.owner)
+    fine(await member.sign_in())
+    fine(await configure(suite, tenant, provider.config(enforce=True)))
+    refused(await member.sign_in(), 403, "sso_required")
+    fine(await owner.sign_in())
 
 
 def without(*names: str) -> Any:

@@ -76,10 +76,11 @@ class Declared:
 
     `fresh` names what a working request needs for itself: a signed-in `user`, one who has `enrolled` an
     authenticator app or has set the `app`, who is `registering` a passkey or signs in with a `passkey`, a
-    sign-in that is `halfway`, a `tenant`, or one that is `suspended`, `ending` or `purged`, or the `form`
-    that it posts. `operator` is False where a TENANT route hands out tenant content, `is_cacheable` marks an
-    answer that shared caches may keep, `reads_bearer` the open route that looks at a bearer after all,
-    `signed` the one whose link is the proof, `at_base` the one that works at the platform's own names.
+    sign-in that is `halfway`, a `tenant`, or one that is `suspended`, `ending` or `purged`, the `form` that
+    it posts, or the `page` of somebody who has signed in there. `operator` is False where a TENANT route
+    hands out tenant content, `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the
+    open route that looks at a bearer after all, `signed` the one whose link is the proof, `at_base` the one
+    that works at the platform's own names.
     """
 
     method: str
@@ -272,8 +273,10 @@ AUTH_ROUTES: Final = (
         body=_own_form,
         content_type=FORM,
         status=303,
-        fresh="form",
+        fresh="page",
     ),
+    Declared("GET", "/login/session", W.STRANGER_OF_TENANT, fresh="page"),
+    Declared("POST", "/login/token", W.STRANGER_OF_TENANT, body=_own_form, content_type=FORM, fresh="page"),
     # The tenants of the matrix have no identity provider.
     Declared("GET", "/login/sso/start", W.STRANGER_OF_TENANT, status=404),
     Declared("GET", "/login/sso/callback", W.STRANGER_OF_TENANT, status=404),

@@ -25,7 +25,7 @@ from tests.auth_service.passkeys import browser_at, browser_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
-from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
+from tests.suite import OPERATOR_EMAIL, PASSWORD, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
 from tests.tenant_service.imports import archive_of, imported
 from tests.tenant_service.job_queue import add_dead_job
@@ -110,6 +110,8 @@ class World:
             call.params["token"] = token_of((await invite(self.suite, tenant))["acceptUrl"])
         if route.fresh == "form":
             call.params |= await self._form()
+        if route.fresh == "page":
+            call.params |= await self._page()
         if route.fresh in ("reset", "email"):
             user = await self.suite.user(tenant)
             if route.fresh == "reset":
@@ -135,10 +137,20 @@ class World:
 
     async def _form(self) -> dict[str, str]:
         """Return what a browser that was shown the sign-in page of `home` sends its form with."""
-        headers = {"X-Tenant-Slug": self.home.slug}
         async with self.suite.client_at(fresh_address()) as client:
-            page = await client.get("/login", headers=headers)
+            page = await client.get("/login", headers={"X-Tenant-Slug": self.home.slug})
         return {"cookie": page.headers["set-cookie"].partition(";")[0], "csrf": csrf_of(page)}
+
+    async def _page(self) -> dict[str, str]:
+        """Return what the browser of the owner, who has signed in on the page, sends its forms with."""
+        form = await self._form()
+        named = {"X-Tenant-Slug": self.home.slug, "Cookie": form["cookie"]}
+        typed = {"csrf": form["csrf"], "email": self.home.owner_email, "password": PASSWORD}
+        async with self.suite.client_at(fresh_address()) as client:
+            answer = await client.post("/login", headers=named, data=typed)
+            cookie = answer.headers["set-cookie"].partition(";")[0]
+            page = await client.get("/login", headers=named | {"Cookie": cookie})
+        return {"cookie": cookie, "csrf": csrf_of(page)}
 
     def _proof(self, route: Declared, path: str) -> list[tuple[str, str]]:
         """Return the query of a good link to the path, where the route asks for one."""

@@ -21,7 +21,7 @@ from auth_service.sessions.access_tokens import Holder
 from auth_service.sessions.agreement import agrees
 from auth_service.sessions.books import MEMBERS, lifetime_in
 from auth_service.sessions.service import open_session
-from auth_service.sso.enforcing import require_password_sign_in
+from auth_service.sso.enforcing import require_local_sign_in
 from auth_service.throttling.service import (
     Attempt,
     count_address_failure,
@@ -85,7 +85,7 @@ class Acceptance:
             tenant = await as_it_stands(session, tenant)
             if invitation is None or tenant.status is not TenantStatus.ACTIVE:
                 raise InvitationInvalid
-            await require_password_sign_in(session, self._authority, Role(invitation.role))
+            await require_local_sign_in(session, self._authority, Role(invitation.role))
             user = await _seated(session, invitation, name, password_hash, now)
             self._write_down(session, tenant.id, user, invitation)
             await repository.remove(session, invitation)

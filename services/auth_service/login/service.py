@@ -18,7 +18,7 @@ from auth_service.login.entering import SignedIn, let_in
 from auth_service.login.repository import Account
 from auth_service.mfa.signing_in import SecondStep
 from auth_service.naming import named_tenant
-from auth_service.sso.enforcing import require_password_sign_in
+from auth_service.sso.enforcing import require_local_sign_in
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_accounts.emails import norm_of, parse_email
 from mis_http.sessions import recorded_refusal
@@ -62,7 +62,7 @@ class Login:
     ) -> SignedIn:
         try:
             async with self._authority.tenant_transaction(tenant.id) as session:
-                await require_password_sign_in(session, self._authority, account.role)
+                await require_local_sign_in(session, self._authority, account.role)
                 asked = await SecondStep(self._authority, self._caller).ask(session, tenant, account, attempt)
                 if asked is None:
                     await forgive(session, attempt)

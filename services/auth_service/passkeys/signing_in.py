@@ -15,7 +15,7 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.challenges import repository as challenges
 from auth_service.challenges.tokens import ChallengePurpose, ChallengeToken, parse_challenge_token
-from auth_service.errors import InvalidCredentials
+from auth_service.errors import InvalidCredentials, SsoRequired
 from auth_service.login import repository as accounts
 from auth_service.login.entering import SignedIn, let_in
 from auth_service.naming import named_by_token
@@ -30,6 +30,7 @@ from auth_service.passkeys.ceremonies import (
 )
 from auth_service.passkeys.places import Arrival
 from auth_service.passkeys.registering import LIFETIME, Asked
+from auth_service.sso.enforcing import require_local_sign_in
 from auth_service.throttling.service import (
     Attempt,
     count_address_failure,
@@ -93,7 +94,7 @@ class PasskeySignIn:
             action = "login.passkey_failed"
         except _Copied:
             refusal, action = InvalidCredentials(_FAILED), "login.passkey_copied"
-        except (TenantSuspended, TenantPendingDeletion) as turned_away:
+        except (SsoRequired, TenantSuspended, TenantPendingDeletion) as turned_away:
             refusal, action = turned_away, f"login.{turned_away.code}"
         await self._refuse(tenant.id, action, refusal, None if passkey is None else passkey.user_id)
 
@@ -126,6 +127,7 @@ class PasskeySignIn:
         account = await accounts.find_by_id(session, passkey.user_id)
         if account is None:
             raise CeremonyFailed
+        await require_local_sign_in(session, self._authority, account.role)
         attempt = Attempt.of(str(tenant.id), norm_of(account.email), self._caller.network)
         await know_network(session, attempt)
         return await let_in(session, self._authority, self._caller, tenant, account)

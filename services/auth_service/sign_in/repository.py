@@ -22,6 +22,7 @@ class Visitor:
     email: str
     name: str
     role: Role
+    epoch: int
     restricted: bool
 
 
@@ -40,11 +41,11 @@ async def visit(session: AsyncSession, token: PageToken, lifetime: Lifetime) -> 
     found = (await session.execute(used)).one_or_none()
     if found is None:
         return None
-    person = select(UserRow.email, UserRow.name, UserRow.role).where(
+    person = select(UserRow.email, UserRow.name, UserRow.role, UserRow.epoch).where(
         UserRow.id == found.user_id, UserRow.status == "active"
     )
     row = (await session.execute(person)).one_or_none()
     if row is None:
         return None
     user_id, session_id = UUID(int=found.user_id.int), UUID(int=found.id.int)
-    return Visitor(session_id, user_id, row.email, row.name, Role(row.role), found.restricted)
+    return Visitor(session_id, user_id, row.email, row.name, Role(row.role), row.epoch, found.restricted)

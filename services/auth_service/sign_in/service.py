@@ -2,11 +2,15 @@
 
 from auth_service.authority import Authority
 from auth_service.caller import Caller
+from auth_service.login.repository import as_it_stands
+from auth_service.sessions.access_tokens import AccessToken, Holder
 from auth_service.sessions.books import MEMBERS, lifetime_in
 from auth_service.sessions.logout import end_session
 from auth_service.sessions.page_tokens import PageToken
+from auth_service.sessions.standing import is_restricted_in
 from auth_service.sign_in import repository
 from auth_service.sign_in.repository import Visitor
+from mis_tenancy.errors import AuthenticationRequired
 from mis_tenancy.tenant import Tenant
 
 
@@ -29,6 +33,19 @@ class PageSessions:
         async with self._authority.transaction(self._tenant.id) as session:
             found = await repository.visit(session, token, lifetime_in(self._tenant))
         return None if found is None or found.restricted else found
+
+    async def access(self, visitor: Visitor) -> AccessToken:
+        """Return an access token of the visitor's session, which ends with it.
+
+        Raise what keeps a member out of a tenant that has just been suspended, or is ending.
+        """
+        async with self._authority.transaction(self._tenant.id) as session:
+            tenant = await as_it_stands(session, self._tenant)
+        if is_restricted_in(tenant, visitor.role):
+            # Owners of an ending tenant sign in anew, for a token that says so.
+            raise AuthenticationRequired
+        holder = Holder(visitor.id, visitor.epoch, visitor.session_id)
+        return await self._authority.tokens.for_member(holder, visitor.role, tenant, restricted=False)
 
     async def end(self, visitor: Visitor) -> None:
         """Sign the visitor out."""

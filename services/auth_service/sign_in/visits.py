@@ -11,6 +11,7 @@ from auth_service.sessions.page_tokens import parse_page_token
 from auth_service.sign_in.cookies import held_by
 from auth_service.sign_in.repository import Visitor
 from auth_service.sign_in.service import PageSessions
+from mis_tenancy.errors import AuthenticationRequired
 from mis_tenancy.fastapi import CurrentTenant
 
 
@@ -36,6 +37,16 @@ async def visitor(request: Request, sessions: SessionsOf) -> Visitor | None:
 
 
 VisitorOf = Annotated[Visitor | None, Depends(visitor)]
+
+
+async def present_visitor(visitor: VisitorOf) -> Visitor:
+    """Return who has signed in; raise AuthenticationRequired where nobody has."""
+    if visitor is None:
+        raise AuthenticationRequired
+    return visitor
+
+
+PresentVisitor = Annotated[Visitor, Depends(present_visitor)]
 
 
 async def live_cookie(request: Request, visitor: VisitorOf) -> str | None:

@@ -1,4 +1,4 @@
-"""Whether a tenant has single sign-on, and whether it still lets its people in by password."""
+"""Whether a tenant has single sign-on, and whether it still lets its people in by any other way."""
 
 from enum import Enum
 
@@ -31,7 +31,7 @@ async def sso_use(authority: Authority, tenant: Tenant) -> SsoUse:
     return SsoUse.ENFORCED if provider.is_enforced else SsoUse.OFFERED
 
 
-async def require_password_sign_in(session: TenantSession, authority: Authority, role: Role) -> None:
+async def require_local_sign_in(session: TenantSession, authority: Authority, role: Role) -> None:
     """Raise SsoRequired where the tenant signs members of `role` in through its provider alone.
 
     Owners keep their passwords: they set the provider up, and have to get in where it does not answer.
@@ -41,7 +41,7 @@ async def require_password_sign_in(session: TenantSession, authority: Authority,
     try:
         provider = await provider_of(session, authority.tenancy.tenant_keys)
     except Undecryptable as error:
-        # Whether passwords are off cannot be told, so they are.
+        # Whether the other ways are closed cannot be told, so they are.
         raise SsoUnavailable from error
     if provider is not None and provider.is_enforced:
         raise SsoRequired
