@@ -22,7 +22,7 @@ from mis_models.sso import SsoAttemptRow, SsoIdentityRow
 from mis_tenancy.jose import encode_segment
 from tests.auth_service import passkeys
 from tests.auth_service.browsing import Browser, browser_at, browser_of, text_of
-from tests.auth_service.links import accept, invite, seats, token_of
+from tests.auth_service.links import accept, invite, mails_of, seats, token_of
 from tests.auth_service.openid_provider import Provider, ec_key, parameters_of, providing
 from tests.auth_service.requests import alter, audited, fine, refused, security_events
 from tests.servers import TestServers
@@ -169,6 +169,9 @@ async def test_a_user_who_is_there_already_is_linked_by_a_proven_address(
         assert answer.status_code == 303
         assert "member" in text_of(await trip.browser.open())
     assert "sso.linked" in await audited(suite, tenant)
+    told = (await mails_of(suite, tenant))[-1]
+    assert told.to == user.email
+    assert "identity provider" in told.text
     # Whoever gets the address at the provider later does not get the account with it.
     async with trip_of(suite, tenant, provider) as trip:
         answer = await trip.whole(person_of(tenant, email=user.email))
@@ -557,6 +560,18 @@ async def test_claims_may_come_from_userinfo_of_the_same_subject(suite: Suite, p
         provider.forge = forged(sub="somebody-else")(provider)
         assert (await trip.back(path)).status_code == 403
     assert await reason_of(suite, tenant) == "email_missing"
+
+
+async def test_a_provider_that_does_not_answer_is_left_alone_for_a_while(
+    suite: Suite, provider: Provider
+) -> None:
+    tenant = await tenant_with(suite, provider)
+    provider.published = {"issuer": "https://evil.example"}
+    async with browser_of(suite, tenant) as browser:
+        asked = [browser.open("/login/sso/start") for _ in range(5)]
+        assert {page.status_code for page in await asyncio.gather(*asked)} == {502}
+        assert (await browser.open("/login/sso/start")).status_code == 502
+    assert provider.asked == ["/.well-known/openid-configuration"]
 
 
 WRONG_DISCOVERY: dict[str, dict[str, Any]] = {

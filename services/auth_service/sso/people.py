@@ -23,6 +23,9 @@ from mis_models.accounts import UserRow
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.session import TenantSession
 
+# What comes of a first sign-in, by the action that the audit log has for it.
+LINKED: Final = "sso.linked"
+MADE: Final = "user.created"
 _LONGEST_NAME: Final = 200
 
 
@@ -48,7 +51,7 @@ async def arrival_of(
         return Arrival(_active(known).id)
     email = _proven_address(provider, claims)
     user = await repository.user_with_address(session, email.norm)
-    change = "sso.linked" if user is not None else "user.created"
+    change = LINKED if user is not None else MADE
     if user is None:
         user = await _made(session, provider, email, claims, now)
     elif not provider.vouches_for(email.norm):

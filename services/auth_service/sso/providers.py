@@ -1,9 +1,10 @@
 """Speaks OpenID Connect with tenants' providers: discovery, their keys, and codes exchanged for ID tokens.
 
-What a provider publishes is kept for ten minutes and asked for anew at most every thirty seconds, so that
-neither a flood of sign-ins nor of invented key ids becomes one of requests to it.
+What a provider publishes is kept for ten minutes. It is asked anew at most every thirty seconds, and not for
+five seconds after it did not answer, so no flood of sign-ins or of invented key ids becomes one of requests.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -18,10 +19,11 @@ from joserfc.jwk import KeySet
 
 from auth_service.errors import SsoFailed, SsoUnavailable
 from auth_service.sso.configuration import Provider
-from auth_service.sso.fetching import Answer, Fetching
+from auth_service.sso.fetching import Fetching
 
 _KEPT_SECONDS: Final = 600.0
 _ASKED_AGAIN_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = 5.0
 _MOST_ISSUERS: Final = 1_000
 
 
@@ -68,6 +70,8 @@ class Providers:
         self._fetching = fetching
         self._clock = clock
         self._published: OrderedDict[str, Published] = OrderedDict()
+        self._silent_until: OrderedDict[str, float] = OrderedDict()
+        self._asking: dict[str, asyncio.Task[Published]] = {}
 
     async def published(self, issuer: str, *, knows: str | None = None) -> Published:
         """Return what the issuer publishes; raise SsoUnavailable.
@@ -81,10 +85,32 @@ class Providers:
             if age < (_ASKED_AGAIN_SECONDS if is_missing else _KEPT_SECONDS):
                 self._published.move_to_end(issuer)
                 return kept
-        read = self._published[issuer] = await self._read(issuer)
+        return await self._once(issuer)
+
+    async def _once(self, issuer: str) -> Published:
+        """Ask the issuer, together with all who want to know meanwhile, and not again soon if it fails."""
+        if self._clock() < self._silent_until.get(issuer, 0.0):
+            raise SsoUnavailable
+        task = self._asking.get(issuer)
+        if task is None:
+            task = self._asking[issuer] = asyncio.create_task(self._ask(issuer), name="sso provider")
+            # Taken, so that a failure nobody waits for any more is not reported as never retrieved.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        # A caller that is cancelled must not take the answer away from the others.
+        return await asyncio.shield(task)
+
+    async def _ask(self, issuer: str) -> Published:
+        try:
+            read = await self._read(issuer)
+        except SsoUnavailable:
+            self._silent_until[issuer] = self._clock() + _PAUSE_SECONDS
+            _bound(self._silent_until)
+            raise
+        finally:
+            del self._asking[issuer]
+        self._published[issuer] = read
         self._published.move_to_end(issuer)
-        if len(self._published) > _MOST_ISSUERS:
-            self._published.popitem(last=False)
+        _bound(self._published)
         return read
 
     async def authorization_url(
@@ -140,6 +166,11 @@ class Providers:
         )
 
 
+def _bound(kept: OrderedDict[str, Any]) -> None:
+    if len(kept) > _MOST_ISSUERS:
+        kept.popitem(last=False)
+
+
 def _object(said: Any) -> dict[str, Any]:
     if not isinstance(said, dict):
         raise SsoUnavailable
@@ -158,6 +189,3 @@ def _keys(said: Any) -> KeySet:
         return KeySet.import_key_set(said)
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise SsoUnavailable from error
-
-
-__all__ = ["Answer", "Providers", "Published"]

@@ -20,18 +20,20 @@ from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.errors import SsoDeclined, SsoFailed, SsoNotConfigured, SsoRefused, SsoUnavailable
 from auth_service.login.entering import let_in
-from auth_service.login.repository import find_by_id
+from auth_service.login.repository import Account, find_by_id
+from auth_service.notices.letters import Notices
 from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.sso import repository
 from auth_service.sso.configuration import Provider
 from auth_service.sso.id_tokens import verified
-from auth_service.sso.people import Arrival, arrival_of
+from auth_service.sso.people import LINKED, Arrival, arrival_of
 from auth_service.sso.providers import Providers
 from auth_service.sso.repository import Attempt, IdentityTaken
 from auth_service.throttling.service import count_address_failure, require_free_address
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import EmailTaken
 from mis_http.sessions import recorded_refusal
+from mis_mail.queue import MailQueue
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.jose import encode_segment
@@ -176,9 +178,19 @@ class SingleSignOn:
             account = await find_by_id(session, arrival.user_id)
             if account is None:
                 raise SsoRefused("no_account")
+            if arrival.change == LINKED:
+                await self._tell(session, account)
             # The provider has asked for as many factors as the tenant wants it to.
             done = await let_in(session, self._authority, self._caller, self._tenant, account)
         return done.refresh
+
+    async def _tell(self, session: TenantSession, account: Account) -> None:
+        """Mail somebody that their account opens in another way from now on, should it be somebody else's."""
+        tenancy = self._authority.tenancy
+        notices = Notices(tenancy.settings.issuer)
+        said = {"to": account.email, "name": account.name, "tenant": self._tenant.name}
+        mail = notices.changed(**said, what="You can sign in through your organisation's identity provider.")
+        await MailQueue(tenancy.wrapping).enqueue(session, mail, tenant_id=self._tenant.id)
 
     def _write_down(self, session: TenantSession, provider: Provider, arrival: Arrival) -> None:
         tenant_id, user_id = self._tenant.id, arrival.user_id
