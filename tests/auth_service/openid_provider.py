@@ -197,7 +197,9 @@ class Provider:
 
     async def _keys(self, request: Request) -> Response:
         self.asked.append(request.url.path)
-        return JSONResponse(KeySet([self.key]).as_dict(private=False))
+        # Beside its own a provider may publish keys that nobody else can read.
+        others: list[Any] = [{"kty": "unheard of", "kid": "x"}, {"kty": "EC", "crv": "none"}, "nonsense"]
+        return JSONResponse({"keys": [*others, *KeySet([self.key]).as_dict(private=False)["keys"]]})
 
     async def _authorize(self, request: Request) -> Response:
         self.asked.append(request.url.path)

@@ -14,7 +14,7 @@ from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.sign_in import cookies
 from auth_service.sign_in.forms import form_token
 from auth_service.sign_in.next_path import safe_path
-from auth_service.sign_in.repository import Visitor
+from auth_service.sign_in.visitor import Visitor
 from auth_service.sign_in.visits import CookieOf
 from auth_service.sso.enforcing import SsoUse, sso_use
 from mis_http.looks import Look, logo_url, look_shown

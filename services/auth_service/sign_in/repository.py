@@ -1,6 +1,5 @@
 """Every statement about sessions as our pages keep them."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import func, select, update
@@ -9,21 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.sessions.books import MEMBERS, Lifetime
 from auth_service.sessions.page_tokens import PageToken
 from auth_service.sessions.repository import is_live
+from auth_service.sign_in.visitor import Visitor
 from mis_models.accounts import RefreshTokenRow, SessionRow, UserRow
 from mis_tenancy.tenant import Role
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who has signed in, on which session; a `restricted` one was let into an ending tenant."""
-
-    session_id: UUID
-    id: UUID
-    email: str
-    name: str
-    role: Role
-    epoch: int
-    restricted: bool
 
 
 async def visit(session: AsyncSession, token: PageToken, lifetime: Lifetime) -> Visitor | None:

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from auth_service.sessions.schemas import PersonOut, TenantOut, TokenOut
-from auth_service.sign_in.repository import Visitor
+from auth_service.sign_in.visitor import Visitor
 from mis_http.schemas import ResponseBody
 
 

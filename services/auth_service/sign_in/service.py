@@ -9,7 +9,7 @@ from auth_service.sessions.logout import end_session
 from auth_service.sessions.page_tokens import PageToken
 from auth_service.sessions.standing import is_restricted_in
 from auth_service.sign_in import repository
-from auth_service.sign_in.repository import Visitor
+from auth_service.sign_in.visitor import Visitor
 from mis_tenancy.errors import AuthenticationRequired
 from mis_tenancy.tenant import Tenant
 

@@ -9,8 +9,8 @@ from auth_service.authority import AuthorityOf
 from auth_service.caller import Caller, CallerOf
 from auth_service.sessions.page_tokens import parse_page_token
 from auth_service.sign_in.cookies import held_by
-from auth_service.sign_in.repository import Visitor
 from auth_service.sign_in.service import PageSessions
+from auth_service.sign_in.visitor import Visitor
 from mis_tenancy.errors import AuthenticationRequired
 from mis_tenancy.fastapi import CurrentTenant
 

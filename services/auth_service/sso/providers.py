@@ -15,7 +15,7 @@ from authlib.common.errors import AuthlibBaseError
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.discovery import get_well_known_url
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, import_key
 
 from auth_service.errors import SsoFailed, SsoUnavailable
 from auth_service.sso.configuration import Provider
@@ -185,7 +185,19 @@ def _address(said: dict[str, Any], name: str) -> str:
 
 
 def _keys(said: Any) -> KeySet:
+    """Return the keys that can be read; a provider may publish others, for other purposes, beside them."""
+    listed = said.get("keys") if isinstance(said, dict) else None
+    keys = [key for key in map(_key, listed if isinstance(listed, list) else []) if key is not None]
+    if not keys:
+        raise SsoUnavailable
+    return KeySet(keys)
+
+
+def _key(said: Any) -> Any:
+    # Public keys alone: a published secret would be one that everybody can sign with.
+    if not isinstance(said, dict) or said.get("kty") not in ("RSA", "EC"):
+        return None
     try:
-        return KeySet.import_key_set(said)
-    except (JoseError, ValueError, TypeError, KeyError) as error:
-        raise SsoUnavailable from error
+        return import_key(said)
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
