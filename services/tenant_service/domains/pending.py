@@ -3,7 +3,7 @@
 It looks often at first and ever less often, for three days; `POST …/domain/verify` works at any time.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -12,12 +12,10 @@ from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
-from tenant_service.domains import repository
 from tenant_service.domains.errors import DomainTaken
-from tenant_service.domains.proofs import LookupFailed, Proofs
-from tenant_service.domains.repository import Claim
+from tenant_service.domains.looking import look
+from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.service import VERIFIED, make_own
-from tenant_service.lifecycle.repository import lock_tenant
 
 # For how long after it was made a claim is looked at.
 FRESH: Final = timedelta(hours=72)
@@ -32,23 +30,14 @@ class PendingClaims:
 
     async def check(self, tenant_id: UUID) -> None:
         """Ask DNS about the tenant's claim, and make a domain that is proven its own."""
-        claim = await repository.claim_to_prove(self._application, tenant_id)
-        if claim is None:
-            return
-        try:
-            found: bool | None = await self._proofs.holds(claim.domain, claim.token, for_tenant=tenant_id)
-        except LookupFailed:
-            found = None
-        async with self._application.transaction(tenant_id) as session:
-            row, held = await lock_tenant(session), await repository.claim_of(session)
-            if held is not None and held.token == claim.token and row.domain_verified_at is None:
-                await _note(session, row, held, claim, found)
+        await look(self._application, self._proofs, tenant_id, _note)
 
 
 async def _note(
-    session: TenantSession, row: TenantRow, held: DomainClaimRow, claim: Claim, found: bool | None
+    session: TenantSession, row: TenantRow, held: DomainClaimRow, found: bool | None, now: datetime
 ) -> None:
-    now = datetime.now(UTC)
+    if row.domain_verified_at is not None:
+        return
     held.checked_at = now
     if not found:
         held.problem = "lookup_failed" if found is None else "record_missing"
@@ -59,7 +48,7 @@ async def _note(
     except DomainTaken:
         # Whoever asks for the verification is told so.
         return
-    changes = {"domain_verified": {"old": None, "new": claim.domain}}
+    changes = {"domain_verified": {"old": None, "new": row.domain}}
     record_change(
         session,
         action=VERIFIED,

@@ -4,7 +4,7 @@ Only a clear answer counts against a tenant. When nobody answers, which may be o
 domain stays as it is; it is asked about again, and resolves until DNS says that the record is gone.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -16,11 +16,9 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from tenant_service.alerts.book import open_alert
-from tenant_service.domains import repository
 from tenant_service.domains.claims import WARNING, end_warning
-from tenant_service.domains.proofs import LookupFailed, Proofs, new_token
-from tenant_service.domains.repository import Claim
-from tenant_service.lifecycle.repository import lock_tenant
+from tenant_service.domains.looking import look
+from tenant_service.domains.proofs import Proofs, new_token
 
 # How long a domain may be found without its record before it is the tenant's no more.
 GRACE: Final = timedelta(days=3)
@@ -35,27 +33,14 @@ class Rechecks:
 
     async def check(self, tenant_id: UUID) -> None:
         """Ask DNS about the tenant's domain and note, or act on, what it says."""
-        claim = await repository.claim_to_prove(self._application, tenant_id)
-        if claim is None:
-            return
-        try:
-            found: bool | None = await self._proofs.holds(claim.domain, claim.token, for_tenant=tenant_id)
-        except LookupFailed:
-            found = None
-        async with self._application.transaction(tenant_id) as session:
-            row, held = await lock_tenant(session), await repository.claim_of(session)
-            if held is not None and held.token == claim.token and row.domain_verified_at is not None:
-                await _note(session, row, held, claim, found, datetime.now(UTC))
+        await look(self._application, self._proofs, tenant_id, _note)
 
 
 async def _note(
-    session: TenantSession,
-    row: TenantRow,
-    held: DomainClaimRow,
-    claim: Claim,
-    found: bool | None,
-    now: datetime,
+    session: TenantSession, row: TenantRow, held: DomainClaimRow, found: bool | None, now: datetime
 ) -> None:
+    if row.domain_verified_at is None:
+        return
     held.checked_at = now
     if found is None:
         held.problem = "lookup_failed"
@@ -68,19 +53,17 @@ async def _note(
         held.problem, held.failing_since = "record_missing", now
         await open_alert(session, WARNING)
     elif now - held.failing_since >= GRACE:
-        await _lapse(session, row, held, claim, now)
+        await _lapse(session, row, held, now)
 
 
-async def _lapse(
-    session: TenantSession, row: TenantRow, held: DomainClaimRow, claim: Claim, now: datetime
-) -> None:
+async def _lapse(session: TenantSession, row: TenantRow, held: DomainClaimRow, now: datetime) -> None:
     """Take the proof back; the claim stays, with a new token, because the old one may stand somewhere yet."""
     row.domain_verified_at = None
     row.version += 1
     row.updated_at = now
     held.token, held.claimed_at, held.failing_since, held.problem = new_token(), now, None, "record_missing"
     resource = f"tenants/{row.id}"
-    changes = {"domain_verified": {"old": claim.domain, "new": None}}
+    changes = {"domain_verified": {"old": row.domain, "new": None}}
     record_change(
         session, action="domain.lapsed", actor=None, actor_kind=None, resource=resource, changes=changes
     )
