@@ -9,7 +9,8 @@ Jobs that are to run later, or again, are kept apart until they are due: a claim
 
 A job that is given up, by its own failure or by the death of its worker, is dead at once where nobody waits
 for it. Where its kind has a burial, it is queued for that instead, with the attempts that come after the last
-one: under a lease, tried again when it fails, and resumed by another worker like any other run.
+one: under a lease, tried again when it fails, and resumed by another worker like any other run
+(docs/decisions/0022-jobs-have-a-burial.md).
 """
 
 from collections.abc import Collection

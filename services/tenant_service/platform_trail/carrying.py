@@ -1,7 +1,8 @@
 """A row for the platform's log that leaves with a tenant's transaction.
 
 The application's role, as which such a transaction runs, has no access to that log. So the row travels in a
-job that commits with the change, under an id, and so with a time, of the change's own.
+job that commits with the change, under an id, and so with a time, of the change's own
+(docs/decisions/0023-the-platforms-log-from-a-tenants-transaction.md).
 """
 
 from typing import Final
