@@ -1,6 +1,7 @@
 """Reads the rows of a file of tenants (CSV, RFC 4180) one after another, however large it is."""
 
 import csv
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _LIMITS: Final = frozenset({"max_users", "max_storage"})
 _OWNER: Final = frozenset({"owner_email", "owner_name"})
 # What a limit without end is called in a file, where an empty cell already means the plan's.
 _UNLIMITED: Final = "unlimited"
+_NUMBER: Final = re.compile(r"-?[0-9]{1,18}")
 
 
 class FileRefused(ValueError):
@@ -130,9 +132,16 @@ def _line(number: int, header: list[str], cells: list[str]) -> TenantLine:
 
 def _body(named: dict[str, str]) -> dict[str, Any]:
     body: dict[str, Any] = {
-        COLUMNS[name]: None if name in _LIMITS and cell.lower() == _UNLIMITED else cell
+        COLUMNS[name]: _limit(cell) if name in _LIMITS else cell
         for name, cell in named.items()
         if name not in _OWNER
     }
     owner = {COLUMNS[name]: cell for name, cell in named.items() if name in _OWNER}
     return body | ({"owner": owner} if owner else {})
+
+
+def _limit(cell: str) -> int | str | None:
+    """Return the limit that a cell says; what is no number stays as it is, for the body's rules to refuse."""
+    if cell.lower() == _UNLIMITED:
+        return None
+    return int(cell) if _NUMBER.fullmatch(cell) else cell
