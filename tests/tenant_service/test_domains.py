@@ -335,6 +335,17 @@ def test_what_is_no_domain_is_not_taken_for_one(text: str) -> None:
         parse_domain(text)
 
 
+@pytest.mark.parametrize("domain", ["co.uk", "github.io", "CO.UK", "xn--55qx5d.cn"])
+async def test_a_domain_below_which_anybody_has_names_is_no_tenants(suite: Suite, domain: str) -> None:
+    tenant = await suite.tenant("custom")
+    problem = refused(await patch(suite, tenant, tenant.auth, domain=domain), 422, "domain_refused")
+    assert problem["errors"][0]["field"] == "domain"
+    assert "below" in problem["detail"]
+    body = {"name": "Taken", "slug": new_slug("d"), "domain": domain}
+    refused(await suite.client.post(TENANTS, json=body, headers=suite.operator), 422, "domain_refused")
+    fine(await patch(suite, tenant, tenant.auth, domain=f"t-{tenant.slug}.{domain}"))
+
+
 @pytest.mark.parametrize("domain", ["mis.local", "a.mis.local", "a.b.mis.local", "x.localhost"])
 async def test_the_platforms_own_domains_are_no_tenants(suite: Suite, domain: str) -> None:
     refused(await create(suite, domain=domain), 422, "domain_refused")

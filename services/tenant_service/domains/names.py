@@ -1,14 +1,17 @@
 """What may be a tenant's own domain, spelled in the one way in which hosts are compared."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Final
 
 import idna
+from publicsuffixlist import PublicSuffixList
 
 from mis_tenancy.hosts import HostMalformed, host_name
 from tenant_service.domains.errors import DomainRefused
 
 _A_LABEL: Final = "xn--"
+_PUBLIC: Final = "Below this domain anybody may have names. Name one of your own that is below it."
 # A name has at most 253 characters, and the one of the proof is longer than the domain's own.
 _LONGEST: Final = 253 - len("_mis-verification.")
 
@@ -36,6 +39,18 @@ def parse_domain(text: str) -> str:
 
 
 def judge_domain(domain: str | None, platform_hosts: Iterable[str]) -> None:
-    """Raise DomainRefused for a domain that is the platform's own."""
-    if domain is not None and any(domain == host or domain.endswith(f".{host}") for host in platform_hosts):
+    """Raise DomainRefused for a domain that is the platform's own, or one below which anybody has names.
+
+    Cookies and certificates of such a public suffix would be its neighbours', too (publicsuffix.org).
+    """
+    if domain is None:
+        return
+    if any(domain == host or domain.endswith(f".{host}") for host in platform_hosts):
         raise DomainRefused("domain")
+    if _public_suffixes().is_public(domain):
+        raise DomainRefused("domain", _PUBLIC)
+
+
+@cache
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
