@@ -35,7 +35,7 @@ MIB: Final = 2**20
 EXPORT: Final = "export"
 IMPORT: Final = "import"
 
-_TENANT: Final = """
+TENANT: Final = """
 insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at)
 values ('{tenant}', 'Large', '{slug}', '{slug}', 'custom', 'active', now(), now(), now());
 insert into tenant_counters (tenant_id) values ('{tenant}')
@@ -95,8 +95,8 @@ def _options() -> argparse.Namespace:
 def _prepared(rows: int) -> Iterator[Place]:
     with ground() as given:
         place = Place(given, str(new_id()), str(new_id()))
-        place.ground.ask(_TENANT, tenant=place.full, slug="full")
-        place.ground.ask(_TENANT, tenant=place.empty, slug="empty")
+        place.ground.ask(TENANT, tenant=place.full, slug="full")
+        place.ground.ask(TENANT, tenant=place.empty, slug="empty")
         place.ground.ask(_USERS, tenant=place.full, rows=rows)
         yield place
 
@@ -137,7 +137,7 @@ async def _work(told: dict[str, str]) -> None:
     await snapshots.start()
     tenant_id, identifier = UUID(told["tenant"]), UUID(told["id"])
     storage = Storage(told["storage"])
-    memory, started = _Memory(), time.perf_counter()
+    memory, started = Memory(), time.perf_counter()
     with memory:
         if told["work"] == EXPORT:
             await Exporter(database, snapshots, storage).run(tenant_id, identifier)
@@ -150,7 +150,7 @@ async def _work(told: dict[str, str]) -> None:
     await database.stop()
 
 
-class _Memory:
+class Memory:
     """Looks at the process's resident memory many times a second for as long as its block runs."""
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The statement of a search, whose cost depends on no guess of the planner's.
 
 Postgres takes the beginning of a word for half a per cent of all terms, whatever it is, and tenants differ
-by a factor of a million. So the statement itself finds out which way is short, by looking at up to five
+by a factor of a million. So the statement itself finds out which way is short, by looking at up to a
 thousand terms of the longest word that is asked for:
 
 - Where that is all of them, the users are those terms' (`_few`).
@@ -40,8 +40,8 @@ from mis_http.pages import Page
 from mis_models.accounts import UserRow, UserTermRow
 from user_service.users.filters import UserFilter
 
-_FEW: Final = 5_000
-_NEAR: Final = 20_000
+_FEW: Final = 1_000
+_NEAR: Final = 3_000
 _NONE: Final[ColumnElement[int]] = literal_column("0")
 _ONE: Final[ColumnElement[int]] = literal_column("1")
 _TRUE: Final[ColumnElement[bool]] = literal_column("true")
@@ -109,7 +109,10 @@ class _Builder:
         # In their index's order, lest Postgres read through the table until it has met so many.
         looked_at = select(UserTermRow.user_id).where(_within(UserTermRow.term, 0)).order_by(UserTermRow.term)
         self._terms = looked_at.limit(literal_column(str(_FEW + 1))).cte("looked_at")
-        self._are_few = _count_of(self._terms) <= literal_column(str(_FEW))
+        # Counted once, and asked for thrice.
+        count = (func.count() <= literal_column(str(_FEW))).label("are_few")
+        verdict = select(count).select_from(self._terms).cte("verdict")
+        self._are_few = select(verdict.c.are_few).scalar_subquery()
 
     def statement(self) -> Select[Any]:
         """Return the select of the page's users, one more than it holds where there is more."""

@@ -1,0 +1,140 @@
+"""Run with `make bench ARGS=people`: search beside the plain list in one large tenant, and an import.
+
+Both go through the statement door, as the service's do, in turns. What is searched for are beginnings of the
+tenant's own names and addresses, of every length. The import goes into an empty tenant, from a file on disk.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from benchmarks.exports import MIB, TENANT, Memory
+from benchmarks.ground import ground
+from mis_http.pages import Page
+from mis_tenancy.configuration import effective
+from mis_tenancy.database import Database
+from mis_tenancy.identifiers import new_id
+from mis_tenancy.plans import PlanName
+from mis_tenancy.tenant import Admission, Principal, PrincipalKind, Role, Tenant, TenantStatus
+from user_service.imports.files import Format, examine, rows_of
+from user_service.imports.service import Importer
+from user_service.users.filters import EVERYBODY, UserFilter
+from user_service.users.listing import encoded
+from user_service.users.repository import page_through_door
+
+_PAGE: Final = Page(20)
+_NAMES: Final = (
+    *("Ada", "Alan", "Anna", "Barbara", "Ben", "Carl", "Chloe", "Dana", "Emil", "Eva"),
+    *("Frank", "Grace", "Hans", "Ida", "Jan", "Lena", "Maria", "Nina", "Otto", "Paul"),
+)
+# The same searches each time.
+_CHANCE: Final = random.Random(7)  # noqa: S311  # it draws words
+_PEOPLE: Final = """
+insert into users (tenant_id, id, email, email_norm, name, role, status, attributes, created_at, updated_at)
+select '{tenant}', gen_random_uuid(), lower(first) || '.' || last || n || '@large.example',
+       lower(first) || '.' || last || n || '@large.example', first || ' ' || last, 'member', 'active',
+       '{{"team": "north"}}', now(), now()
+  from (select n, (array[{names}])[1 + n * 7919 % {many}] as first,
+               'l' || substr(md5((n % 50000)::text), 1, 6) as last
+          from generate_series(1, {rows}) n) people;
+insert into user_terms (tenant_id, term, user_id)
+select tenant_id, term, id
+  from users, lateral (values (email_norm), (lower(split_part(name, ' ', 1))), (split_part(name, ' ', 2)))
+                      words (term)
+ where tenant_id = '{tenant}';
+vacuum analyze users;
+vacuum analyze user_terms
+"""
+
+
+def main() -> None:
+    """Measure and print a line for each."""
+    options = _options()
+    full, empty = new_id(), new_id()
+    with ground() as given:
+        given.ask(TENANT, tenant=full, slug="full")
+        given.ask(TENANT, tenant=empty, slug="empty")
+        names = ", ".join(f"'{name}'" for name in _NAMES)
+        given.ask(_PEOPLE, tenant=full, rows=options.users, names=names, many=len(_NAMES))
+        asyncio.run(_measure(given.urls.app, full, empty, options))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks people", description=__doc__)
+    parser.add_argument("--users", type=int, default=1_000_000, help="how many the searched tenant has")
+    parser.add_argument("--searches", type=int, default=1_000)
+    parser.add_argument("--rows", type=int, default=100_000, help="how many are imported")
+    return parser.parse_args()
+
+
+async def _measure(url: str, full: UUID, empty: UUID, options: argparse.Namespace) -> None:
+    database = Database(url)
+    await database.start()
+    plain, searched = await _lists(database, full, options.searches)
+    print(f"{options.users:,} users of one tenant, pages of 20, {options.searches:,} each in turns")
+    for name, times in (("list", plain), ("search", searched)):
+        print(f"{name:<8} p50 {_at(times, 0.5):>7.2f} ms   p95 {_at(times, 0.95):>7.2f} ms")
+    print(f"search p50 / list p50: {_at(searched, 0.5) / _at(plain, 0.5):.2f}")
+    await _import(database, empty, options.rows)
+    await database.stop()
+
+
+async def _lists(database: Database, tenant_id: UUID, count: int) -> tuple[list[float], list[float]]:
+    choose = await _words(database, tenant_id)
+    plain, searched = [], []
+    for number in range(count + 50):
+        for wanted, times in ((EVERYBODY, plain), (UserFilter(choose()), searched)):
+            began = time.perf_counter()
+            encoded((await page_through_door(database, tenant_id, wanted, _PAGE))[: _PAGE.limit])
+            # The first ones plan and compile what the others use.
+            if number >= 50:
+                times.append((time.perf_counter() - began) * 1_000)
+    return plain, searched
+
+
+async def _words(database: Database, tenant_id: UUID) -> Callable[[], str]:
+    """Return what draws the beginning of somebody's name or address."""
+    async with database.system_transaction(tenant_id) as system:
+        found = await system.fetch("select name, email from users tablesample system (0.5) limit 2000")
+
+    def choose() -> str:
+        name, email = _CHANCE.choice(found)
+        word = _CHANCE.choice([*name.lower().split(), email])
+        return word[: _CHANCE.randint(1, len(word))]
+
+    return choose
+
+
+def _at(times: list[float], fraction: float) -> float:
+    return sorted(times)[int(len(times) * fraction)]
+
+
+async def _import(database: Database, tenant_id: UUID, rows: int) -> None:
+    now, memory = time.perf_counter, Memory()
+    with tempfile.TemporaryFile() as file:
+        file.write(b"email,name,role\n")
+        for number in range(rows):
+            file.write(f"person.number.{number}@large.example,Person Number {number},member\n".encode())
+        with memory:
+            began, created = now(), 0
+            await asyncio.to_thread(examine, file, Format.CSV)
+            async for batch in _importer(database, tenant_id).each_for_itself(rows_of(file, Format.CSV)):
+                created += sum(one.ok for one in batch)
+            seconds = now() - began
+    assert created == rows
+    print(f"import   {rows / seconds:,.0f} rows/s, {seconds:.1f} s, RSS growth {memory.growth / MIB:.1f} MiB")
+
+
+def _importer(database: Database, tenant_id: UUID) -> Importer:
+    configuration = effective(PlanName.CUSTOM, {})
+    tenant = Tenant(
+        *(tenant_id, "empty", "empty", "Empty", PlanName.CUSTOM, TenantStatus.ACTIVE),
+        configuration=configuration,
+    )
+    by = Principal(new_id(), PrincipalKind.MEMBER, tenant_id, Role.OWNER)
+    return Importer(database, tenant, Admission("bench", "127.0.0.1", (), tenant, by), lambda: False)
