@@ -6,6 +6,7 @@ from starlette.middleware import Middleware
 from auth_service.api_keys.endpoints import router as api_keys
 from auth_service.authority import Authority, prepare_keys
 from auth_service.emails.endpoints import router as emails
+from auth_service.factor_pages.endpoints import router as factor_pages
 from auth_service.html.problems import HtmlProblems
 from auth_service.invitations.endpoints import router as invitations
 from auth_service.link_pages.endpoints import router as link_pages
@@ -57,6 +58,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             sign_in,
             page_sessions,
             sso,
+            factor_pages,
         ),
         roles={"auth": settings.auth_database_url},
         on_start=(prepare_keys, prepare_first_operator),

@@ -40,6 +40,7 @@ class MfaRequired(ProblemError):
 
     def __init__(self, token: str, methods: Sequence[str]) -> None:
         super().__init__(headers={"WWW-Authenticate": "Bearer"}, mfaToken=token, methods=list(methods))
+        self.token = token
 
 
 class MfaAlreadySet(ProblemError):

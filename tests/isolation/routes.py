@@ -76,11 +76,11 @@ class Declared:
 
     `fresh` names what a working request needs for itself: a signed-in `user`, one who has `enrolled` an
     authenticator app or has set the `app`, who is `registering` a passkey or signs in with a `passkey`, a
-    sign-in that is `halfway`, a `tenant`, or one that is `suspended`, `ending` or `purged`, the `form` that
-    it posts, or the `page` of somebody who has signed in there. `operator` is False where a TENANT route
-    hands out tenant content, `is_cacheable` marks an answer that shared caches may keep, `reads_bearer` the
-    open route that looks at a bearer after all, `signed` the one whose link is the proof, `at_base` the one
-    that works at the platform's own names.
+    sign-in that is `halfway` (each also `_at_page`), a `visitor` whose cookie is a page's, a `tenant`, or one
+    that is `suspended`, `ending` or `purged`, the `form` that it posts, or the `page` of somebody who has
+    signed in there. `operator` is False where a TENANT route hands out tenant content, `is_cacheable` marks
+    an answer that shared caches may keep, `reads_bearer` the open route that looks at a bearer after all,
+    `signed` the one whose link is the proof, `at_base` the one that works at the platform's own names.
     """
 
     method: str
@@ -212,6 +212,15 @@ def _typed_address(call: Call) -> bytes:
     return _own_form(call, email=f"nobody-{call.unique}@matrix.example")
 
 
+def _second_step_typed(call: Call) -> bytes:
+    return _own_form(call, **_second_step(call))
+
+
+def _passkey_typed(call: Call) -> bytes:
+    made = call.params.get("credential", "{}")
+    return _own_form(call, challengeToken=call.params["token"], credential=made)
+
+
 def _setting(call: Call) -> dict[str, Any]:
     return {"configKey": f"app.k-{call.unique}", "configValue": {"on": True}, "isEncrypted": False}
 
@@ -280,6 +289,44 @@ AUTH_ROUTES: Final = (
     # The tenants of the matrix have no identity provider.
     Declared("GET", "/login/sso/start", W.STRANGER_OF_TENANT, status=404),
     Declared("GET", "/login/sso/callback", W.STRANGER_OF_TENANT, status=404),
+    Declared(
+        "POST",
+        "/login/second-step",
+        W.STRANGER_OF_TENANT,
+        body=_second_step_typed,
+        content_type=FORM,
+        status=303,
+        fresh="halfway_at_page",
+    ),
+    Declared(
+        "POST",
+        "/login/passkey",
+        W.STRANGER_OF_TENANT,
+        body=_passkey_typed,
+        content_type=FORM,
+        status=303,
+        fresh="passkey_at_page",
+        at_base=True,
+    ),
+    Declared("POST", "/login/passkeys/options", W.STRANGER_OF_TENANT, fresh="visitor", at_base=True),
+    Declared(
+        "POST",
+        "/login/passkeys",
+        W.STRANGER_OF_TENANT,
+        body=_passkey_typed,
+        content_type=FORM,
+        status=303,
+        fresh="registering_at_page",
+        at_base=True,
+    ),
+    Declared(
+        "POST",
+        "/login/passkeys/{passkey_id}/remove",
+        W.STRANGER_OF_TENANT,
+        status=303,
+        fresh="visitor",
+        at_base=True,
+    ),
     Declared("GET", "/login/forgot", W.STRANGER_OF_TENANT),
     Declared(
         "POST",

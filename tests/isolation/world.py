@@ -25,7 +25,7 @@ from tests.auth_service.passkeys import browser_at, browser_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
 from tests.purging import purge
-from tests.suite import OPERATOR_EMAIL, PASSWORD, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
+from tests.suite import OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.exports import finished
 from tests.tenant_service.imports import archive_of, imported
 from tests.tenant_service.job_queue import add_dead_job
@@ -109,9 +109,9 @@ class World:
         if route.fresh == "invitation":
             call.params["token"] = token_of((await invite(self.suite, tenant))["acceptUrl"])
         if route.fresh == "form":
-            call.params |= await self._form()
+            call.params |= await form(self.suite, self.home)
         if route.fresh == "page":
-            call.params |= await self._page()
+            call.params |= await visitor(self.suite, self.home, self.home.owner)
         if route.fresh in ("reset", "email"):
             user = await self.suite.user(tenant)
             if route.fresh == "reset":
@@ -132,25 +132,8 @@ class World:
         if route.path.endswith("/operator/login"):
             body = {"email": OPERATOR_EMAIL, "password": self.suite.operator_password}
         if "cookie" in call.params:
-            headers = headers | {"Cookie": call.params["cookie"]}
+            headers = headers | {"Cookie": call.params["cookie"], "X-CSRF-Token": call.params["csrf"]}
         return await self.ask(route, headers, path=self.path(route, call.params), body=body, **changes)
-
-    async def _form(self) -> dict[str, str]:
-        """Return what a browser that was shown the sign-in page of `home` sends its form with."""
-        async with self.suite.client_at(fresh_address()) as client:
-            page = await client.get("/login", headers={"X-Tenant-Slug": self.home.slug})
-        return {"cookie": page.headers["set-cookie"].partition(";")[0], "csrf": csrf_of(page)}
-
-    async def _page(self) -> dict[str, str]:
-        """Return what the browser of the owner, who has signed in on the page, sends its forms with."""
-        form = await self._form()
-        named = {"X-Tenant-Slug": self.home.slug, "Cookie": form["cookie"]}
-        typed = {"csrf": form["csrf"], "email": self.home.owner_email, "password": PASSWORD}
-        async with self.suite.client_at(fresh_address()) as client:
-            answer = await client.post("/login", headers=named, data=typed)
-            cookie = answer.headers["set-cookie"].partition(";")[0]
-            page = await client.get("/login", headers=named | {"Cookie": cookie})
-        return {"cookie": cookie, "csrf": csrf_of(page)}
 
     def _proof(self, route: Declared, path: str) -> list[tuple[str, str]]:
         """Return the query of a good link to the path, where the route asks for one."""
@@ -406,6 +389,50 @@ async def with_passkey(suite: Suite, tenant: TenantHandle, user: UserHandle) -> 
     return {"token": question["challengeToken"], "credential": json.dumps(proof)}
 
 
+async def form(suite: Suite, tenant: TenantHandle, cookie: str | None = None) -> dict[str, str]:
+    """Return what a browser that was shown the tenant's sign-in page sends its form with."""
+    headers = {"X-Tenant-Slug": tenant.slug} | ({} if cookie is None else {"Cookie": cookie})
+    async with suite.client_at(fresh_address()) as client:
+        page = await client.get("/login", headers=headers)
+    return {"cookie": cookie or cookie_of(page), "csrf": csrf_of(page)}
+
+
+async def visitor(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the user sign in at the page, and return what their browser sends forms with from then on."""
+    sent = await form(suite, tenant)
+    typed = {"email": user.email, "password": user.password, "csrf": sent["csrf"]}
+    headers = {"X-Tenant-Slug": tenant.slug, "Cookie": sent["cookie"]}
+    async with suite.client_at(fresh_address()) as client:
+        answer = await client.post("/login", data=typed, headers=headers)
+    return await form(suite, tenant, cookie_of(answer))
+
+
+async def halfway_at_page(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """As `halfway`, with a form to go on by."""
+    return await halfway(suite, tenant, user) | await form(suite, tenant)
+
+
+async def passkey_at_page(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """As `with_passkey`, with a form to go on by."""
+    return await with_passkey(suite, tenant, user) | await form(suite, tenant)
+
+
+async def registering_at_page(suite: Suite, tenant: TenantHandle, user: UserHandle) -> dict[str, str]:
+    """Let the visitor's device have made a passkey that nobody knows of yet."""
+    sent = await visitor(suite, tenant, user)
+    headers = {"X-Tenant-Slug": tenant.slug, "Cookie": sent["cookie"], "X-CSRF-Token": sent["csrf"]}
+    browser = browser_at(suite, BASE_DOMAIN)
+    async with suite.client_at(fresh_address(), f"http://{BASE_DOMAIN}") as client:
+        question = (await client.post("/login/passkeys/options", headers=headers)).json()
+    made = browser.device.create(question["publicKey"])
+    return sent | {"token": question["challengeToken"], "credential": json.dumps(made)}
+
+
+def cookie_of(answer: httpx.Response) -> str:
+    """Return the cookie that the answer sets, as a browser sends it back."""
+    return answer.headers["set-cookie"].partition(";")[0]
+
+
 # What a request needs that ends what was begun, by the route's `fresh`.
 HALVES = {
     "enrolled": enrolled,
@@ -413,6 +440,10 @@ HALVES = {
     "halfway": halfway,
     "registering": registering,
     "passkey": with_passkey,
+    "visitor": visitor,
+    "halfway_at_page": halfway_at_page,
+    "passkey_at_page": passkey_at_page,
+    "registering_at_page": registering_at_page,
 }
 
 

@@ -1,10 +1,12 @@
 """What the passkey routes are handed: who keeps passkeys, and where the request came to."""
 
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Path, Request
 
 from auth_service.authority import AuthorityOf
+from auth_service.errors import PasskeyNotFound
 from auth_service.mfa.dependencies import Own
 from auth_service.mfa.proofs import Oneself
 from auth_service.passkeys.places import Arrival
@@ -41,3 +43,11 @@ async def registration(own: Keeper, came_to: ArrivalOf) -> Registration:
 
 OwnPasskeysOf = Annotated[OwnPasskeys, Depends(own_passkeys)]
 RegistrationOf = Annotated[Registration, Depends(registration)]
+
+
+async def passkey_of_path(passkey_id: Annotated[str, Path(description="The passkey's id.")]) -> UUID:
+    """Return the id in the path; what is no id names no passkey."""
+    try:
+        return UUID(passkey_id)
+    except ValueError as error:
+        raise PasskeyNotFound from error

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
@@ -19,7 +19,7 @@ from auth_service.errors import (
 )
 from auth_service.login.schemas import LoginOut
 from auth_service.mfa.schemas import ProofIn, proof_of
-from auth_service.passkeys.dependencies import ArrivalOf, OwnPasskeysOf, RegistrationOf
+from auth_service.passkeys.dependencies import ArrivalOf, OwnPasskeysOf, RegistrationOf, passkey_of_path
 from auth_service.passkeys.schemas import AnswerIn, AskedOut, PasskeyOut, RegistrationIn
 from auth_service.passkeys.signing_in import PasskeySignIn
 from mis_http.pages import Paged, cut
@@ -36,14 +36,6 @@ from mis_tenancy.fastapi import CurrentTenant
 
 router = APIRouter(prefix="/api/v1/auth/passkeys", tags=["passkeys"])
 CLOSED = (FeatureNotAvailable, PermissionDenied)
-
-
-async def passkey_of_path(passkey_id: Annotated[str, Path(description="The passkey's id.")]) -> UUID:
-    """Return the id in the path; what is no id names no passkey."""
-    try:
-        return UUID(passkey_id)
-    except ValueError as error:
-        raise PasskeyNotFound from error
 
 
 @router.post(

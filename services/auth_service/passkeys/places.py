@@ -48,6 +48,11 @@ class Arrival:
             return cls(forwarded[0].strip(b" \t"), settings)
         return cls(next(iter(header_values(scope, b"host")), b"").strip(b" \t"), settings)
 
+    def has_passkeys_of(self, tenant: Tenant) -> bool:
+        """Return whether browsers keep passkeys of the tenant for this host."""
+        name = _name_of(self.host)
+        return name is not None and _rp_id(name, tenant, self.settings) is not None
+
     def place_for(self, tenant: Tenant) -> Place:
         """Return the place of a request that was admitted for the tenant.
 

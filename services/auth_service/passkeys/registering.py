@@ -29,6 +29,8 @@ from mis_tenancy.session import TenantSession
 
 LIFETIME: Final = timedelta(minutes=5)
 MOST: Final = 20
+LONGEST_NAME: Final = 100
+UNNAMED: Final = "Passkey"
 _HANDLE: Final = 32
 
 

@@ -5,13 +5,13 @@ from uuid import UUID
 
 from pydantic import Field
 
-from auth_service.passkeys.registering import Asked
+from auth_service.passkeys.registering import LONGEST_NAME, UNNAMED, Asked
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_models.factors import PasskeyRow
 
 # Far longer than any token, and far shorter than a body may be.
 ChallengeTokenText = Annotated[str, Field(max_length=1_024)]
-NameText = Annotated[Text, Field(min_length=1, max_length=100)]
+NameText = Annotated[Text, Field(min_length=1, max_length=LONGEST_NAME)]
 
 
 class AskedOut(ResponseBody):
@@ -36,7 +36,7 @@ class AnswerIn(RequestBody):
 class RegistrationIn(AnswerIn):
     """A new credential, and what its owner calls it."""
 
-    name: NameText = "Passkey"
+    name: NameText = UNNAMED
 
 
 class PasskeyOut(ResponseBody):

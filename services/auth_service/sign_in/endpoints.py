@@ -6,7 +6,13 @@ from fastapi import APIRouter, Depends, Form, Query
 from fastapi.responses import HTMLResponse, Response
 
 from auth_service.authority import AuthorityOf
-from auth_service.errors import CsrfRefused, InvalidCredentials, LoginThrottled, SsoRequired
+from auth_service.errors import (
+    CsrfRefused,
+    InvalidCredentials,
+    LoginThrottled,
+    MfaRequired,
+    SsoRequired,
+)
 from auth_service.login.service import Login
 from auth_service.passwords.forgetting import Forgetting
 from auth_service.sign_in.forms import require_own_form
@@ -36,6 +42,7 @@ def typed(email: str) -> str:
 @router.get("", responses=problems(*_STRANGERS))
 async def sign_in_page(
     pages: PagesOf,
+    sessions: SessionsOf,
     visitor: VisitorOf,
     next_path: NextPath = None,
     notice: Annotated[str | None, Query(description="What has just happened.")] = None,
@@ -43,7 +50,7 @@ async def sign_in_page(
     """Show the form to sign in with, or who has signed in."""
     if visitor is None:
         return pages.form(next_path, notice=notice)
-    return pages.signed_in(visitor, next_path)
+    return pages.signed_in(visitor, next_path, await sessions.passkeys(visitor))
 
 
 @router.post(
@@ -62,10 +69,12 @@ async def sign_in(
     password: PasswordTyped = "",
     next_path: NextTyped = None,
 ) -> Response:
-    """Sign in with what was typed, and go on; or show the form again, with why not."""
+    """Sign in with what was typed, and go on; or ask for the second factor; or show again, with why not."""
     email = typed(email)
     try:
         done = await Login(authority, browser).sign_in(email, password, None)
+    except MfaRequired as asked:
+        return pages.second_step(asked.token, next_path)
     except (InvalidCredentials, LoginThrottled, SsoRequired) as refusal:
         return pages.form(next_path, email=email, refusal=refusal)
     if visitor is not None:

@@ -1,8 +1,11 @@
 """The rules of a session that our pages keep: whose it is, and how it ends."""
 
+from collections.abc import Sequence
+
 from auth_service.authority import Authority
 from auth_service.caller import Caller
 from auth_service.login.repository import as_it_stands
+from auth_service.passkeys.repository import of_user
 from auth_service.sessions.access_tokens import AccessToken, Holder
 from auth_service.sessions.books import MEMBERS, lifetime_in
 from auth_service.sessions.logout import end_session
@@ -10,6 +13,7 @@ from auth_service.sessions.page_tokens import PageToken
 from auth_service.sessions.standing import is_restricted_in
 from auth_service.sign_in import repository
 from auth_service.sign_in.visitor import Visitor
+from mis_models.factors import PasskeyRow
 from mis_tenancy.errors import AuthenticationRequired
 from mis_tenancy.tenant import Tenant
 
@@ -46,6 +50,11 @@ class PageSessions:
             raise AuthenticationRequired
         holder = Holder(visitor.id, visitor.epoch, visitor.session_id)
         return await self._authority.tokens.for_member(holder, visitor.role, tenant, restricted=False)
+
+    async def passkeys(self, visitor: Visitor) -> Sequence[PasskeyRow]:
+        """Return the visitor's passkeys, newest first."""
+        async with self._authority.tenant_transaction(self._tenant.id) as session:
+            return (await of_user(session, visitor.id))[::-1]
 
     async def end(self, visitor: Visitor) -> None:
         """Sign the visitor out."""
