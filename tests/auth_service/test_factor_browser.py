@@ -62,6 +62,7 @@ class Device:
         await self.page.get_by_label("Name of the new passkey").fill(name)
         await self.page.get_by_role("button", name="Add a passkey").click()
         await self.page.get_by_role("listitem").filter(has_text=name).wait_for()
+        await self.page.wait_for_load_state()
 
     async def sign_out(self) -> None:
         await self.page.get_by_role("button", name="Sign out").click()
