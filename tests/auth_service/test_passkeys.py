@@ -36,6 +36,7 @@ from tests.auth_service.requests import (
     sign_in,
 )
 from tests.auth_service.test_mfa import age_sign_in
+from tests.auth_service.test_sso import configure
 from tests.suite import PASSWORD, Suite, TenantHandle
 
 
@@ -509,6 +510,18 @@ async def test_in_an_ending_tenant_a_challenge_from_before_lets_the_owner_alone_
     refused(await theirs.prove(asked_by_member, proof), 403, "tenant_pending_deletion")
     # To a stranger the tenant is not there any more.
     refused(await browser.post("/login/options"), 404, "tenant_not_found")
+
+
+async def test_where_single_sign_on_is_enforced_owners_alone_use_passkeys(
+    suite: Suite, tenant: TenantHandle, browser: Browser
+) -> None:
+    member, theirs = await suite.user(tenant), browser_of(suite, tenant)
+    await theirs.register(member)
+    provider = {"issuer": "https://idp.example", "clientId": "mis", "clientSecret": "s", "enforce": True}
+    fine(await configure(suite, tenant, provider))
+    refused(await theirs.sign_in(), 403, "sso_required")
+    assert "login.sso_required" in await audited(suite, tenant)
+    fine(await browser.sign_in())
 
 
 async def test_an_operator_who_visits_makes_no_passkeys(suite: Suite, tenant: TenantHandle) -> None:

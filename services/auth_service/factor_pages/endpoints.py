@@ -17,6 +17,7 @@ from auth_service.errors import (
     PasskeyOriginUnsupported,
     PasskeyTaken,
     ProofRequired,
+    SsoRequired,
 )
 from auth_service.factor_pages.dependencies import OwnPasskeysOf, RegistrationOf
 from auth_service.factor_pages.forms import credential_typed, name_typed, shown_in
@@ -74,7 +75,7 @@ async def second_step(
     dependencies=OWN_FORM,
     responses=problems(
         *(TenantNotFound, CsrfRefused, InvalidCredentials, LoginThrottled),
-        *(FeatureNotAvailable, PasskeyOriginUnsupported),
+        *(FeatureNotAvailable, PasskeyOriginUnsupported, SsoRequired),
     ),
 )
 async def sign_in_with_passkey(
@@ -92,7 +93,7 @@ async def sign_in_with_passkey(
     try:
         signing_in = PasskeySignIn(authority, browser, came_to)
         done = await signing_in.finish(token, credential_typed(credential))
-    except (InvalidCredentials, LoginThrottled) as refusal:
+    except (InvalidCredentials, LoginThrottled, SsoRequired) as refusal:
         return pages.form(next_path, refusal=refusal, wrong="The passkey could not be verified. Try again.")
     if visitor is not None:
         await sessions.end(visitor)

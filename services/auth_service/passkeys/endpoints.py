@@ -16,6 +16,7 @@ from auth_service.errors import (
     PasskeyOriginUnsupported,
     PasskeyTaken,
     ProofRequired,
+    SsoRequired,
 )
 from auth_service.login.schemas import LoginOut
 from auth_service.mfa.schemas import ProofIn, proof_of
@@ -77,6 +78,7 @@ async def ask_for_sign_in(
         LoginThrottled,
         FeatureNotAvailable,
         PasskeyOriginUnsupported,
+        SsoRequired,
         TenantSuspended,
         TenantPendingDeletion,
     ),

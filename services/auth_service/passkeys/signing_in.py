@@ -75,8 +75,8 @@ class PasskeySignIn:
         """Return the session of the passkey's user.
 
         Raise InvalidCredentials for whatever is wrong with the token or the credential, and then the token is
-        used up; FeatureNotAvailable, PasskeyOriginUnsupported, LoginThrottled, and what keeps a member out of
-        a tenant that is suspended or ending.
+        used up; FeatureNotAvailable, PasskeyOriginUnsupported, LoginThrottled, SsoRequired, and what keeps a
+        member out of a tenant that is suspended or ending.
         """
         token = parse_challenge_token(text, ChallengePurpose.PASSKEY_SIGN_IN)
         tenant = None if token is None else await named_by_token(self._authority, self._caller, token)
