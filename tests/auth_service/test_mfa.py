@@ -315,6 +315,16 @@ async def test_removing_takes_a_fresh_proof(suite: Suite, app: App, way: str) ->
         assert (await session.scalars(select(RecoveryCodeRow))).all() == []
 
 
+async def test_enrolling_takes_a_fresh_proof_too(suite: Suite) -> None:
+    """Whoever has stolen an access token must not be able to lock its owner out."""
+    tenant = await suite.tenant()
+    await age_sign_in(suite, tenant, tenant.owner)
+    refused(await as_user(suite, "POST", f"{TOTP}/enroll", tenant.owner), 403, "proof_required")
+    wrong = await as_user(suite, "POST", f"{TOTP}/enroll", tenant.owner, {"password": "wrong"})
+    refused(wrong, 401, "invalid_credentials")
+    fine(await as_user(suite, "POST", f"{TOTP}/enroll", tenant.owner, {"password": PASSWORD}))
+
+
 async def test_a_recent_sign_in_is_a_fresh_proof(suite: Suite, app: App) -> None:
     fine(await as_user(suite, "DELETE", TOTP, app.user), 204)
     fine(await sign_in(suite, app.tenant))

@@ -45,10 +45,10 @@ async def read_standing(own: Own) -> StandingOut:
     return StandingOut.of(await OwnFactor(own).standing())
 
 
-@router.post("/totp/enroll", responses=problems(PermissionDenied, MfaAlreadySet))
-async def enroll(own: Own) -> EnrolmentOut:
+@router.post("/totp/enroll", responses=problems(*WRONG_PROOF, MfaAlreadySet))
+async def enroll(own: Own, body: ProofIn | None = None) -> EnrolmentOut:
     """Return a secret for an authenticator app, to be confirmed by a code of it."""
-    return EnrolmentOut.of(await OwnFactor(own).enroll())
+    return EnrolmentOut.of(await OwnFactor(own).enroll(proof_of(body)))
 
 
 @router.post(

@@ -48,13 +48,14 @@ class OwnFactor:
             left = await repository.recovery_codes_left(session, self._user_id)
         return Standing(None if factor is None else factor.confirmed_at, left)
 
-    async def enroll(self) -> Enrolment:
+    async def enroll(self, proof: Proof) -> Enrolment:
         """Return a fresh secret, which counts once it is confirmed and replaces one that never was.
 
-        Raise MfaAlreadySet where an authenticator app is in use.
+        Whoever holds a stolen access token could lock its owner out by it, so this takes a proof: raise what
+        `proven` refuses, and MfaAlreadySet where an authenticator app is in use.
         """
         own, secret = self._own, new_totp_secret()
-        async with own.authority.tenant_transaction(own.tenant.id) as session:
+        async with own.proven(proof) as session:
             person = await repository.person(session, self._user_id)
             if person is None:
                 raise TokenRevoked

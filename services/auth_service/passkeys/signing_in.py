@@ -136,7 +136,8 @@ class PasskeySignIn:
         self, tenant_id: UUID | None, action: str, refusal: ProblemError, user_id: UUID | None = None
     ) -> NoReturn:
         async def trace(session: AsyncSession) -> None:
-            await count_address_failure(session, self._caller.network)
+            if isinstance(refusal, InvalidCredentials):
+                await count_address_failure(session, self._caller.network)
             resource = None if user_id is None else f"user:{user_id}"
             record(session, tenant_id, action, self._caller, outcome="refused", resource=resource)
 
