@@ -1,4 +1,4 @@
-"""Run with `python -m benchmarks.media`: how fast a large file goes in and out, and in what memory.
+"""Run with `python -m benchmarks media`: how fast a large file goes in and out, and in what memory.
 
 A suite of its own is started as a newcomer starts it, with a store on the local disk; one client sends one
 file and fetches it again. The memory is that of the process which serves, as the operating system says while
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.media", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks media", description=__doc__)
     parser.add_argument("--size", type=int, default=1024, help="of the file, in MiB")
     return parser.parse_args()
 

@@ -5,6 +5,7 @@ its object: so whatever a killed process leaves behind can be found by its row, 
 """
 
 import asyncio
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 from typing import Any, Final
@@ -136,6 +137,12 @@ async def give_up(session: TenantSession, upload_id: UUID, *, lapsed_before: dat
         own.append(UploadRow.lapses_at < lapsed_before)
     statement = update(UploadRow).where(*own).values(state="discarding").returning(UploadRow.id)
     return await session.scalar(statement.execution_options(**_QUIETLY)) is not None
+
+
+async def recall(session: TenantSession, ids: Collection[UUID]) -> None:
+    """Let objects stay that were noted for discarding, because they become files again."""
+    noted = (UploadRow.id.in_(ids), UploadRow.state == "discarding", UploadRow.reserved == 0)
+    await session.execute(delete(UploadRow).where(*noted).execution_options(**_QUIETLY))
 
 
 async def discard(database: Database, storage: TenantStorage, tenant_id: UUID, upload_id: UUID) -> None:

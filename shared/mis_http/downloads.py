@@ -114,13 +114,14 @@ def handed_out(what: Download, asked: Asked) -> Response:
     part = range_of(asked.range, what.size) if is_same else None
     start, stop = part or (0, what.size)
     headers["Content-Length"] = str(stop - start)
+    # Given as a header, because a text's type would else be given a charset that nobody has said.
+    headers["Content-Type"] = what.content_type
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{what.size}"
     return StreamingResponse(
         what.pieces(start, stop),
         status_code=200 if part is None else 206,
         headers=headers,
-        media_type=what.content_type,
     )
 
 

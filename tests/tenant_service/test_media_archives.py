@@ -1,12 +1,14 @@
 """Files in archives: exported with their bytes, and brought back as they were, or not at all."""
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from mis_jobs.jobs import Job
+from mis_tenancy.identifiers import new_id
 from tenant_service.imports import running
 from tenant_service.imports.staging import Staging
 from tests.suite import Suite, TenantHandle
@@ -29,10 +31,16 @@ from tests.user_service.media import (
     Held,
     content,
     held,
+    jobs_of,
+    keep_up,
+    let_lapse,
     storage_of,
     stored,
     tenant_with_room,
 )
+from user_service.media import sweeping
+from user_service.media.jobs import DISCARD, FilesComingBack
+from user_service.media.sweeping import Sweep
 
 
 async def listed(suite: Suite, tenant: TenantHandle) -> list[dict[str, Any]]:
@@ -216,3 +224,33 @@ async def test_a_file_that_differs_from_the_archives_stays_as_it_is(suite: Suite
         {"row": 1, "subject": mine["id"], "code": "media_differs"}
     ]
     assert (await content(suite, tenant, mine["id"])).content == b"hello"
+
+
+async def test_a_file_that_is_brought_back_is_not_deleted_by_its_former_deletion(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    mine = await stored(suite, tenant)
+    archive = await exported(suite, tenant, "media")
+    fine(await suite.client.delete(f"{MEDIA}/{mine['id']}", headers=tenant.auth), 204)
+    late = Job(new_id(), tenant.id, DISCARD, {"mediaId": mine["id"]}, 1)
+    started = fine(await send(suite, tenant, archive), 202)
+    with pytest.raises(FilesComingBack):
+        await jobs_of(suite).discard(late)
+    await import_jobs_of(suite).run(import_job_for(tenant, started["importId"]))
+    await jobs_of(suite).discard(late)
+    assert (await content(suite, tenant, mine["id"])).content == b"hello"
+
+
+async def test_an_orphan_that_becomes_a_file_again_is_left_alone(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = await suite.tenant("custom")
+    mine = await stored(suite, tenant)
+    archive = await exported(suite, tenant, "media")
+    fine(await suite.client.delete(f"{MEDIA}/{mine['id']}", headers=tenant.auth), 204)
+    monkeypatch.setattr(sweeping, "OLD_ENOUGH", timedelta(seconds=-60))
+    await Sweep(suite.database, suite.apps["user"].state.storage).visit(tenant.id)
+    assert await held(suite, tenant) == Held(0, 0, 0, 1, 1)
+    await imported(suite, tenant, archive)
+    await let_lapse(suite, tenant)
+    await keep_up(suite)
+    assert await held(suite, tenant) == Held(5, 1, 1, 0, 1)

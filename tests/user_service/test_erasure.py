@@ -18,7 +18,7 @@ from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle
 from tests.tenant_service.seals import Log
 from tests.tenant_service.test_audit_origins import drained
-from tests.user_service.media import stored
+from tests.user_service.media import held, stored
 from tests.user_service.requests import USERS, changes_audited, code, counted, create
 from user_service.erasure.traces import TRACES
 
@@ -136,13 +136,16 @@ async def test_an_erasure_repeated_finds_nothing_more(suite: Suite) -> None:
 async def test_who_was_deleted_before_can_still_be_erased_from_the_log(suite: Suite) -> None:
     tenant = await suite.tenant("custom")
     person, admin = await suite.user(tenant, "member"), await suite.user(tenant, "admin")
-    await suite.client.get(USERS, headers=person.auth)
+    await stored(suite, tenant, auth=person.auth)
+    await stored(suite, tenant)
     await drained(suite)
     await suite.client.delete(f"{USERS}/{person.id}", headers=tenant.auth)
     refused = await erase(suite, tenant, person.id, auth=admin.auth)
     assert code(refused) == (403, "permission_denied")
     report = (await erase(suite, tenant, person.id)).json()
     assert report["removed"]["auditOrigins"] > 0
+    assert report["removed"]["media"] == 1
+    assert (await held(suite, tenant)).files == 1
     assert code(await erase(suite, tenant, uuid4())) == (404, "user_not_found")
     assert code(await erase(suite, tenant, "not-an-id")) == (404, "user_not_found")
 

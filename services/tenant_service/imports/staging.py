@@ -11,7 +11,7 @@ from typing import IO, Final
 from uuid import UUID
 
 from mis_accounts.places import object_of
-from mis_accounts.reservations import Reservation, discard, give_up
+from mis_accounts.reservations import Reservation, discard, give_up, recall
 from mis_tenancy.database import Database
 from mis_tenancy.storage import TenantStorage
 from tenant_service.imports.archive import Archive
@@ -50,6 +50,8 @@ class Staging:
     async def _store(self, archive: Archive, files: Sequence[FileToStore]) -> None:
         total = sum(file.archived.size for file in files)
         await self._reservation.begin(total)
+        async with self._database.transaction(self._tenant_id) as session:
+            await recall(session, [file.id for file in files])
         for file in files:
             await self._reservation.cover(total)
             self._put.append(file.id)

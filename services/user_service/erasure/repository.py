@@ -93,8 +93,9 @@ async def drop_own_answers(session: TenantSession, user_id: UUID) -> int:
 
 
 async def drop_files(session: TenantSession, user_id: UUID) -> Sequence[Row[UUID, int]]:
-    """Delete the rows of the user's files, and return id and size of each."""
-    gone = delete(MediaRow).where(MediaRow.owner_id == user_id).returning(MediaRow.id, MediaRow.size)
+    """Delete the rows of the user's files, also of what outlasted them; return id and size of each."""
+    theirs = or_(MediaRow.owner_id == user_id, MediaRow.uploaded_by == user_id)
+    gone = delete(MediaRow).where(theirs).returning(MediaRow.id, MediaRow.size)
     return (await session.execute(gone.execution_options(**_QUIETLY))).all()
 
 

@@ -83,7 +83,8 @@ class Erasure:
         elif was_erased or await repository.was_member(self._session, user_id):
             # What role they had nobody knows any more.
             require_rank(self._principal, Role.OWNER)
-            removed = {"keptAnswers": await drop_answers(self._session, self._keys, user_id, frozenset())}
+            removed = {"media": await self._drop_files(user_id)}
+            removed["keptAnswers"] = await drop_answers(self._session, self._keys, user_id, frozenset())
         else:
             raise UserNotFound
         return await self._reported(user_id, removed | {"auditOrigins": origins})

@@ -27,11 +27,11 @@ async def media_of_tenant(request: Request, session: Session, tenant: CurrentTen
 
 
 async def uploads_of_tenant(
-    request: Request, session: Session, tenant: CurrentTenant, by: Admitted
+    request: Request, session: Session, tenant: CurrentTenant, by: Admitted, sender: CanWriteMedia
 ) -> Uploads:
     """Return what takes files into the request's tenant."""
-    storage: Storage = request.app.state.storage
-    return Uploads(session, tenancy_of(request).database, storage.of(tenant.id), tenant, by)
+    tenancy, storage = tenancy_of(request), request.app.state.storage.of(tenant.id)
+    return Uploads(session, tenancy.database, storage, tenant, by, lambda: tenancy.feed.is_revoked(sender))
 
 
 async def file_of_request(request: Request) -> IncomingFile:

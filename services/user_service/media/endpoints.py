@@ -79,7 +79,7 @@ uploads = APIRouter(prefix="/api/v1/media", tags=["media"], route_class=Idempote
     ),
     openapi_extra=_BODY,
 )
-async def upload(by: CanWriteMedia, received: TenantUploads, file: Incoming, response: Response) -> MediaOut:
+async def upload(received: TenantUploads, file: Incoming, response: Response) -> MediaOut:
     """Store a file, sent raw with its `Content-Type` and `?filename=`, or as the part `file` of a form."""
     row = await received.receive(file)
     response.headers["Location"] = f"/api/v1/media/{row.id}"

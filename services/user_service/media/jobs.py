@@ -32,6 +32,10 @@ _TENANTS_LISTED: Final = 500
 _SWEEP_SECONDS: Final = 3_600.0
 
 
+class FilesComingBack(Exception):
+    """What is to be deleted may just be restored."""
+
+
 class MediaJobs:
     """Runs this feature's jobs; `platform` knows across tenants which uploads have lapsed."""
 
@@ -42,10 +46,16 @@ class MediaJobs:
         self._sweep = Sweep(application, storage)
 
     async def discard(self, job: Job) -> None:
-        """Delete the object of a file that was deleted."""
+        """Delete the object of a file that was deleted, unless an import has brought the file back since."""
         if job.tenant_id is None:
             raise LookupError("A file's job names no tenant.")
-        await self._storage.of(job.tenant_id).delete(places.object_of(UUID(job.payload["mediaId"])))
+        media_id = UUID(job.payload["mediaId"])
+        async with self._application.transaction(job.tenant_id) as session:
+            if await repository.is_file(session, media_id):
+                return
+            if await repository.is_importing(session):
+                raise FilesComingBack("An import is under way, which may bring the file back. Try again.")
+        await self._storage.of(job.tenant_id).delete(places.object_of(media_id))
 
     async def keep_up(self, job: Job) -> None:
         """Clear up behind the uploads whose processes died; one that cannot be cleared holds up no other."""

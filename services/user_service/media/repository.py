@@ -6,11 +6,12 @@ from typing import Final
 from uuid import UUID
 
 from sqlalchemy import any_, bindparam, delete, func, select, union, update
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 
 from mis_http.pages import Page
 from mis_models.accounts import CountersRow
+from mis_models.imports import ImportRow
 from mis_models.media import MediaRow, UploadRow
 from mis_tenancy.session import PlatformSession, TenantSession
 from mis_tenancy.tables import TenantRow
@@ -60,6 +61,27 @@ async def known(session: TenantSession, ids: Collection[UUID]) -> set[UUID]:
     files = select(MediaRow.id).where(MediaRow.id == any_(listed))
     uploads = select(UploadRow.id).where(UploadRow.id == any_(listed))
     return set(await session.scalars(union(files, uploads)))
+
+
+async def is_file(session: TenantSession, media_id: UUID) -> bool:
+    """Return whether there is such a file, perhaps again."""
+    return await find(session, media_id) is not None
+
+
+async def is_importing(session: TenantSession) -> bool:
+    """Return whether an import may be bringing files back."""
+    unended = ImportRow.status.in_(("queued", "running"))
+    return await session.scalar(select(ImportRow.id).where(unended).limit(1)) is not None
+
+
+async def note_orphans(session: TenantSession, ids: Collection[UUID], now: datetime, until: datetime) -> None:
+    """Write down objects that are no file's, to be discarded after `until`."""
+    rows = [
+        {"id": one, "state": "discarding", "reserved": 0, "created_at": now, "lapses_at": until}
+        for one in ids
+    ]
+    if rows:
+        await session.execute(insert(UploadRow).values(rows).on_conflict_do_nothing())
 
 
 async def counted(session: TenantSession) -> tuple[int, int]:

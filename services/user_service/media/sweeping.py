@@ -1,7 +1,8 @@
 """Compares what lies in a tenant's store with its rows, and its counters with both.
 
 Nothing in the ordinary course leaves an object without a row or a counter that is wrong; this is for what is
-not ordinary: a restored backup, a store that was away for longer than a job is tried, a defect.
+not ordinary: a restored backup, a store that was away for longer than a job is tried, a defect. So an object
+that is found is only noted, and goes a day later: whoever has restored the wrong backup has that day.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,9 @@ from mis_tenancy.database import Database
 from mis_tenancy.storage import Storage, StoredObject
 from user_service.media import repository
 
-# No upload takes as long, and who restores a backup has a day to notice.
-OLD_ENOUGH: Final = timedelta(hours=24)
+# No upload that has just begun is as old.
+OLD_ENOUGH: Final = timedelta(hours=1)
+NOTICE: Final = timedelta(hours=24)
 _ASKED_AT_ONCE: Final = 500
 
 _log = structlog.get_logger(__name__)
@@ -32,26 +34,26 @@ class Sweep:
         self._storage = storage
 
     async def visit(self, tenant_id: UUID) -> None:
-        """Delete objects that are no file's for a day, and correct the counters."""
+        """Have objects discarded that are no file's, and correct the counters."""
         old: list[StoredObject] = []
         before = datetime.now(UTC) - OLD_ENOUGH
         async for stored in self._storage.of(tenant_id).list(places.PREFIX):
             if stored.modified_at < before:
                 old.append(stored)
             if len(old) >= _ASKED_AT_ONCE:
-                await self._drop_orphans(tenant_id, old)
+                await self._note_orphans(tenant_id, old)
                 old = []
-        await self._drop_orphans(tenant_id, old)
+        await self._note_orphans(tenant_id, old)
         await self._correct(tenant_id)
 
-    async def _drop_orphans(self, tenant_id: UUID, found: Sequence[StoredObject]) -> None:
-        ids = {stored.key: places.file_at(stored.key) for stored in found}
+    async def _note_orphans(self, tenant_id: UUID, found: Sequence[StoredObject]) -> None:
+        ids = {one for one in (places.file_at(stored.key) for stored in found) if one is not None}
+        now = datetime.now(UTC)
         async with self._application.transaction(tenant_id) as session:
-            known = await repository.known(session, [one for one in ids.values() if one is not None])
-        for key, media_id in ids.items():
-            if media_id is not None and media_id not in known:
-                _log.warning("media.orphan_deleted", tenant_id=str(tenant_id), key=key)
-                await self._storage.of(tenant_id).delete(key)
+            orphans = ids - await repository.known(session, ids)
+            await repository.note_orphans(session, orphans, now, now + NOTICE)
+        if orphans:
+            _log.warning("media.orphans_found", tenant_id=str(tenant_id), count=len(orphans))
 
     async def _correct(self, tenant_id: UUID) -> None:
         async with self._application.transaction(tenant_id) as session:

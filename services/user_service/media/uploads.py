@@ -7,7 +7,7 @@ it can be taken back, and what nobody is left to take back lapses.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,6 +19,7 @@ from mis_http.incoming import IncomingFile
 from mis_http.multipart import LARGEST_FIELDS
 from mis_models.media import MediaRow
 from mis_tenancy.database import Database
+from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import GIB
 from mis_tenancy.session import TenantSession
@@ -43,18 +44,20 @@ class Uploads:
         storage: TenantStorage,
         tenant: Tenant,
         by: Admission,
+        is_revoked: Callable[[], bool],
     ) -> None:
         self._session = session
         self._database = database
         self._storage = storage
         self._tenant = tenant
         self._by = by
+        self._is_revoked = is_revoked
 
     async def receive(self, file: IncomingFile) -> MediaRow:
         """Store the file and return it.
 
         Raise FileTooLarge, LengthRequired, LimitExceeded, ValidationFailed for its name or type,
-        UploadLapsed, and what its pieces and the store raise; then nothing of it is left.
+        UploadLapsed, TokenRevoked, and what its pieces and the store raise; then nothing of it is left.
         """
         upload = _Upload(file, self._tenant.configuration["file_upload.max_size"])
         reservation = Reservation(self._database, self._tenant.id, upload.id)
@@ -68,6 +71,9 @@ class Uploads:
             raise
 
     async def _settle(self, upload: "_Upload") -> MediaRow:
+        # An upload may take long, and its sender may have left since it began.
+        if self._is_revoked():
+            raise TokenRevoked
         held = await end_upload(self._session, upload.id)
         if held is None:
             raise UploadLapsed

@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from mis_tenancy.tenant import Role
+from tests.auth_service.programs import add_api_key
 from tests.suite import Suite
 from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import (
@@ -91,6 +92,22 @@ async def test_members_delete_their_own_files_and_admins_anybodys(suite: Suite) 
     refused(await send(suite, tenant, auth=viewer.auth), 403, "permission_denied")
     assert (await held(suite, tenant)).rows == 0
     assert (await held(suite, tenant)).storage_bytes == 0
+
+
+async def test_a_program_deletes_what_it_has_uploaded_and_owns_nothing(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    key = (await add_api_key(suite, tenant, "media:read", "media:write"))["key"]
+    reader = (await add_api_key(suite, tenant, "media:read"))["key"]
+    program, reading = [{"Authorization": f"Bearer {one}"} for one in (key, reader)]
+    own, theirs = await stored(suite, tenant, auth=program), await stored(suite, tenant)
+    assert own["ownerId"] is None
+    refused(await send(suite, tenant, auth=reading), 403, "permission_denied")
+    for path in (f"{MEDIA}/{own['id']}", f"{MEDIA}/{own['id']}/content"):
+        assert (await suite.client.get(path, headers=reading)).status_code == 200
+    for headers, media_id in ((reading, own["id"]), (program, theirs["id"])):
+        answer = await suite.client.delete(f"{MEDIA}/{media_id}", headers=headers)
+        refused(answer, 403, "permission_denied")
+    fine(await suite.client.delete(f"{MEDIA}/{own['id']}", headers=program), 204)
 
 
 async def test_a_file_stays_when_its_owner_leaves_and_is_then_the_tenants(suite: Suite) -> None:

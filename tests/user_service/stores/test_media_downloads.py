@@ -96,7 +96,7 @@ async def test_a_file_leaves_as_something_to_be_saved(suite: Suite) -> None:
         ("application/javascript", "application/octet-stream"),
         ("multipart/x-mixed-replace; boundary=a", "application/octet-stream"),
         ("image/png", "image/png"),
-        ("text/plain", "text/plain; charset=utf-8"),
+        ("text/plain", "text/plain"),
         ("text/plain; charset=utf-8", "text/plain; charset=utf-8"),
         ("application/pdf", "application/pdf"),
         ("application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.text"),

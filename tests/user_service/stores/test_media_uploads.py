@@ -172,6 +172,25 @@ async def test_what_cannot_be_taken_back_at_once_is_left_to_lapse_and_the_sender
     assert await held(suite, tenant) == Held(9, 0, 0, 1, 0)
 
 
+@pytest.mark.parametrize("removed", [True, False])
+async def test_a_sender_who_is_shut_out_meanwhile_stores_nothing(suite: Suite, removed: bool) -> None:
+    tenant = await suite.tenant("custom")
+    member = await suite.user(tenant)
+    path = f"/api/v1/users/{member.id}"
+
+    async def long() -> AsyncIterator[bytes]:
+        yield b"x" * 2 * MIB
+        if removed:
+            await suite.client.delete(path, headers=tenant.auth)
+        else:
+            await suite.client.patch(path, json={"status": "disabled"}, headers=tenant.auth)
+        await suite.tenancy().feed.poll()
+        yield b"x"
+
+    refused(await send(suite, tenant, long(), auth=member.auth), 401, "token_revoked")
+    assert await held(suite, tenant) == NOTHING
+
+
 DIGESTS = {
     "sha-256": base64.b64encode(hashlib.sha256(b"hello").digest()).decode(),
     "sha-512": base64.b64encode(hashlib.sha512(b"hello").digest()).decode(),
