@@ -39,7 +39,7 @@ insert into users (tenant_id, id, email, email_norm, name, role, status, attribu
 select '{tenant}', gen_random_uuid(), lower(first) || '.' || last || n || '@large.example',
        lower(first) || '.' || last || n || '@large.example', first || ' ' || last, 'member', 'active',
        '{{"team": "north"}}', now(), now()
-  from (select n, (array[{names}])[1 + n * 7919 % {many}] as first,
+  from (select n, (array[{names}])[(1 + n::bigint * 7919 % {many})::int] as first,
                'l' || substr(md5((n % 50000)::text), 1, 6) as last
           from generate_series(1, {rows}) n) people;
 insert into user_terms (tenant_id, term, user_id)
