@@ -1,7 +1,8 @@
 """What is on its way into the store holds room in the tenant's books, in transactions of its own.
 
 The row is there before the first byte is stored and goes with the transaction that makes the file, or after
-its object: so whatever a killed process leaves behind can be found by its row, and is given back.
+its object: so whatever a killed process leaves behind can be found by its row, and is given back
+(docs/decisions/0024-uploads-hold-room-first.md).
 """
 
 import asyncio
