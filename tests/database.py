@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
-from sqlalchemy import Column, Integer, LargeBinary, SmallInteger, Table, Uuid
+from sqlalchemy import Column, Float, Integer, LargeBinary, SmallInteger, Table, Uuid
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.sqltypes import BigInteger, Boolean, DateTime
 
@@ -44,6 +44,8 @@ def made_up(table: Table, column: Column[Any], unique: str) -> Any:
         return 1
     if isinstance(column.type, Integer | BigInteger):
         return int(unique[-7:], 16)
+    if isinstance(column.type, Float):
+        return int(unique[-7:], 16) / 2**28
     if isinstance(column.type, LargeBinary):
         return unique.encode()
     if isinstance(column.type, postgresql.JSONB):

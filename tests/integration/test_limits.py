@@ -136,7 +136,7 @@ async def test_operators_and_strangers_use_up_nothing_of_the_tenants(house: Suit
 async def test_strangers_are_limited_by_address_over_all_services(house: Suite) -> None:
     paths = ("/api/v1/plans", "/.well-known/jwks.json", USERS)
     async with house.client_at(fresh_address()) as flooder:
-        answers = await asyncio.gather(*(flooder.get(paths[number % 3]) for number in range(90)))
+        answers = await asyncio.gather(*(flooder.get(paths[number % 3]) for number in range(200)))
     refused = [answer for answer in answers if answer.status_code == 429]
     assert len(refused) >= 40
     problem(refused[0], 429, "rate_limited")
