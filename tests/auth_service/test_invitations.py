@@ -49,8 +49,8 @@ async def test_an_accepted_invitation_is_a_user_who_is_signed_in(suite: Suite) -
     actions = await audited(suite, tenant)
     assert {"invitation.created", "invitation.accepted"} <= set(actions)
     async with suite.database.transaction(tenant.id) as session:
-        events = (await session.scalars(select(OutboxRow).where(OutboxRow.type == "user.created"))).all()
-    assert events[-1].data == {"id": done["user"]["id"], "role": "member"}
+        made = select(OutboxRow.data).where(OutboxRow.type == "user.created")
+        assert {"id": done["user"]["id"], "role": "member"} in (await session.scalars(made)).all()
 
 
 async def test_the_token_is_stored_nowhere(suite: Suite) -> None:

@@ -22,14 +22,6 @@ NOT_FOUND = {
     "webhook_id": "webhook_not_found",
     "delivery_id": "delivery_not_found",
 }
-
-
-def code_of(route: Declared, name: str) -> str:
-    """Return what an id that is not there is answered with."""
-    # A verification is looked for together with its user, in one statement.
-    return NOT_FOUND[name] if "{verification_id}" not in route.path else "verification_not_found"
-
-
 # The key of a setting is no id: each tenant may have the same.
 WITH_IDS = [
     (route, name)
@@ -60,7 +52,7 @@ async def test_anothers_id_answers_exactly_as_one_that_nobody_has(
         await world.ask(route, headers, path=world.path(route, call.params | {name: one}), body=body)
         for one in foreign
     ]
-    documents = [refusal(answer, 404, code_of(route, name)) for answer in answers]
+    documents = [refusal(answer, 404, NOT_FOUND[name]) for answer in answers]
     assert all(document == documents[0] for document in documents)
 
 
@@ -78,8 +70,7 @@ async def test_a_visitors_foreign_ids_answer_like_a_members(world: World, route:
         for one in (world.other_ids[name], str(uuid4()))
     ]
     assert [answer.status_code for answer in answers] == [404, 404], answers[0].text
-    code = code_of(route, name)
-    assert refusal(answers[0], 404, code) == refusal(answers[1], 404, code)
+    assert refusal(answers[0], 404, NOT_FOUND[name]) == refusal(answers[1], 404, NOT_FOUND[name])
 
 
 MIXED = [route for route in CLOSED if "{id}" in route.path and "{key}" in route.path]

@@ -47,9 +47,10 @@ class Verifications:
         return await repository.page(self._session, user_id, asked)
 
     async def get(self, user_id: UUID, verification_id: UUID) -> VerificationRow:
-        """Return one; raise VerificationNotFound, also for another user's or tenant's."""
+        """Return one; raise UserNotFound, or VerificationNotFound, also for another user's."""
         row = await repository.find(self._session, user_id, verification_id)
         if row is None:
+            await self._user(user_id)
             raise VerificationNotFound
         return row
 
