@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
-from mis_tenancy.storage import Storage, StoreAccess
+from mis_tenancy.storage import Storage
+from mis_tenancy.stores import StoreAccess
 
 PREFIX: Final = "MIS_"
 

@@ -15,23 +15,22 @@ import asyncio
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 from typing import Final
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import obstore
 import structlog
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from mis_tenancy.connection import plain_uuid
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.local_objects import LocalObjects
-from mis_tenancy.settings import SettingsError
+from mis_tenancy.stores import StoreAccess, open_store
 
 log = structlog.get_logger(__name__)
 
@@ -49,13 +48,6 @@ _PARTS_AT_ONCE: Final = 2
 _KEYS_AT_ONCE: Final = 1_000
 # Seconds that a probe may take before the store counts as away.
 _PATIENCE: Final = 5.0
-# Whether a store is reached over TLS is said by its endpoint's URL, as to every other client of it.
-_CLIENT: Final = {
-    "allow_http": True,
-    "connect_timeout": timedelta(seconds=5),
-    "timeout": timedelta(seconds=60),
-}
-_RETRIES: Final = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
 class ObjectNotFound(ProblemError):
@@ -95,27 +87,6 @@ class StoredObject:
     etag: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoreAccess:
-    """How a store that speaks S3 is reached: its URL, and keys to it.
-
-    What is None comes from where the cloud's own client finds it, such as the machine's role.
-    """
-
-    endpoint: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = field(default=None, repr=False)
-
-    def config(self) -> dict[str, str]:
-        """Return it in the client's words."""
-        named = {
-            "endpoint": self.endpoint,
-            "access_key_id": self.access_key,
-            "secret_access_key": self.secret_key,
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-
 class Storage:
     """The store behind `url`: `file:///a/directory`, `s3://bucket/prefix`, `gs://…` or `az://…`.
 
@@ -123,9 +94,8 @@ class Storage:
     the objects in the process, for tests.
     """
 
-    def __init__(self, url: str, access: StoreAccess = StoreAccess()) -> None:
-        self.local: LocalObjects | None = None
-        self._store = self._open(url, access.config())
+    def __init__(self, url: str, access: StoreAccess | None = None) -> None:
+        self._store, self.local = open_store(url, access or StoreAccess())
 
     def of(self, tenant_id: UUID) -> "TenantStorage":
         """Return the tenant's part of the store."""
@@ -138,28 +108,6 @@ class Storage:
             with _wrapped(path):
                 await obstore.put_async(self._store, path, b"check", use_multipart=False)
                 await obstore.delete_async(self._store, path)
-
-    def _open(self, url: str, config: dict[str, str]) -> ObjectStore:
-        parts = urlsplit(url)
-        if config and parts.scheme != "s3":
-            raise SettingsError(
-                "MIS_STORAGE_ENDPOINT and its keys are for s3:// stores only. Leave them out, or change "
-                "MIS_STORAGE_URL."
-            )
-        try:
-            if parts.scheme == "file":
-                self.local = LocalObjects(unquote(parts.path), parts.netloc)
-                return LocalStore(self.local.root)
-            if parts.scheme == "memory":
-                return MemoryStore()
-            opened: ObjectStore = from_url(url, client_options=_CLIENT, retry_config=_RETRIES, **config)  # type: ignore[call-overload]  # one call for every cloud
-            return opened
-        except (BaseError, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise SettingsError(
-                f"MIS_STORAGE_URL: no store can be opened there ({reason}). "
-                "Set it to file:///a/directory or s3://bucket/prefix."
-            ) from error
 
 
 class TenantStorage:

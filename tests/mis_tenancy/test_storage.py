@@ -16,10 +16,10 @@ from mis_tenancy.storage import (
     ObjectNotFound,
     Storage,
     StorageUnavailable,
-    StoreAccess,
     StoredObject,
     TenantStorage,
 )
+from mis_tenancy.stores import StoreAccess
 
 MIB = 2**20
 
