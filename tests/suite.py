@@ -222,5 +222,14 @@ async def _running(
     ):
         suite = Suite(settings, apps, gateway, dns)
         await suite.sign_in_operator()
+        staying = asyncio.create_task(_stay_signed_in(suite))
         yield suite
+        staying.cancel()
         await suite.client.aclose()
+
+
+async def _stay_signed_in(suite: Suite) -> None:
+    """Sign the operator in again before the token runs out, which a run on a slow machine outlasts."""
+    while True:
+        await asyncio.sleep(480)
+        await suite.sign_in_operator()

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -39,9 +39,9 @@ class Probes:
     async def run(self, tenant_id: UUID) -> tuple[dict[str, Check], Requests]:
         """Return every check by name, and the requests that the API's is told from."""
         database, redis, storage = await asyncio.gather(
-            _checked("database", self._ask_database(tenant_id)),
-            _checked("redis", self._ask_redis(tenant_id)),
-            _checked("storage", self._storage.of(tenant_id).probe()),
+            _checked("database", lambda: self._ask_database(tenant_id)),
+            _checked("redis", lambda: self._ask_redis(tenant_id)),
+            _checked("storage", self._storage.of(tenant_id).probe),
         )
         requests = database[1] or Requests()
         failing = "Too many requests of the last 15 minutes failed." if requests.are_failing else None
@@ -67,12 +67,12 @@ class Probes:
         await self._redis.command("DEL", key)
 
 
-async def _checked(name: str, asked: Awaitable[Answer]) -> tuple[Check, Answer | None]:
+async def _checked(name: str, ask: Callable[[], Awaitable[Answer]]) -> tuple[Check, Answer | None]:
     began = time.perf_counter()
     answer, detail = None, None
     try:
         async with asyncio.timeout(_PATIENCE):
-            answer = await asked
+            answer = await ask()
     except CheckFailed as error:
         detail = str(error)
     except Exception as error:
