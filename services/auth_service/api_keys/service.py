@@ -11,8 +11,8 @@ from mis_http.pages import Page
 from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_tenancy.access import Permission, require_permission
 from mis_tenancy.api_key_texts import new_api_key
-from mis_tenancy.audit_changes import record_change
 from mis_tenancy.errors import PermissionDenied, ValidationFailed
+from mis_tenancy.request_changes import record
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, PrincipalKind, Tenant
@@ -78,15 +78,4 @@ class TenantApiKeys:
             raise PermissionDenied("An API key cannot make API keys; sign in instead.", required="person")
 
     def _record(self, action: str, row: ApiKeyRow, changes: Mapping[str, Any] | None = None) -> None:
-        by = self._admitted
-        record_change(
-            self._session,
-            action=action,
-            actor=self._principal.id,
-            actor_kind=self._principal.kind.value,
-            resource=f"api_key:{row.id}",
-            changes=changes,
-            ip=by.client_address,
-            request_id=by.request_id,
-            sources=[source.kind.value for source in by.sources],
-        )
+        record(self._session, self._admitted, action, resource=f"api_key:{row.id}", changes=changes)

@@ -16,8 +16,8 @@ from mis_http.pages import Page
 from mis_mail.queue import MailQueue
 from mis_models.links import InvitationRow
 from mis_tenancy.access import may_manage
-from mis_tenancy.audit_changes import record_change
 from mis_tenancy.errors import PermissionDenied
+from mis_tenancy.request_changes import record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, Role, Tenant
 
@@ -82,15 +82,4 @@ class Invitations:
             )
 
     def _record(self, action: str, row: InvitationRow, changes: Mapping[str, Any] | None = None) -> None:
-        by = self._admitted
-        record_change(
-            self._session,
-            action=action,
-            actor=self._principal.id,
-            actor_kind=self._principal.kind.value,
-            resource=f"invitation:{row.id}",
-            changes=changes,
-            ip=by.client_address,
-            request_id=by.request_id,
-            sources=[source.kind.value for source in by.sources],
-        )
+        record(self._session, self._admitted, action, resource=f"invitation:{row.id}", changes=changes)

@@ -19,10 +19,10 @@ from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.row_origins import erase_actor
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
-from user_service.audit import principal_of, record
 from user_service.erasure import repository
 from user_service.erasure.answers import drop_answers
 from user_service.erasure.mail import drop_mail

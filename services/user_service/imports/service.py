@@ -13,9 +13,9 @@ import structlog
 
 from mis_tenancy.database import Database
 from mis_tenancy.errors import InternalError, ProblemError, TokenRevoked
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Tenant
-from user_service.audit import principal_of, record
 from user_service.imports.errors import ImportRefused
 from user_service.imports.files import Row
 from user_service.imports.judging import Candidate, Judge

@@ -17,10 +17,10 @@ from mis_http.signed_links import LinkSigner
 from mis_jobs.jobs import enqueue
 from mis_models.media import MediaRow
 from mis_tenancy.access import Permission, require_permission
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import ObjectNotFound, TenantStorage
 from mis_tenancy.tenant import Admission, Tenant
-from user_service.audit import principal_of, record
 from user_service.media import repository
 from user_service.media.errors import MediaNotFound
 

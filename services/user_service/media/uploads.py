@@ -22,10 +22,10 @@ from mis_tenancy.database import Database
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import GIB
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, PrincipalKind, Tenant
-from user_service.audit import principal_of, record
 from user_service.media.errors import FileTooLarge, LengthRequired
 
 # What is small is sent to the store in one request, and its length is known before space is held for it.

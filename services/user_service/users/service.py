@@ -16,9 +16,9 @@ from mis_http.pages import Page
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.database import Database
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
-from user_service.audit import principal_of, record
 from user_service.users import repository
 from user_service.users.addresses import AddressChanges
 from user_service.users.attributes import require_schema

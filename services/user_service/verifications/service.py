@@ -11,10 +11,10 @@ from mis_models.accounts import UserRow
 from mis_models.verifications import VerificationRow
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, Role, Tenant
-from user_service.audit import principal_of, record
 from user_service.users.errors import UserNotFound
 from user_service.users.repository import find as find_user
 from user_service.users.rules import require_rank
