@@ -1,7 +1,7 @@
 """Every failure that reaches FastAPI leaves as problem+json, never in the framework's own error shape."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from mis_tenancy.errors import (
     BodyMalformed,
@@ -32,6 +33,7 @@ _BY_STATUS: dict[int, type[ProblemError]] = {
     413: BodyTooLarge,
     415: UnsupportedMediaType,
 }
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class FieldProblem(BaseModel):
@@ -115,7 +117,20 @@ async def _http(request: Request, error: Exception) -> Response:
         # FastAPI wraps whatever is raised while it reads a body, a body past its limit too.
         return _counted(error.__cause__, request)
     kind = _BY_STATUS.get(error.status_code, InternalError)
-    return _counted(kind(headers=error.headers), request)
+    # The router names the methods of the first route at the path only, where each method has its own route.
+    headers = {"Allow": ", ".join(_methods_at(request))} if kind is MethodNotAllowed else error.headers
+    return _counted(kind(headers=headers), request)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Return the methods that the path of `request` takes, HEAD where it takes GET."""
+    taken = [method for method in _METHODS if _is_taken(request, method)]
+    return [*taken, "HEAD"] if "GET" in taken and "HEAD" not in taken else taken
+
+
+def _is_taken(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
 
 
 async def _defect(request: Request, error: Exception) -> Response:
