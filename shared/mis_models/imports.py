@@ -13,8 +13,8 @@ from mis_tenancy.tables import Base, TenantScoped, one_of
 class ImportRow(TenantScoped, Base):
     """One import; its archive lies in the object store under its id until it has ended.
 
-    It is `receiving` until its archive is kept and its job is queued. `requested_role` is the role that its
-    rows are judged by. `error` is `{code, detail}`.
+    It is `receiving` until its archive is kept and its job is queued. `requested_role` is the highest role
+    that who asked may grant, by which its rows are judged. `error` is `{code, detail}`.
     """
 
     __tablename__ = "imports"

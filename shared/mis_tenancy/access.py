@@ -96,8 +96,8 @@ def require_feature(tenant: Tenant, feature: Feature) -> None:
 def role_of_key(scopes: frozenset[str], creators: Role) -> Role:
     """Return the role up to which an API key may manage people: at most its creator's.
 
-    It is an administrator or owner only with everything that such a one may do, so that a narrow key cannot
-    make itself a person of wider rights. Beneath that, whom it may manage is decided by `users:write` alone.
+    It is an administrator or owner only with everything that such a one may do. Beneath that, whom it may
+    manage is decided by `users:write` alone; what it may grant is narrower (`require_grant`).
     """
     for role in (Role.OWNER, Role.ADMIN):
         if creators.rank >= role.rank and ROLE_PERMISSIONS[role] <= scopes:
@@ -106,5 +106,35 @@ def role_of_key(scopes: frozenset[str], creators: Role) -> Role:
 
 
 def may_manage(actor: Role | None, target: Role) -> bool:
-    """Return whether someone of role `actor` may create, change or remove someone of role `target`."""
+    """Return whether someone of role `actor` may change or remove someone of role `target`."""
     return actor is not None and actor.rank >= target.rank
+
+
+def require_rank(principal: Principal, role: Role) -> None:
+    """Raise PermissionDenied where the role of somebody to be changed or removed is above the caller's."""
+    if not may_manage(principal.role, role):
+        raise PermissionDenied(
+            f"Only someone of at least the role {role.value} may do this.", required=role.value
+        )
+
+
+def require_grant(principal: Principal, role: Role) -> None:
+    """Raise PermissionDenied, naming one that is lacking, unless the caller has every permission of `role`.
+
+    Whoever makes a person, or decides where a person's mail goes, can be that person. So a narrow key and a
+    visiting operator make nobody who may do more than they (docs/decisions/0026-who-may-grant-a-role.md).
+    """
+    require_rank(principal, role)
+    lacking = sorted(ROLE_PERMISSIONS[role] - principal.scopes)
+    if lacking:
+        raise PermissionDenied(
+            f"Only someone who may do all that the role {role.value} may can do this.", required=lacking[0]
+        )
+
+
+def widest_grant(principal: Principal) -> Role | None:
+    """Return the highest role that the caller may grant, or None where it is not even the lowest."""
+    for role in sorted(Role, key=lambda role: role.rank, reverse=True):
+        if may_manage(principal.role, role) and ROLE_PERMISSIONS[role] <= principal.scopes:
+            return role
+    return None

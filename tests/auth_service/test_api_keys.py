@@ -354,7 +354,7 @@ async def test_a_keys_scopes_are_cut_to_what_its_creators_role_allows_now(
 ) -> None:
     """Catalogue 98."""
     admin = await suite.user(tenant, "admin")
-    made = await add_api_key(suite, tenant, "users:read", "users:write", by=admin)
+    made = await add_api_key(suite, tenant, "users:write", *ROLE_PERMISSIONS[Role.MEMBER], by=admin)
     new = NEWCOMER | {"email": "first@programs.example"}
     fine(await ask(suite, made["key"], method="POST", json=new), 201)
     await change(suite, tenant, admin, role="viewer")
@@ -408,10 +408,12 @@ async def test_keys_rest_while_their_tenant_is_suspended(suite: Suite) -> None:
 async def test_a_narrow_key_makes_nobody_wider_than_itself(suite: Suite, tenant: TenantHandle) -> None:
     """Catalogue 98, 94."""
     narrow = await add_api_key(suite, tenant, "users:read", "users:write")
+    members = await add_api_key(suite, tenant, "users:write", *ROLE_PERMISSIONS[Role.MEMBER])
     wide = await add_api_key(suite, tenant, *ROLE_PERMISSIONS[Role.ADMIN])
     for key, role, status in (
-        (narrow, "member", 201),
-        (narrow, "admin", 403),
+        (narrow, "viewer", 403),
+        (members, "member", 201),
+        (members, "admin", 403),
         (wide, "admin", 201),
         (wide, "owner", 403),
     ):
@@ -427,7 +429,7 @@ async def test_what_a_key_does_is_the_tenants_usage_and_stands_in_its_log_under_
 ) -> None:
     """Catalogue 98."""
     tenant = await suite.tenant("enterprise")
-    made = await add_api_key(suite, tenant, "users:read", "users:write")
+    made = await add_api_key(suite, tenant, "users:write", *ROLE_PERMISSIONS[Role.MEMBER])
     fine(await ask(suite, made["key"], method="POST", json=NEWCOMER), 201)
     await flush(suite)
     async with suite.database.transaction(tenant.id) as session:

@@ -1,10 +1,11 @@
 import pytest
 
+from mis_tenancy.access import require_grant, require_rank
 from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tenant import Principal, PrincipalKind, Role
 from user_service.users.errors import LastOwner
-from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
+from user_service.users.rules import refuse_visiting_operator, require_other_owner
 
 
 def principal(kind: PrincipalKind, role: Role | None) -> Principal:
@@ -15,6 +16,8 @@ def principal(kind: PrincipalKind, role: Role | None) -> Principal:
 def test_a_principal_without_a_role_manages_nobody(target: Role) -> None:
     with pytest.raises(PermissionDenied):
         require_rank(principal(PrincipalKind.API_KEY, None), target)
+    with pytest.raises(PermissionDenied):
+        require_grant(principal(PrincipalKind.API_KEY, None), target)
 
 
 def test_an_operator_who_visits_a_tenant_sets_neither_passwords_nor_roles() -> None:

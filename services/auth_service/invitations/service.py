@@ -1,4 +1,4 @@
-"""The rules of inviting: nobody above one's own role, one invitation for each address, a seat for each."""
+"""The rules of inviting: nobody who may do more than oneself, once for each address, a seat each."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,8 +15,7 @@ from mis_accounts.seats import hold_seat, lock_seats, release_held_seats
 from mis_http.pages import Page
 from mis_mail.queue import MailQueue
 from mis_models.links import InvitationRow
-from mis_tenancy.access import may_manage
-from mis_tenancy.errors import PermissionDenied
+from mis_tenancy.access import require_grant, require_rank
 from mis_tenancy.request_changes import record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, Role, Tenant
@@ -38,9 +37,11 @@ class Invitations:
     ) -> tuple[InvitationRow, str]:
         """Invite the address, mail it the link, and return the invitation with the link.
 
-        Raise PermissionDenied for a role above the caller's, EmailTaken, InvitationPending or LimitExceeded.
+        Raise PermissionDenied for a role that may do what the caller may not, EmailTaken, InvitationPending
+        or LimitExceeded.
         """
-        self._require_rank(role)
+        # The link is in the answer, so whoever invites can be whom they invite.
+        require_grant(self._principal, role)
         address = parse_email(email)
         # The counters' lock comes first everywhere, so that nobody waits for anybody in a circle.
         await lock_seats(self._session)
@@ -69,17 +70,11 @@ class Invitations:
         row = await repository.lock(self._session, invitation_id)
         if row is None:
             raise InvitationNotFound
-        self._require_rank(Role(row.role))
+        require_rank(self._principal, Role(row.role))
         if row.user_id is None:
             await release_held_seats(self._session, 1)
         await repository.remove(self._session, row)
         self._record("invitation.revoked", row)
-
-    def _require_rank(self, role: Role) -> None:
-        if not may_manage(self._principal.role, role):
-            raise PermissionDenied(
-                f"Only someone of at least the role {role.value} may do this.", required=role.value
-            )
 
     def _record(self, action: str, row: InvitationRow, changes: Mapping[str, Any] | None = None) -> None:
         record(self._session, self._admitted, action, resource=f"invitation:{row.id}", changes=changes)

@@ -5,8 +5,7 @@ from uuid import UUID
 from auth_service.errors import MfaNotSet, UserNotFound
 from auth_service.mfa import repository
 from auth_service.mfa.proofs import Oneself, Proof
-from mis_tenancy.access import Permission, may_manage, require_permission
-from mis_tenancy.errors import PermissionDenied
+from mis_tenancy.access import Permission, require_permission, require_rank
 from mis_tenancy.tenant import Role
 
 
@@ -27,11 +26,7 @@ class OthersFactor:
             person = await repository.person(session, user_id)
             if person is None:
                 raise UserNotFound
-            role = Role(person.role)
-            if not may_manage(self._own.principal.role, role):
-                raise PermissionDenied(
-                    f"Only someone of at least the role {role.value} may do this.", required=role.value
-                )
+            require_rank(self._own.principal, Role(person.role))
             if not await repository.remove(session, user_id):
                 raise MfaNotSet
             self._own.record(session, "mfa.totp_reset", user_id)

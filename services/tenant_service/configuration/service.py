@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from mis_jobs.outbox import EventType, publish
-from mis_tenancy.access import Permission, require_permission
+from mis_tenancy.access import Permission, require_grant, require_permission
 from mis_tenancy.configuration import KNOWN, merged, plan_layer
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.plans import PLANS, PlanName
@@ -18,7 +18,7 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.sealed_keys import SEALED
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
-from mis_tenancy.tenant import Tenant
+from mis_tenancy.tenant import Role, Tenant
 from tenant_service.configuration import repository
 from tenant_service.configuration.errors import ConfigNotFound, ConfigVersionNotFound
 from tenant_service.configuration.rules import hold_members, judge
@@ -166,6 +166,7 @@ class Configuration:
         if self._caller.is_operator:
             raise ActAsRequired
         require_permission(self._caller.principal, Permission.CONFIG_REVEAL)
+        require_grant(self._caller.principal, Role.OWNER)
 
     async def _hold_to_plan(self, key: str, tenant: TenantRow) -> None:
         """Raise the refusal where this caller may not let the plan's value come back."""

@@ -1,4 +1,4 @@
-"""Who imports: a member, by whose role and bounds every row is judged."""
+"""Who imports: a member, by what they may grant and by whose bounds every row is judged."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,7 +8,10 @@ from mis_tenancy.tenant import Role
 
 @dataclass(frozen=True, slots=True)
 class Importer:
-    """A member, or an operator inside the tenant, who works as its admin; never the platform's word."""
+    """A member, or an operator inside the tenant; never the platform's word.
+
+    `role` is the highest that they may grant.
+    """
 
     id: UUID
     role: Role | None

@@ -11,6 +11,7 @@ from uuid import UUID
 from mis_http.pages import Page
 from mis_jobs.jobs import enqueue
 from mis_models.imports import ImportRow
+from mis_tenancy.access import widest_grant
 from mis_tenancy.database import Database
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.identifiers import new_id
@@ -66,7 +67,7 @@ class Imports:
     async def rehearse(self, file: IO[bytes]) -> Report:
         """Return what importing the archive would do, without doing it; raise ArchiveRefused."""
         archive = await asyncio.to_thread(verified, file)
-        by = Importer(self._caller.id, self._caller.principal.role)
+        by = Importer(self._caller.id, widest_grant(self._caller.principal))
         async with self._database.session(tenant_of(self._session)) as session, session.begin() as taken_back:
             report = await apply(session, archive, by, datetime.now(UTC))
             await taken_back.rollback()
@@ -106,7 +107,7 @@ class Imports:
 
     async def _mark(self) -> UUID:
         """Write down that an archive is being kept, so that one that is left behind can be found."""
-        role = self._caller.principal.role
+        role = widest_grant(self._caller.principal)
         row = ImportRow(
             id=new_id(),
             status="receiving",

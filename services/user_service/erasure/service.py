@@ -18,6 +18,7 @@ from mis_accounts.withdrawals import withdraw_invitations
 from mis_jobs.jobs import enqueue
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
+from mis_tenancy.access import require_rank
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.row_origins import erase_actor
@@ -29,7 +30,7 @@ from user_service.erasure.mail import drop_mail
 from user_service.media.service import DISCARD
 from user_service.users.errors import UserNotFound
 from user_service.users.repository import lock, statuses_of_other_owners
-from user_service.users.rules import require_other_owner, require_rank
+from user_service.users.rules import require_other_owner
 from user_service.verifications.discarding import discard_pictures
 
 

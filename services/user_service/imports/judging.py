@@ -8,13 +8,13 @@ from pydantic import ValidationError
 
 from mis_accounts.emails import Email, parse_email
 from mis_http.problems import field_problem
+from mis_tenancy.access import require_grant
 from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.tenant import Principal
 from user_service.imports.files import Row
 from user_service.imports.results import RowResult
 from user_service.imports.schemas import ImportedUser
 from user_service.users.attributes import require_schema
-from user_service.users.rules import require_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Judge:
             if row.problem is not None:
                 raise row.problem
             user = _validated(row.fields)
-            require_rank(self.by, user.role)
+            require_grant(self.by, user.role)
             require_schema(self.configuration, user.attributes)
             return Candidate(row.number, parse_email(user.email), user)
         except ProblemError as error:

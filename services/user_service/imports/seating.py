@@ -15,13 +15,13 @@ from mis_accounts.members import EmailTaken, insert_members, member_columns
 from mis_accounts.seats import Seats, claim_seats, lock_seats
 from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_jobs.outbox import EventType, publish_many
+from mis_tenancy.access import require_rank
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Principal, Role
 from user_service.imports import repository
 from user_service.imports.judging import Candidate
 from user_service.imports.results import RowResult
-from user_service.users.rules import require_rank
 
 
 @dataclass(slots=True)

@@ -2,18 +2,9 @@
 
 from collections.abc import Sequence
 
-from mis_tenancy.access import may_manage
 from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.tenant import Principal, PrincipalKind, Role
 from user_service.users.errors import LastOwner
-
-
-def require_rank(by: Principal, role: Role) -> None:
-    """Raise PermissionDenied where `role`, a target's or one to be granted, is above the caller's own."""
-    if not may_manage(by.role, role):
-        raise PermissionDenied(
-            f"Only someone of at least the role {role.value} may do this.", required=role.value
-        )
 
 
 def refuse_visiting_operator(by: Principal, what: str) -> None:

@@ -15,6 +15,7 @@ from mis_http.etags import Precondition
 from mis_http.pages import Page
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
+from mis_tenancy.access import require_grant, require_rank
 from mis_tenancy.database import Database
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
@@ -24,7 +25,7 @@ from user_service.users.addresses import AddressChanges
 from user_service.users.attributes import require_schema
 from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
-from user_service.users.rules import refuse_visiting_operator, require_other_owner, require_rank
+from user_service.users.rules import refuse_visiting_operator, require_other_owner
 from user_service.users.schemas import UserCreate
 from user_service.verifications.discarding import discard_pictures
 
@@ -61,11 +62,11 @@ class Users:
         return _found(await repository.find(self._session, user_id))
 
     async def create(self, body: UserCreate) -> UserRow:
-        """Add a user of at most the caller's own role; raise what the address, password or seats refuse.
+        """Add a user who may do no more than the caller; raise what the address, password or seats refuse.
 
         Whoever waited for an invitation has the seat that it held, and its link opens nothing any more.
         """
-        require_rank(self._principal, body.role)
+        require_grant(self._principal, body.role)
         require_schema(self._tenant.configuration, body.attributes)
         email = parse_email(body.email)
         hashed = None
@@ -125,8 +126,10 @@ class Users:
         """Have another address confirm, and return what the audit row says of that."""
         if email == user.email:
             return {}
-        # Whoever reads the account's mail can set its password.
+        # Whoever reads the account's mail can set its password, and is that person then.
         refuse_visiting_operator(self._principal, "change e-mail addresses")
+        if user.id != self._principal.id:
+            require_grant(self._principal, Role(user.role))
         is_asked = await self._addresses.ask(user, email)
         return {"requestedEmail": {}} if is_asked else {}
 
@@ -147,7 +150,7 @@ class Users:
     async def _allow(self, user: UserRow, changed: Mapping[str, Any]) -> None:
         if "role" in changed:
             refuse_visiting_operator(self._principal, "change roles")
-            require_rank(self._principal, Role(changed["role"]))
+            require_grant(self._principal, Role(changed["role"]))
         if "attributes" in changed:
             require_schema(self._tenant.configuration, changed["attributes"])
         if "role" in changed or changed.get("status") == "disabled":

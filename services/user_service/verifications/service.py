@@ -9,6 +9,7 @@ from mis_http.pages import Page
 from mis_jobs.jobs import enqueue
 from mis_models.accounts import UserRow
 from mis_models.verifications import VerificationRow
+from mis_tenancy.access import require_rank
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.request_changes import principal_of, record
@@ -17,7 +18,6 @@ from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, Role, Tenant
 from user_service.users.errors import UserNotFound
 from user_service.users.repository import find as find_user
-from user_service.users.rules import require_rank
 from user_service.verifications import repository
 from user_service.verifications.errors import VerificationNotFound
 from user_service.verifications.images import Picture
