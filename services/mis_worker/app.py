@@ -11,6 +11,7 @@ from auth_service.invitations import jobs as invitations
 from auth_service.passwords.jobs import ResetMails
 from mis_accounts.reset_asks import RESET_MAIL
 from mis_http.settings import ServiceSettings
+from mis_jobs.metrics import JobMetrics
 from mis_jobs.runner import SLOTS, Runner
 from mis_mail.choice import transport_for
 from mis_mail.delivery import Delivery
@@ -25,6 +26,8 @@ from mis_tenancy.settings import MasterKeys
 from mis_worker.retention.jobs import SCHEDULES, Retention
 from mis_worker.serving import serving
 from mis_worker.settings import WorkerSettings
+from mis_worker.tenant_levels.metrics import LevelMetrics
+from mis_worker.tenant_levels.watch import LevelWatch
 from tenant_service.alerts import jobs as alerts
 from tenant_service.alerts.metrics import AlertMetrics
 from tenant_service.alerts.watch import Watch
@@ -47,6 +50,7 @@ from tenant_service.endings.traces import Traces
 from tenant_service.exports import jobs as exports
 from tenant_service.exports.running import Exporter
 from tenant_service.health import jobs as health
+from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
 from tenant_service.imports import jobs as imports
@@ -84,6 +88,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
     await snapshots.start()
     if redis is not None:
         await redis.start()
+    metrics = JobMetrics()
+    watched = metrics.registry
     retention = Retention(platform)
     usage_upkeep = usage.UsageUpkeep(platform)
     seal_keys = SealKeys(master_keys)
@@ -124,7 +130,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         MAIL: Delivery(platform, mail_queue, transport, sender=settings.mail_sender).deliver,
         alerts.NOTICE: alert_jobs.tell_tenant,
         alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,
-        health.PROBES: health.ProbeRounds(platform, Health(application, probes)).probe,
+        health.PROBES: health.ProbeRounds(platform, Health(application, probes), ProbeMetrics(watched)).probe,
         branding.LOGO_CLEANUP: branding.LogoCleanup(application, storage).sweep,
         platform_trail.PLATFORM_TRAIL: platform_trail.PlatformTrail(platform).write,
         domains.CHECKS: domain_rounds.check,
@@ -173,8 +179,8 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         exports.RUN: export_jobs.bury,
         imports.RUN: import_jobs.bury,
     }
-    runner = Runner(platform, redis, handlers, schedules, burials=burials)
-    watched = runner.metrics.registry
+    runner = Runner(platform, redis, handlers, schedules, burials=burials, metrics=metrics)
+    levels = LevelWatch(platform, LevelMetrics(watched), settings.metrics_tenants)
     relay = Relay(platform, redis, heard_by=AlertMetrics(watched).hear)
     sending = webhooks.sending_of(settings, platform, application, redis, WebhookMetrics(watched))
     tasks = [
@@ -183,6 +189,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
         asyncio.create_task(sending.run(), name="webhook sending"),
         asyncio.create_task(Sealing(platform, seal_keys).run(), name="audit sealing"),
         asyncio.create_task(Watch(platform, application).run(), name="alert watch"),
+        asyncio.create_task(levels.run(), name="tenant levels"),
     ]
     for task in tasks:
         task.add_done_callback(_tell_of_end)

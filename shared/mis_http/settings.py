@@ -189,6 +189,12 @@ class ServiceSettings(EnvironmentSettings):
     expected_processes: int = Field(
         1, ge=1, description="Set it to the number of processes that serve together."
     )
+    metrics_tenants: int = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="Set it to the number of tenants that metrics tell apart, such as 50.",
+    )
     webhook_allow_private: bool = Field(
         False, description="Set it to false, or to true where webhooks may reach private addresses."
     )
@@ -222,4 +228,5 @@ class ServiceSettings(EnvironmentSettings):
             trusted_proxies=parse_networks(list(self.trusted_proxies)),
             expected_processes=self.expected_processes,
             service=service,
+            metrics_tenants=self.metrics_tenants,
         )

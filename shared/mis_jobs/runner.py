@@ -52,9 +52,10 @@ class Runner:
         slots: int = SLOTS,
         share: repository.Share = _SHARE,
         lease: timedelta = repository.LEASE,
+        metrics: JobMetrics | None = None,
     ) -> None:
         self.worker = f"worker-{uuid4().hex}"
-        self.metrics = JobMetrics()
+        self.metrics = metrics or JobMetrics()
         self._database = database
         self._schedules = schedules
         self._burials = burials or {}

@@ -1,6 +1,6 @@
 """What operations watch, as Prometheus metrics in a registry of the service's own.
 
-Every label is bounded: routes by their templates, methods by a list, tenants by the first so many that come.
+Every label is bounded: routes by their templates, methods by a list, tenants by a number (`tenant_metrics`).
 A client can invent any number of paths, methods and tenants, and each new label value would cost memory for
 ever.
 """
@@ -15,8 +15,9 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from mis_tenancy.tenant_metrics import OTHER, TenantMetrics
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WEBSOCKET"})
-_OTHER: Final = "other"
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -29,11 +30,10 @@ class _Watched:
 
 
 class Metrics:
-    """The metrics of one service instance; at most `tenants` tenants are told apart, the rest are `other`."""
+    """The metrics of one service instance; `tenants` of them are told apart, the rest are `other`."""
 
     def __init__(self, service: str, tenants: int = 50) -> None:
         self.registry = CollectorRegistry()
-        self._capacity = tenants
         self._requests = self._counter("mis_requests", "Requests answered.", "route", "method", "status")
         self._seconds = Histogram(
             "mis_request_duration_seconds",
@@ -42,7 +42,8 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self._of_tenants = self._counter("mis_tenant_requests", "Requests of a tenant.", "tenant")
+        self._of_tenants = TenantMetrics(service, tenants)
+        self.registry.register(self._of_tenants)
         self._refusals = self._counter("mis_refusals", "Requests refused, by code.", "code")
         mismatches = self._counter(
             "mis_tenant_mismatches", "Tokens used against another tenant than their own."
@@ -51,11 +52,18 @@ class Metrics:
         self._mismatches = mismatches.labels(service)
         # Looking a label up costs more than counting, so the children are kept.
         self._watched: dict[tuple[str, str, str], _Watched] = {}
-        self._tenants: dict[UUID, Counter] = {}
 
-    def observe(self, route: str, method: str, status: int, seconds: float, tenant_id: UUID | None) -> None:
-        """Count an answered request; `route` is a template, never a path."""
-        key = (route, method if method in _METHODS else _OTHER, f"{status // 100}xx")
+    def observe(
+        self,
+        route: str,
+        method: str,
+        status: int,
+        seconds: float,
+        tenant_id: UUID | None,
+        feature: str | None = None,
+    ) -> None:
+        """Count an answered request; `route` is a template, never a path, `feature` one of the plan's."""
+        key = (route, method if method in _METHODS else OTHER, f"{status // 100}xx")
         watched = self._watched.get(key)
         if watched is None:
             watched = self._watched[key] = _Watched(
@@ -65,7 +73,7 @@ class Metrics:
         watched.requests.inc()
         watched.seconds.observe(seconds)
         if tenant_id is not None:
-            self._of_tenant(tenant_id).inc()
+            self._of_tenants.observe(tenant_id, status, seconds, feature)
 
     def refused(self, code: str) -> None:
         """Count a refusal by its stable code."""
@@ -96,15 +104,6 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, ["service"], registry=self.registry).labels(self._service)
-
-    def _of_tenant(self, tenant_id: UUID) -> Counter:
-        child = self._tenants.get(tenant_id)
-        if child is not None:
-            return child
-        if len(self._tenants) >= self._capacity:
-            return self._of_tenants.labels(self._service, _OTHER)
-        child = self._tenants[tenant_id] = self._of_tenants.labels(self._service, str(tenant_id))
-        return child
 
 
 class _LocalDecisions(Collector):

@@ -250,7 +250,12 @@ class TenantMiddleware:
                 _log.warning("audit_outcome_delayed")
         of_tenant = findings.tenant if findings.is_of_tenant and not findings.is_operators else None
         self._metrics.observe(
-            visit.route, visit.method, status, duration_us / 1e6, None if of_tenant is None else of_tenant.id
+            visit.route,
+            visit.method,
+            status,
+            duration_us / 1e6,
+            None if of_tenant is None else of_tenant.id,
+            visit.feature,
         )
         if visit.access is not Access.EXEMPT:
             _log.info(

@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -79,7 +79,7 @@ class TenancySettings:
     feed_interval: float = 0.5
     feed_stale_after: float = 1.0
     redis_timeout: float = 0.05
-    metrics_tenants: int = field(default=50)
+    metrics_tenants: int = 50
 
     @property
     def platform_hosts(self) -> tuple[str, ...]:

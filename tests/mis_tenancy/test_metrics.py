@@ -21,6 +21,8 @@ def test_ten_thousand_tenants_make_no_more_series_than_the_cap() -> None:
     assert len(rows) == 51
     assert sum(float(row["value"]) for row in rows) == 10_000
     assert [row["value"] for row in rows if row["tenant"] == "other"] == ["9950.0"]
+    every = [row["tenant"] for rows in samples(metrics).values() for row in rows if "tenant" in row]
+    assert len(set(every)) == 51
 
 
 def test_invented_methods_are_one_series() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import select, update
 
 from mis_jobs.jobs import Job
@@ -17,6 +18,7 @@ from mis_tenancy.redis import RedisUnavailable
 from mis_tenancy.storage import Storage, StorageUnavailable
 from mis_tenancy.tables import AuditRow, TenantRow
 from tenant_service.health import jobs
+from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.probes import Probes
 from tenant_service.health.service import Health
 from tests.suite import Suite, TenantHandle
@@ -271,9 +273,14 @@ async def test_the_workers_rounds_probe_who_is_due_and_active(suite: Suite) -> N
     await health.probe(fresh.id)
     async with platform.transaction(closed.id) as session:
         await session.execute(update(TenantRow).where(TenantRow.id == closed.id).values(status="suspended"))
-    await jobs.ProbeRounds(platform, health).probe(Job(new_id(), None, jobs.PROBES, {}, 1))
+    registry = CollectorRegistry()
+    rounds = jobs.ProbeRounds(platform, health, ProbeMetrics(registry))
+    await rounds.probe(Job(new_id(), None, jobs.PROBES, {}, 1))
     counts = [len(await probes(suite, tenant.id)) for tenant in (due, fresh, closed)]
     assert counts == [1, 1, 0]
+    for check in ("database", "redis", "storage", "api"):
+        labels = {"check": check, "outcome": "passed"}
+        assert (registry.get_sample_value("mis_tenant_probes_total", labels) or 0) >= 1
 
 
 async def test_a_round_that_runs_out_of_time_leaves_the_rest_to_the_next(
@@ -282,7 +289,8 @@ async def test_a_round_that_runs_out_of_time_leaves_the_rest_to_the_next(
     tenant = await suite.tenant("custom")
     platform = suite.apps["tenant"].state.platform
     monkeypatch.setattr(jobs, "_RUN", -1.0)
-    await jobs.ProbeRounds(platform, health_of(suite)).probe(Job(new_id(), None, jobs.PROBES, {}, 1))
+    rounds = jobs.ProbeRounds(platform, health_of(suite), ProbeMetrics(CollectorRegistry()))
+    await rounds.probe(Job(new_id(), None, jobs.PROBES, {}, 1))
     assert await probes(suite, tenant.id) == []
 
 

@@ -2,12 +2,14 @@
 
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 from mis_jobs.jobs import Job
 from mis_jobs.rounds import go_round
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from tenant_service.health import repository
+from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.service import Health
 
 PROBES: Final = "probes"
@@ -24,12 +26,17 @@ _AT_ONCE: Final = 4
 class ProbeRounds:
     """The worker's rounds: `platform` knows who is due, `health` probes in each tenant's own context."""
 
-    def __init__(self, platform: Database, health: Health) -> None:
+    def __init__(self, platform: Database, health: Health, metrics: ProbeMetrics) -> None:
         self._platform = platform
         self._health = health
+        self._metrics = metrics
 
     async def probe(self, job: Job) -> None:
         """Probe the tenants that are due, a few at a time, for no longer than a run may take."""
         async with self._platform.platform_transaction() as session:
             due = await repository.due_tenants(session, _AGE, _MOST)
-        await go_round(due, self._health.probe, at_once=_AT_ONCE, seconds=_RUN)
+        await go_round(due, self._visit, at_once=_AT_ONCE, seconds=_RUN)
+
+    async def _visit(self, tenant_id: UUID) -> None:
+        report = await self._health.probe(tenant_id)
+        self._metrics.probed(report.probe)
