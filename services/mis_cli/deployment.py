@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from mis_cli.embedded.secrets import generated
 from mis_cli.provisioning import LOCAL_DOMAINS, MASTER_KEYS
 from mis_cli.run_record import read_record
-from mis_cli.settings import OperatingSettings
+from mis_cli.settings import OperatingSettings, RecordedSettings
 from mis_tenancy.settings import MasterKeys, SettingsError
 
 _NEEDED: Final = (
@@ -60,6 +60,36 @@ def find_deployment(data_dir: Path | None = None) -> Deployment:
     )
 
 
+def recorded_settings(data_dir: Path | None = None) -> dict[str, Any]:
+    """Return the services' settings of the suite that runs in `data_dir`, and its owner's URL.
+
+    Empty where the environment names a database of the services, or where no suite runs.
+    """
+    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    settings = RecordedSettings.read(**given)
+    if settings.database_url is not None or (record := read_record(settings.data_dir)) is None:
+        return {}
+    data = settings.data_dir.resolve()
+    return {
+        "database_url": record["databaseUrl"],
+        "auth_database_url": record["authDatabaseUrl"],
+        "platform_database_url": record["platformDatabaseUrl"],
+        "migration_database_url": record["migrationDatabaseUrl"],
+        "redis_url": record["redisUrl"],
+        "storage_url": record["storageUrl"],
+        "public_url": settings.public_url or record["baseUrl"],
+        "base_domains": settings.base_domains or LOCAL_DOMAINS,
+        "master_keys": settings.master_keys or _generated_keys(data),
+        "spool_dir": data / "spool",
+        "mail_dir": data / "mail",
+    }
+
+
+def _generated_keys(data: Path) -> str:
+    file, name = MASTER_KEYS
+    return generated(data / file, (name,))[name]
+
+
 def _running(settings: OperatingSettings) -> Deployment:
     record = read_record(settings.data_dir)
     if record is None:
@@ -67,8 +97,7 @@ def _running(settings: OperatingSettings) -> Deployment:
             f"MIS_PLATFORM_DATABASE_URL is not set, and no suite runs in {settings.data_dir}. Set it and its "
             "sisters as for the services, or name the data directory of a running `mis run` by --data-dir."
         )
-    file, name = MASTER_KEYS
-    master_keys = settings.master_keys or generated(settings.data_dir / file, (name,))[name]
+    master_keys = settings.master_keys or _generated_keys(settings.data_dir)
     return Deployment(
         database_url=record["databaseUrl"],
         auth_database_url=record["authDatabaseUrl"],

@@ -8,6 +8,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from typer.core import TyperGroup
 
 from mis_cli.commands.audit import app as audit
+from mis_cli.commands.doctor import doctor
 from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
 from mis_cli.commands.migrate import migrate
@@ -67,6 +68,7 @@ app.command()(migrate)
 app.command()(worker)
 app.command()(secrets)
 app.command()(seed)
+app.command()(doctor)
 app.add_typer(tenants, name="tenants")
 app.add_typer(operator, name="operator")
 app.add_typer(jobs, name="jobs")

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 DATABASE_FILES: Final = Path(__file__).resolve().parents[2] / "infrastructure" / "database"
 ROLES_FILE: Final = DATABASE_FILES / "roles.sql"
@@ -16,8 +17,17 @@ def upgrade(migration_url: str, revision: str = "head") -> None:
 
     Call it outside an event loop: the chain's environment runs one of its own.
     """
-    config = Config(DATABASE_FILES / "alembic.ini")
+    config = _config()
     driver_url = urlsplit(migration_url)._replace(scheme="postgresql+asyncpg").geturl()
     # Alembic's configuration interpolates percent signs, which an encoded password contains.
     config.set_main_option("sqlalchemy.url", driver_url.replace("%", "%%"))
     command.upgrade(config, revision)
+
+
+def head() -> str:
+    """Return the newest revision that this program knows."""
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _config() -> Config:
+    return Config(DATABASE_FILES / "alembic.ini")

@@ -116,6 +116,16 @@ class OperatingSettings(EnvironmentSettings):
     )
 
 
+class RecordedSettings(EnvironmentSettings):
+    """What decides whether a command looks at a running `mis run`; whether it is well-formed, others say."""
+
+    data_dir: Path = Field(Path(".mis"), description="Set it to the data directory of a running `mis run`.")
+    database_url: str | None = Field(None, repr=False)
+    public_url: str | None = None
+    base_domains: str | None = None
+    master_keys: str | None = Field(None, repr=False)
+
+
 class SeedSettings(EnvironmentSettings):
     """The settings of `mis seed`."""
 

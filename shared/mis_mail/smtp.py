@@ -100,10 +100,21 @@ class SmtpTransport:
             self._away_until = self._clock() + _PAUSE_SECONDS
             raise MailUndelivered(f"The mail server gave no good answer ({type(error).__name__}).") from None
 
+    async def check(self) -> None:
+        """Say who we are and leave; raise MailUndelivered where the server does not let us in."""
+        try:
+            async with asyncio.timeout(_COMMAND_SECONDS), self._client() as client:
+                await client.noop()
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise MailUndelivered(f"The mail server gave no good answer ({type(error).__name__}).") from None
+
     async def _hand_over(self, message: EmailMessage) -> None:
+        async with self._client() as client:
+            await client.send_message(message)
+
+    def _client(self) -> aiosmtplib.SMTP:
         server = self._server
-        await aiosmtplib.send(
-            message,
+        return aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             username=server.user,

@@ -73,7 +73,7 @@ class Verification:
 
         Raise VerificationIncomplete where a part does not answer: then neither word would be true.
         """
-        checks = await _answered("database", self._ask_database(tenant_id))
+        checks = await _answered("database", database_checks(self._database, tenant_id))
         if self._redis is not None:
             found = await _answered("redis", prefixes.redis_violations(self._redis, tenant_id))
             checks.append(_check("redis_prefix", found, "A key of the tenant's is out of others' reach."))
@@ -82,28 +82,6 @@ class Verification:
         verdict = Verdict(checks)
         await self._record(tenant_id, verdict, by)
         return verdict
-
-    async def _ask_database(self, tenant_id: UUID) -> list[Check]:
-        async with self._database.transaction(tenant_id) as session:
-            roles = await repository.roles(session)
-            tables = await repository.tables(session)
-            excess = await repository.excess_privileges(session)
-            readable = await repository.readable_tables(session)
-            of_others = await repository.tables_showing_others(session, readable, tenant_id)
-        # Nobody has this id, so nothing may be visible under it.
-        async with self._database.transaction(new_id()) as session:
-            of_nobody = await repository.tables_showing_any(session, readable)
-        many = len(tables)
-        held = f"{many} tables are enabled and forced."
-        return [
-            _check("roles", rules.strong_roles(roles), "No role of the application's is strong."),
-            _check("row_level_security", rules.open_tables(tables), held),
-            _check("policies", rules.wrong_policies(tables), f"{many} tables have exactly their policies."),
-            _check("composite_keys", rules.wrong_keys(tables), "Every key contains the tenant."),
-            _check("privileges", excess, "Nobody may do more than the application needs."),
-            _check("rows_of_others", _visible(of_others), f"0 rows in {len(readable)} tables."),
-            _check("rows_of_nobody", _visible(of_nobody), f"0 rows in {len(readable)} tables."),
-        ]
 
     async def _record(self, tenant_id: UUID, verdict: Verdict, by: Caller) -> None:
         failed = [check.name for check in verdict.checks if not check.passed]
@@ -126,6 +104,30 @@ class Verification:
             if not failed:
                 raise VerificationIncomplete(parts=["audit_log"]) from error
             log.error("isolation.not_recorded", error=repr(error))
+
+
+async def database_checks(database: Database, tenant_id: UUID) -> list[Check]:
+    """Return what the application role's database says of itself, asked as `tenant_id`, known or not."""
+    async with database.transaction(tenant_id) as session:
+        roles = await repository.roles(session)
+        tables = await repository.tables(session)
+        excess = await repository.excess_privileges(session)
+        readable = await repository.readable_tables(session)
+        of_others = await repository.tables_showing_others(session, readable, tenant_id)
+    # Nobody has this id, so nothing may be visible under it.
+    async with database.transaction(new_id()) as session:
+        of_nobody = await repository.tables_showing_any(session, readable)
+    many = len(tables)
+    held = f"{many} tables are enabled and forced."
+    return [
+        _check("roles", rules.strong_roles(roles), "No role of the application's is strong."),
+        _check("row_level_security", rules.open_tables(tables), held),
+        _check("policies", rules.wrong_policies(tables), f"{many} tables have exactly their policies."),
+        _check("composite_keys", rules.wrong_keys(tables), "Every key contains the tenant."),
+        _check("privileges", excess, "Nobody may do more than the application needs."),
+        _check("rows_of_others", _visible(of_others), f"0 rows in {len(readable)} tables."),
+        _check("rows_of_nobody", _visible(of_nobody), f"0 rows in {len(readable)} tables."),
+    ]
 
 
 async def _answered(part: str, asked: Awaitable[Answer]) -> Answer:
