@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -218,7 +219,8 @@ async def test_a_worker_that_is_silent_is_named(doctor: CommandLine, hand: async
         found = await examined(doctor, 1)
     finally:
         await hand.execute("update schedules set last_run_at = last_run_at + interval '20 min'")
-    assert "20 min ago" in found["worker"]["detail"]
+    # A machine under load takes minutes for the tests before.
+    assert re.search(r"was last heard of \d\d min ago", found["worker"]["detail"])
 
 
 async def test_jobs_that_were_given_up_are_a_warning(doctor: CommandLine, hand: asyncpg.Connection) -> None:
