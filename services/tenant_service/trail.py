@@ -48,7 +48,43 @@ class Caller:
     def record(
         self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
     ) -> None:
-        """Add the change to the tenant's audit log, to commit with it."""
+        """Add the change to the tenant's audit log and, where an operator made it, to the platform's.
+
+        The session's role is the application's, so the platform's row is written in a moment by the worker.
+        """
+        self._record_on_tenant(session, action, resource, changes)
+        if self.is_operator:
+            carry(session, self._on_platform(action, resource, tenant_of(session), changes))
+
+    def record_directly(
+        self,
+        session: TenantSession,
+        action: str,
+        *,
+        resource: str,
+        reason: str | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add the change to the same logs at once; an operator's session runs as the platform's role."""
+        self._record_on_tenant(session, action, resource, changes)
+        if self.is_operator:
+            session.add(self._on_platform(action, resource, tenant_of(session), changes, reason))
+
+    def record_on_platform(
+        self,
+        session: AsyncSession,
+        action: str,
+        *,
+        resource: str,
+        tenant_id: UUID | None = None,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add a change that concerns no tenant's log to the platform's, as whose role the session runs."""
+        session.add(self._on_platform(action, resource, tenant_id, changes))
+
+    def _record_on_tenant(
+        self, session: TenantSession, action: str, resource: str, changes: Mapping[str, Any] | None
+    ) -> None:
         record_change(
             session,
             action=action,
@@ -61,30 +97,6 @@ class Caller:
             request_id=self.request_id,
             sources=self.sources,
         )
-
-    def record_widely(
-        self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
-    ) -> None:
-        """Add the change to the tenant's audit log and, where an operator made it, to the platform's.
-
-        The session's role is the application's, so the platform's row is written in a moment by the worker.
-        """
-        self.record(session, action, resource=resource, changes=changes)
-        if self.is_operator:
-            carry(session, self._on_platform(action, resource, tenant_of(session), changes))
-
-    def record_on_platform(
-        self,
-        session: AsyncSession,
-        action: str,
-        *,
-        resource: str,
-        tenant_id: UUID | None = None,
-        reason: str | None = None,
-        changes: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Add the change to the platform's audit log; the session's role must be the platform's."""
-        session.add(self._on_platform(action, resource, tenant_id, changes, reason))
 
     def _on_platform(
         self,

@@ -1,6 +1,7 @@
 """Suites whose servers a test may stop, cut and lie to, and what their tests look up behind the API."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -80,6 +81,11 @@ class Behind:
     async def of_request(self, request_id: str) -> list[dict[str, Any]]:
         """Return the tenants' audit rows of one request."""
         return await self.rows("select * from audit_logs where request_id = $1 order by id", request_id)
+
+    async def carried(self, request_id: str) -> list[dict[str, Any]]:
+        """Return the rows of one request that are on their way into the platform's log."""
+        jobs = "select payload from jobs where kind = 'platform_trail' and payload->>'request_id' = $1"
+        return [json.loads(row["payload"]) for row in await self.rows(jobs, request_id)]
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from mis_jobs.jobs import Job
 from mis_models.platform import PlatformAuditRow
 from mis_models.work import JobRow
 from tenant_service.platform_trail.jobs import PLATFORM_TRAIL, PlatformTrail
+from tests.purging import purge
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.plan_moves import let_the_period_end, migrate, migrations_of
 from tests.tenant_service.requests import TENANTS, audit_rows, fine, patch, refused
@@ -73,3 +74,13 @@ async def test_an_operators_changes_of_a_tenant_and_of_its_configuration_are_in_
     updated, configured = await carried(suite, tenant)
     assert (updated.action, updated.changes) == ("tenant.updated", {"max_users": {"old": 100, "new": 50}})
     assert configured.action == "config.changed"
+
+
+async def test_what_an_operator_did_outlives_a_purge_that_overtakes_the_worker(suite: Suite) -> None:
+    tenant = await suite.tenant("basic")
+    request_id = f"overtaken-{uuid4().hex}"
+    fine(await patch(suite, tenant, suite.operator | {"X-Request-ID": request_id}, maxUsers=50))
+    await purge(suite, tenant.id)
+    async with suite.apps["tenant"].state.platform.platform_transaction() as session:
+        rows = select(PlatformAuditRow.action).where(PlatformAuditRow.request_id == request_id)
+        assert list(await session.scalars(rows)) == ["tenant.updated"]

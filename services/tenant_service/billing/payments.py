@@ -138,10 +138,8 @@ class Payments:
             changes["subscription_state"] = {"old": State.PAST_DUE.value, "new": subscription.state}
             lifted = is_closed(tenant, PAST_DUE)
             changes |= await reopen(self._session, tenant, self._now) if lifted else forgive(tenant)
-        resource = f"invoices/{invoice.id}"
-        self._caller.record(self._session, action, resource=resource, changes=changes)
-        self._caller.record_on_platform(
-            self._session, action, resource=resource, tenant_id=tenant.id, changes=changes
+        self._caller.record_directly(
+            self._session, action, resource=f"invoices/{invoice.id}", changes=changes
         )
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from mis_http.pages import Page
 from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_tenancy.plans import PlanName
-from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from tenant_service.billing import repository
 from tenant_service.billing.access import CANCELED, is_closed, reopen
@@ -149,9 +149,4 @@ class Billing:
         self._record(action, {"cancel_at_period_end": {"old": not ends, "new": ends}})
 
     def _record(self, action: str, changes: dict[str, Any]) -> None:
-        self._caller.record(self._session, action, resource="billing", changes=changes)
-        if self._caller.is_operator:
-            tenant_id = tenant_of(self._session)
-            self._caller.record_on_platform(
-                self._session, action, resource="billing", tenant_id=tenant_id, changes=changes
-            )
+        self._caller.record_directly(self._session, action, resource="billing", changes=changes)

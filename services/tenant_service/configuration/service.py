@@ -199,7 +199,7 @@ class Configuration:
         """Leave the audit row, with values only where they are ours to read, and tell every cache."""
         shown = change if key in KNOWN else {}
         changes = {"config_value": shown}
-        self._caller.record_widely(self._session, action, resource=f"config/{key}", changes=changes)
+        self._caller.record(self._session, action, resource=f"config/{key}", changes=changes)
         tell_of_change(self._session, key)
         revoke(self._session, Kind.TENANT, tenant_id=tenant.id)
 

@@ -31,6 +31,7 @@ from tenant_service.endings.tables import key_tables, purged_tables
 from tenant_service.endings.tombstone import Tombstones
 from tenant_service.endings.traces import Traces
 from tenant_service.lifecycle.repository import lock_tenant
+from tenant_service.platform_trail.repository import write_waiting
 
 log = structlog.get_logger(__name__)
 
@@ -123,6 +124,7 @@ class Purge:
 
     async def _empty(self, tenant_id: UUID) -> None:
         async with self._platform.transaction(tenant_id) as session:
+            await write_waiting(session)
             shredded = {table.name: await repository.shred_keys(session, table) for table in key_tables()}
             # The record is locked last, as below, so that two workers do not wait for each other in a circle.
             record = await repository.record(session)

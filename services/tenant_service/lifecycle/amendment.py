@@ -165,7 +165,7 @@ class Amending:
 
     def _leave_trail(self, row: TenantRow, changes: Change) -> None:
         resource = f"tenants/{row.id}"
-        self._caller.record_widely(self._session, "tenant.updated", resource=resource, changes=changes)
+        self._caller.record(self._session, "tenant.updated", resource=resource, changes=changes)
         told = sorted(to_camel(name) for name in changes)
         publish(self._session, EventType.TENANT_UPDATED, {"changed": told})
         revoke(self._session, Kind.TENANT, tenant_id=row.id)

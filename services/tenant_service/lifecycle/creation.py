@@ -203,10 +203,8 @@ class Creation:
     def _leave_trail(self, new: NewTenant) -> None:
         session, tenant_id = self._session, tenant_of(self._session)
         changes = {"slug": {"old": None, "new": new.slug}, "plan": {"old": None, "new": new.plan.value}}
-        resource = f"tenants/{tenant_id}"
-        self._caller.record(session, "tenant.created", resource=resource, changes=changes)
-        self._caller.record_on_platform(
-            session, "tenant.created", resource=resource, tenant_id=tenant_id, changes=changes
+        self._caller.record_directly(
+            session, "tenant.created", resource=f"tenants/{tenant_id}", changes=changes
         )
         publish(session, EventType.TENANT_CREATED, {"slug": new.slug, "plan": new.plan.value})
         # Nobody knows the tenant yet, but processes may remember that its names are nobody's.

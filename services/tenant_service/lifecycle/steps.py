@@ -39,17 +39,9 @@ async def tenant_in(session: TenantSession, states: frozenset[TenantStatus]) -> 
 async def take(session: TenantSession, row: TenantRow, step: Step, caller: Caller) -> None:
     """Take the step with the tenant of the locked `row`, and leave its trail and its news."""
     changes = await move(session, row, step, datetime.now(UTC))
-    resource = f"tenants/{row.id}"
-    caller.record(session, step.action, resource=resource, changes=changes)
-    if caller.is_operator:
-        caller.record_on_platform(
-            session,
-            step.action,
-            resource=resource,
-            tenant_id=row.id,
-            reason=step.reason,
-            changes=changes,
-        )
+    caller.record_directly(
+        session, step.action, resource=f"tenants/{row.id}", reason=step.reason, changes=changes
+    )
 
 
 async def move(session: TenantSession, row: TenantRow, step: Step, now: datetime) -> dict[str, Any]:

@@ -123,7 +123,7 @@ class PlanChange:
         self._subscription.next_plan = None
         self._subscription.version += 1
         changes = {"status": {"old": before, "new": self._row.status}, "reasons": self._row.reasons}
-        actor.record_widely(
+        actor.record(
             self._session, "migration.failed", resource=f"migrations/{self._row.id}", changes=changes
         )
         cause = Cause(
@@ -166,9 +166,7 @@ class PlanChange:
 
     def _tell(self, actor: Actor, changes: Mapping[str, Any]) -> None:
         row, effects = self._row, self._row.effects
-        actor.record_widely(
-            self._session, "tenant.migrated", resource=f"migrations/{row.id}", changes=changes
-        )
+        actor.record(self._session, "tenant.migrated", resource=f"migrations/{row.id}", changes=changes)
         told = {
             "tenantId": str(self._tenant.id),
             "migrationId": str(row.id),

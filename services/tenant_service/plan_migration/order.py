@@ -72,7 +72,7 @@ class Actor(Protocol):
         """Whether the platform's staff asks."""
         ...
 
-    def record_widely(
+    def record(
         self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
     ) -> None:
         """Add the change to the tenant's audit log and, where an operator asked for it, to the platform's."""
@@ -92,7 +92,7 @@ class Requester:
         """Return who asked for the migration."""
         return cls(row.requested_by, row.requested_as)
 
-    def record_widely(
+    def record(
         self, session: TenantSession, action: str, *, resource: str, changes: Mapping[str, Any] | None = None
     ) -> None:
         """Add the change to the tenant's audit log and, where an operator asked for it, to the platform's."""

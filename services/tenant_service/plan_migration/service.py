@@ -180,4 +180,4 @@ class Migrations:
         return row
 
     def _record(self, action: str, row: PlanMigrationRow, changes: dict[str, Any]) -> None:
-        self._actor.record_widely(self._session, action, resource=f"migrations/{row.id}", changes=changes)
+        self._actor.record(self._session, action, resource=f"migrations/{row.id}", changes=changes)
