@@ -44,7 +44,8 @@ insert into tenants (id, name, slug, subdomain, plan, status, status_since, crea
 select uuidv7(make_interval(secs => n - {tenants})), 'Tenant ' || n, 'tenant-' || n, 'tenant-' || n, 'basic',
        case when n > {tenants} * {alive} then 'purged' else 'active' end, now(),
        now() - interval '3 years', now() from generate_series(1, {tenants}) n;
-insert into tenant_counters (tenant_id, users) select id, 50 from tenants where slug = 'tenant-1';
+insert into tenant_counters (tenant_id, users) select id, 50 from tenants
+ where slug in ('tenant-1', 'tenant-2');
 insert into usage_days (tenant_id, day, requests, errors, latency, features)
 select t.id, date_trunc('day', now(), 'UTC') - make_interval(days => n), 900000, 1,
        (select jsonb_object_agg(b::text, 1000 + b) from generate_series(30, 90) b),
@@ -149,6 +150,10 @@ async def _ask_all(bench: Bench, tenant: UUID, tenants: int) -> None:
     usage = f"{_TENANTS}/{tenant}/usage"
     for asked in ("24h", "30d", "12m"):
         await bench.line(f"usage {asked}", get(usage, timeRange=asked), 200, counts_rows=True)
+    (idle,) = bench.given.lines("select id from tenants where slug = 'tenant-2'")
+    # What any answer costs here: the client, the middleware and the round trips, with nothing to show.
+    of_idle = get(f"{_TENANTS}/{idle}/usage", timeRange="24h")
+    await bench.line("usage 24h of an idle tenant", of_idle, 200, counts_rows=True)
 
 
 async def _add_months_up(given: Ground) -> None:

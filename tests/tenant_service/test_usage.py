@@ -15,6 +15,7 @@ from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, day_of, hour_of
+from tenant_service.usage.schemas import UsageOut
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, fields, fine, refused
 
@@ -345,3 +346,18 @@ async def test_the_present_hour_is_in_every_called_range(suite: Suite) -> None:
     ended = hour_of(datetime.now(UTC))
     before = {"from": (ended - DAY).isoformat(), "to": ended.isoformat()}
     assert (await usage(suite, tenant, **before))["api"]["requests"] == 0
+
+
+@pytest.mark.parametrize("asked", ["24h", "30d", "12m"])
+async def test_usage_is_written_as_its_schema_says(suite: Suite, asked: str) -> None:
+    tenant = await suite.tenant("basic")
+    await ask(suite, tenant.auth)
+    await drained(suite)
+    path = f"{TENANTS}/{tenant.id}/usage"
+    answer = await suite.client.get(path, params={"timeRange": asked}, headers=suite.operator)
+    document = answer.json()
+    # The schema gives `from` its name where it writes it, not where it reads it.
+    described = UsageOut.model_validate(
+        {"from_" if name == "from" else name: document[name] for name in document}
+    )
+    assert described.model_dump_json(by_alias=True) == answer.text

@@ -27,6 +27,7 @@ from tenant_service.usage import service
 from tenant_service.usage.analytics import By
 from tenant_service.usage.ranges import DEFAULT, TimeRange, read_range
 from tenant_service.usage.schemas import AnalyticsOut, UsageOut
+from tenant_service.usage.series import encoded
 from tenant_service.usage.tabulation import csv_of
 
 router = APIRouter(prefix="/api/v1/tenants", tags=["usage"])
@@ -62,10 +63,16 @@ Asked = Annotated[TimeRange, Depends(asked_range)]
 Most = Annotated[int, Query(alias="limit", ge=1, le=1000, description="Routes and users shown at most.")]
 
 
-@router.get("/{id}/usage", dependencies=[requires(Permission.USAGE_READ)], responses=problems(*_REFUSED))
-async def get_usage(target: Target, session: TargetSession, asked: Asked, admitted: Admitted) -> UsageOut:
+@router.get(
+    "/{id}/usage",
+    dependencies=[requires(Permission.USAGE_READ)],
+    response_model=UsageOut,
+    responses=problems(*_REFUSED),
+)
+async def get_usage(target: Target, session: TargetSession, asked: Asked, admitted: Admitted) -> Response:
     """Show what the tenant used: whole hours or days in UTC, the present one included."""
-    return await service.usage(session, target, asked, datetime.now(UTC), admitted.allowance)
+    summary, points = await service.usage(session, target, asked, datetime.now(UTC), admitted.allowance)
+    return Response(encoded(summary, points), media_type="application/json")
 
 
 @router.get(

@@ -85,9 +85,10 @@ class TimeRange:
         by_hour = self.interval == "hour"
         step = HOUR if by_hour else DAY
         start, following = self.start, (self.start if by_hour else day_of(self.start)) + step
-        while start < self.end:
-            yield start, min(following, self.end)
+        while following < self.end:
+            yield start, following
             start, following = following, following + step
+        yield start, self.end
 
     def in_whole_days(self) -> "TimeRange":
         """Return the range widened to whole UTC days."""

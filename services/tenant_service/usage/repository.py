@@ -1,14 +1,26 @@
 """Every statement about usage: the ledger's rows, what the tenant holds, and who was active."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Text, and_, case, cast, func, null, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    true,
+)
 
 from mis_models.accounts import CountersRow
 from mis_tenancy.session import TenantSession, tenant_of
@@ -72,8 +84,7 @@ class Holding:
     noted_before: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class Level(NamedTuple):
     """What the tenant held in the hour from `start` on, until the next level."""
 
     start: datetime
@@ -87,7 +98,8 @@ async def counted(session: TenantSession, asked: TimeRange, now: datetime) -> Co
     if asked.hours:
         hour = UsageHourRow.hour
         inside = or_(*(_within(hour, span) for span in asked.hours))
-        await _add(found, session, UsageHourRow, hour, inside)
+        arrays = select(*_arrays(hour, UsageHourRow, _maps(UsageHourRow))).where(inside)
+        _take(found, (await session.execute(arrays)).one())
     if asked.days[0] < asked.days[1]:
         await _add_days(found, session, asked, now)
     return found
@@ -127,9 +139,10 @@ async def levels(session: TenantSession, asked: TimeRange, since: datetime | Non
     by_hour = asked.interval == "hour"
     parts = true() if by_hour else row.day.in_([first, day_of(asked.end)])
     columns = (row.day, row.users, row.storage_bytes, case((parts, cast(row.hours, Text))))
-    within = and_(row.day >= (since or first), row.day < asked.end)
     found: list[Level] = []
-    for day, users, storage_bytes, hours in await session.execute(select(*columns).where(within)):
+    within = and_(row.day >= (since or first), row.day < asked.end)
+    arrays = (await session.execute(select(*map(func.array_agg, columns)).where(within))).one()
+    for day, users, storage_bytes, hours in _rows(arrays):
         if hours is None:
             found.append(Level(day, users, storage_bytes))
         else:
@@ -155,53 +168,58 @@ def _active_between(asked: TimeRange) -> Select[int]:
 
 async def _add_days(found: Counted, session: TenantSession, asked: TimeRange, now: datetime) -> None:
     """Add the range's days; of months that are over, the maps of a month stand in for those of its days."""
-    day, months = UsageDayRow.day, asked.whole_months(now)
-    over = _within(day, months)
-    await _add(found, session, UsageDayRow, day, _within(day, asked.days), without_maps=over)
-    if months[0] == months[1]:
-        return
+    row, months = UsageDayRow, asked.whole_months(now)
+    over = _within(row.day, months)
+    loose = [case((over, null()), else_=one) for one in _maps(row)]
+    of_months = [_of_months(column, months) for column in _MONTH] if months[0] < months[1] else []
+    statement = select(*_arrays(row.day, row, loose), *of_months).where(_within(row.day, asked.days))
+    arrays = (await session.execute(statement)).one()
+    _take(found, arrays[:_WIDTH])
     totals = Counter[tuple[int, int]]()
     for tally in found.tallies:
         if months[0] <= tally.start < months[1]:
             totals[tally.start.year, tally.start.month] += tally.requests
-    for month, requests, maps in await _months(session, months):
+    for month, requests, *maps in _rows(arrays[_WIDTH:]):
         # A month's row that is behind its days does not count, as if it had not been made yet.
         if requests == totals[month.year, month.month]:
-            found.maps.append(maps)
+            found.maps.append(_decoded(*maps))
             del totals[month.year, month.month]
     if totals:
         begun = [datetime(year, month, 1, tzinfo=UTC) for year, month in totals]
-        spans = [_within(day, (month, month_after(month))) for month in begun]
-        rows = await session.execute(select(*_maps(UsageDayRow)).where(or_(*spans)))
-        found.maps += [_decoded(*row) for row in rows]
+        spans = [_within(row.day, (month, month_after(month))) for month in begun]
+        rows = await session.execute(select(*_maps(row)).where(or_(*spans)))
+        found.maps += [_decoded(*maps) for maps in rows]
 
 
-async def _months(session: TenantSession, span: Span) -> list[tuple[datetime, int, Maps]]:
-    row = UsageMonthRow
-    stored = select(row.month, row.requests, *_maps(row)).where(_within(row.month, span))
-    return [(month, requests, _decoded(*maps)) for month, requests, *maps in await session.execute(stored)]
+def _of_months(column: Any, span: Span) -> ColumnElement[Any]:
+    return select(func.array_agg(column)).where(_within(UsageMonthRow.month, span)).scalar_subquery()
 
 
-async def _add(
-    found: Counted,
-    session: TenantSession,
-    row: Any,
-    start: Any,
-    condition: ColumnElement[bool],
-    *,
-    without_maps: ColumnElement[bool] | None = None,
-) -> None:
-    maps: Sequence[ColumnElement[Any]] = _maps(row)
-    if without_maps is not None:
-        maps = [case((without_maps, null()), else_=one) for one in maps]
-    columns = (start, row.requests, row.errors, row.client_errors, row.rejected, *maps)
-    rows = (await session.execute(select(*columns).where(condition))).all()
-    found.tallies += [Tally(*row[:5]) for row in rows]
-    found.maps += [_decoded(*row[5:]) for row in rows if row[5] is not None]
+def _arrays(start: Any, row: Any, maps: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Return what `_take` takes: a year's rows are costly one by one, so they come as one row of arrays."""
+    counts = (row.requests, row.errors, row.client_errors, row.rejected)
+    return [func.array_agg(column) for column in (start, *counts, *maps)]
+
+
+def _take(found: Counted, arrays: Iterable[Sequence[Any] | None]) -> None:
+    for *tally, latency, features in _rows(arrays):
+        found.tallies.append(Tally(*tally))
+        if latency is not None:
+            found.maps.append(_decoded(latency, features))
+
+
+def _rows(arrays: Iterable[Sequence[Any] | None]) -> Iterable[tuple[Any, ...]]:
+    """Return the rows whose columns the arrays are; of no rows at all Postgres makes null."""
+    return zip(*(array or () for array in arrays), strict=True)
 
 
 def _maps(row: Any) -> list[ColumnElement[Any]]:
     return [cast(row.latency, Text), cast(row.features, Text)]
+
+
+_MONTH = (UsageMonthRow.month, UsageMonthRow.requests, *_maps(UsageMonthRow))
+# How many columns of a row of the ledger are read.
+_WIDTH = len(_arrays(UsageDayRow.day, UsageDayRow, _maps(UsageDayRow)))
 
 
 def _decoded(latency: str, features: str) -> Maps:

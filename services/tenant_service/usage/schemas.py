@@ -1,9 +1,9 @@
 """Usage on the wire."""
 
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from mis_http.schemas import Moment, ResponseBody
 
@@ -55,11 +55,7 @@ class PointOut(ResponseBody):
     storage_bytes: int
 
 
-# Built at once and not one by one, because a year has hundreds.
-POINTS: Final = TypeAdapter(list[PointOut])
-
-
-class UsageOut(ResponseBody):
+class UsageSummary(ResponseBody):
     """What a tenant used from `from` until before `to`, as known at `asOf`."""
 
     tenant_id: UUID
@@ -72,6 +68,11 @@ class UsageOut(ResponseBody):
     storage: StorageOut
     api: ApiOut
     features: dict[str, int]
+
+
+class UsageOut(UsageSummary):
+    """The same, and how it came about: a point for each hour or day."""
+
     series: list[PointOut]
 
 

@@ -1,8 +1,5 @@
 """What a tenant used in a range of time, from one ledger: the one that limits it and bills it too."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from mis_tenancy.latency import merged, quantile_ms
@@ -10,52 +7,27 @@ from mis_tenancy.plans import GIB
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Allowance, Tenant
 from tenant_service.usage import repository
-from tenant_service.usage.ranges import TimeRange, day_of
-from tenant_service.usage.repository import Counted, Holding, Level, Tally
+from tenant_service.usage.history import History
+from tenant_service.usage.ranges import TimeRange
+from tenant_service.usage.repository import Counted, Holding
 from tenant_service.usage.schemas import (
-    POINTS,
     ApiOut,
-    PointOut,
     ResponseTimeOut,
     StorageOut,
-    UsageOut,
+    UsageSummary,
     UsersOut,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What the tenant held at any moment: what was noted then, and since the last note what it holds now."""
-
-    levels: Sequence[Level]
-    holding: Holding
-    now: datetime
-
-    def before(self, moments: Iterable[datetime]) -> Iterator[Level]:
-        """Yield the level that held just before each of `moments`, which grow."""
-        present = Level(self.now, self.holding.users, self.holding.storage_bytes)
-        # A tenant older than its first note held then, as far as is known, what that note says.
-        upcoming = iter(self.levels)
-        held = following = next(upcoming, present)
-        for moment in moments:
-            while following.start < moment and following is not present:
-                held, following = following, next(upcoming, present)
-            if moment > self.now:
-                yield present
-            elif moment <= self.holding.created_at:
-                yield Level(moment, 0, 0)
-            else:
-                yield held
+from tenant_service.usage.series import Point, series
 
 
 async def usage(
     session: TenantSession, tenant: Tenant, asked: TimeRange, now: datetime, allowance: Allowance | None
-) -> UsageOut:
+) -> tuple[UsageSummary, list[Point]]:
     """Return the tenant's usage; `allowance` is what the limiter said of the request that asks."""
     found = await repository.counted(session, asked, now)
     holding = await repository.holding(session, asked, now)
     history = History(await repository.levels(session, asked, holding.noted_before), holding, now)
-    return UsageOut(
+    summary = UsageSummary(
         tenant_id=tenant.id,
         time_range=asked.asked,
         from_=asked.start,
@@ -75,8 +47,8 @@ async def usage(
         ),
         api=_api(found, tenant, _used_today(holding, allowance)),
         features=merged(maps.features for maps in found.maps),
-        series=_series(asked, found.tallies, history),
     )
+    return summary, series(asked, found.tallies, history)
 
 
 def _growth(asked: TimeRange, history: History) -> int:
@@ -109,28 +81,3 @@ def _api(found: Counted, tenant: Tenant, used_today: int) -> ApiOut:
 def response_time(latency: dict[str, int]) -> ResponseTimeOut:
     """Return the quantiles of a histogram."""
     return ResponseTimeOut(p50=quantile_ms(latency, 0.5), p95=quantile_ms(latency, 0.95))
-
-
-def _series(asked: TimeRange, found: Sequence[Tally], history: History) -> list[PointOut]:
-    by_hour, first_day = asked.interval == "hour", day_of(asked.start)
-    requests, errors = Counter[datetime](), Counter[datetime]()
-    for tally in found:
-        # A day is a point, and so is each part of one that the range begins or ends with.
-        start = tally.start if by_hour or not tally.start.hour else tally.start.replace(hour=0)
-        start = asked.start if start == first_day and not by_hour else start
-        requests[start] += tally.requests
-        errors[start] += tally.errors
-    points = list(asked.points())
-    held = history.before(end for _, end in points)
-    return POINTS.validate_python(
-        [
-            {
-                "start": start,
-                "requests": requests[start],
-                "errors": errors[start],
-                "users": level.users,
-                "storage_bytes": level.storage_bytes,
-            }
-            for (start, _), level in zip(points, held, strict=True)
-        ]
-    )
