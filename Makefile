@@ -15,7 +15,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate manifests lock test-deep test-isolation test-config test-integration test-load clean
+.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-isolation test-config test-integration test-load clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the ne
 
 manifests: $(STAMP)  ## Render the Kubernetes manifests from their template.
 	@$(BIN)/python k8s/render.py
+
+dashboards: $(STAMP)  ## Render Grafana's dashboards from their source.
+	@$(BIN)/python infrastructure/monitoring/render.py
 
 lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock.
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra suite --extra dev --generate-hashes \

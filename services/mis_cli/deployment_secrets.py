@@ -11,7 +11,7 @@ from typing import Final
 from mis_cli.embedded.secrets import generated, master_key, password, write_private
 
 _ROLES: Final = ("mis_owner", "mis_app", "mis_auth", "mis_platform")
-_PASSWORDS: Final = (*_ROLES, "postgres", "redis", "store", "operator")
+_PASSWORDS: Final = (*_ROLES, "postgres", "redis", "store", "operator", "grafana")
 _STORE_USER: Final = "mis"
 _DATABASE: Final = "postgresql://{role}:{password}@postgres:5432/mis_db"
 
@@ -50,6 +50,7 @@ def _files(passwords: Mapping[str, str], keys: str) -> dict[str, dict[str, str]]
         "auth": every | {"auth_database_url": urls["mis_auth"], "operator_password": passwords["operator"]},
         "user": every,
         "worker": every | platform,
+        "grafana": {"password": passwords["grafana"]},
     }
 
 

@@ -60,7 +60,7 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there() -> None:
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
             if source.startswith("./"):
-                assert (ROOT / source).is_file(), (name, source)
+                assert (ROOT / source).exists(), (name, source)
             else:
                 assert source in COMPOSE["volumes"], (name, source)
 
@@ -80,6 +80,20 @@ def test_everything_that_is_waited_for_can_say_that_it_is_well() -> None:
         for other, wanted in service.get("depends_on", {}).items():
             if wanted["condition"] == "service_healthy":
                 assert "healthcheck" in SERVICES[other], (name, other)
+
+
+def test_grafana_lets_nobody_in_without_its_own_password(tmp_path: Path) -> None:
+    write_secrets(tmp_path)
+    told = SERVICES["grafana"]["environment"]
+    assert told["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/mis/password"
+    assert (tmp_path / "grafana" / "password").read_text()
+    assert told["GF_AUTH_ANONYMOUS_ENABLED"] == told["GF_USERS_ALLOW_SIGN_UP"] == "false"
+
+
+def test_only_the_gateway_may_be_reached_from_other_machines() -> None:
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            assert port.startswith("${GATEWAY_BIND:-127.0.0.1}:" if name == "gateway" else "127.0.0.1:"), name
 
 
 @pytest.mark.docker
