@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import delete, func, select, update
 
 from mis_accounts.claims import LimitExceeded
-from mis_accounts.places import object_of
+from mis_accounts.places import all_of
 from mis_accounts.space import claim_space, release_space
 from mis_models.media import UploadRow
 from mis_tenancy.database import Database
@@ -147,8 +147,9 @@ async def recall(session: TenantSession, ids: Collection[UUID]) -> None:
 
 
 async def discard(database: Database, storage: TenantStorage, tenant_id: UUID, upload_id: UUID) -> None:
-    """Delete the object of an upload that was given up, and then give back what it held."""
-    await storage.delete(object_of(upload_id))
+    """Delete what lies under the id of something that was given up, and then give back what it held."""
+    for key in all_of(upload_id):
+        await storage.delete(key)
     async with database.transaction(tenant_id) as session:
         held = await end_upload(session, upload_id, "discarding")
         if held is not None:

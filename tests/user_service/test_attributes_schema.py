@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from mis_accounts.attributes import require_schema
 from mis_tenancy.errors import ValidationFailed
+from tests.auth_service.links import accept, invite, token_of
 from tests.suite import PASSWORD, Suite, TenantHandle
+from tests.tenant_service.imports import archive_of, imported, user_row
 from tests.user_service.requests import USERS, code, create
-from user_service.users.attributes import require_schema
 
 KEY = "users.attributes_schema"
 SCHEMA: dict[str, Any] = {
@@ -84,6 +86,50 @@ async def test_imported_rows_are_held_to_the_schema_each_for_itself(suite: Suite
     problems = {row["row"]: row["problem"]["errors"][0]["field"] for row in answer.json()["rows"][1:]}
     assert answer.json()["created"] == 1
     assert problems == {2: "attributes.team", 3: "attributes.team"}
+
+
+async def test_who_is_invited_begins_without_attributes_and_is_held_to_the_schema_from_then_on(
+    suite: Suite,
+) -> None:
+    tenant = await suite.tenant()
+    await set_schema(suite, tenant, SCHEMA)
+    asked = await invite(suite, tenant, "member")
+    joined = await accept(suite, token_of(asked["acceptUrl"]))
+    assert joined.status_code == 200, joined.text
+    own = {"Authorization": f"Bearer {joined.json()['token']}"}
+    renamed = await suite.client.patch(f"{USERS}/me", json={"name": "Nina New"}, headers=own)
+    assert (renamed.status_code, renamed.json()["attributes"]) == (200, {})
+    refused = await suite.client.patch(f"{USERS}/me", json={"attributes": {}}, headers=own)
+    # What is as it was is not written.
+    assert refused.status_code == 200
+    refused = await suite.client.patch(f"{USERS}/me", json={"attributes": {"desk": 1}}, headers=own)
+    assert told(refused) == {"attributes.team": "is required"}
+
+
+async def test_an_archive_brings_attributes_back_that_meet_the_schema_of_today(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    known = [await create(suite, tenant, f"known{n}@x.example", attributes={"team": "west"}) for n in (1, 2)]
+    await set_schema(suite, tenant, SCHEMA)
+    rows = [
+        user_row("new1@x.example", attributes={"team": "north"}),
+        user_row("new2@x.example", attributes={"team": "west"}),
+        user_row("new3@x.example", attributes={}),
+        user_row(known[0]["email"], id=known[0]["id"], attributes={"team": "east"}),
+        # Somebody who has changed in name alone keeps what is older than the schema.
+        user_row(known[1]["email"], id=known[1]["id"], attributes={"team": "west"}, name="Nora New"),
+    ]
+    report = (await imported(suite, tenant, archive_of(tenant, users=rows)))["report"]
+    conflicts = report["dataTypes"]["users"]["firstConflicts"]
+    assert [(one["row"], one["code"]) for one in conflicts] == [
+        (2, "attributes_schema"),
+        (4, "attributes_schema"),
+    ]
+    users = (await suite.client.get(USERS, headers=tenant.auth)).json()
+    assert {user["email"]: user["attributes"] for user in users if user["role"] == "viewer"} == {
+        "new1@x.example": {"team": "north"},
+        "new3@x.example": {},
+    }
+    assert {user["name"] for user in users if user["attributes"] == {"team": "west"}} >= {"Nora New"}
 
 
 async def test_a_schema_that_could_run_for_ever_is_refused_and_removing_it_frees(suite: Suite) -> None:

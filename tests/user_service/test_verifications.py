@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from mis_accounts.places import picture_of
 from mis_jobs.jobs import MOST_ATTEMPTS, Job
 from mis_models.verifications import VerificationRow
 from mis_models.work import JobRow
@@ -25,7 +26,6 @@ from user_service.verifications.errors import ImageUnreadable
 from user_service.verifications.images import look_at
 from user_service.verifications.jobs import DISCARD, RUN, VerificationJobs
 from user_service.verifications.judging import judge
-from user_service.verifications.places import object_of
 from user_service.verifications.reading import OcrReader, ReadingFailed
 
 MIB = 2**20
@@ -100,7 +100,7 @@ async def test_nothing_of_the_document_is_kept_but_its_encrypted_picture(
     verification_id = UUID((await send(suite, tenant, user["id"], image)).json()["id"])
     await worked(suite, tenant, reader)
     storage = suite.apps["user"].state.storage.of(tenant.id)
-    stored = await storage.get(object_of(verification_id))
+    stored = await storage.get(picture_of(verification_id))
     assert image[:200] not in stored
     async with suite.database.transaction(tenant.id) as session:
         row = (await session.scalars(select(VerificationRow))).one()
@@ -109,7 +109,7 @@ async def test_nothing_of_the_document_is_kept_but_its_encrypted_picture(
     assert "ERIKSSON" not in kept.upper()
     # Another verification's picture in its place does not open.
     other_id = UUID((await send(suite, tenant, user["id"], image)).json()["id"])
-    await storage.put(object_of(other_id), stored)
+    await storage.put(picture_of(other_id), stored)
     with pytest.raises(Exception, match="made for another place"):
         await worked(suite, tenant, reader)
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from auth_service.invitations.schemas import NameText
-from mis_http.schemas import Moment, RequestBody, ResponseBody
+from mis_http.person_fields import LONGEST_NAME, printable
+from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_models.api_keys import ApiKeyRow
 from mis_tenancy.access import Permission
 
@@ -19,6 +19,7 @@ def _in_utc(moment: datetime) -> datetime:
         raise ValueError("must lie in a year that UTC has") from error
 
 
+NameText = Annotated[Text, AfterValidator(printable), Field(min_length=1, max_length=LONGEST_NAME)]
 Scopes = Annotated[frozenset[Permission], Field(min_length=1)]
 
 

@@ -7,11 +7,11 @@ from pydantic import Field
 
 from auth_service.login.schemas import EmailText
 from auth_service.passwords.schemas import NewPasswordText
-from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
+from mis_http.person_fields import Name
+from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_models.links import InvitationRow
 from mis_tenancy.tenant import Role
 
-NameText = Annotated[Text, Field(min_length=1, max_length=200)]
 # Far longer than any token, and far shorter than a body may be.
 LinkTokenText = Annotated[str, Field(max_length=1_024, repr=False)]
 
@@ -27,7 +27,7 @@ class AcceptanceIn(RequestBody):
     """An invitation's token, and who the new user is."""
 
     token: LinkTokenText
-    name: NameText
+    name: Name
     password: NewPasswordText
 
 

@@ -6,6 +6,7 @@ an account that is there only where the tenant has named its domain as one that 
 (docs/decisions/0021-who-an-id-token-is.md).
 """
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,7 @@ from auth_service.sso.configuration import Provider
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import add_member, member_columns, seat_member
 from mis_accounts.seats import take_held_seat
+from mis_http.person_fields import LONGEST_NAME
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.errors import ValidationFailed
@@ -26,7 +28,6 @@ from mis_tenancy.session import TenantSession
 # What comes of a first sign-in, by the action that the audit log has for it.
 LINKED: Final = "sso.linked"
 MADE: Final = "user.created"
-_LONGEST_NAME: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +106,5 @@ def _name_in(claims: Mapping[str, Any], email: Email) -> str:
     """Return what the provider calls them, as far as it can be shown; else the beginning of their address."""
     name = claims.get("name")
     shown = "".join(one for one in name if one.isprintable()).strip() if isinstance(name, str) else ""
-    return shown[:_LONGEST_NAME].strip() or email.address.partition("@")[0]
+    shown = unicodedata.normalize("NFC", shown)
+    return shown[:LONGEST_NAME].strip() or email.address.partition("@")[0]

@@ -5,11 +5,11 @@ from uuid import UUID
 
 from pydantic import Field, StrictBool, StrictInt, StringConstraints
 
+from mis_http.free_json import FreeValue
 from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_tenancy.tables import ConfigurationVersionRow
 from tenant_service.configuration.secrets import fingerprint_of
 from tenant_service.configuration.service import Entry, Layer
-from tenant_service.free_json import FreeValue
 
 KEY_PATTERN = r"^[A-Za-z][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_-]+)+$"
 

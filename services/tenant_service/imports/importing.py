@@ -7,11 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from mis_accounts.attributes import KEY as SCHEMA
 from mis_http.schemas import moment_text
 from mis_tenancy.session import TenantSession, tenant_of
+from tenant_service.configuration.repository import override
 from tenant_service.exports.data_types.configurations import CONFIGURATIONS
 from tenant_service.exports.data_types.media import MEDIA
 from tenant_service.exports.data_types.shape import DataType, DataTypeName
@@ -47,7 +49,14 @@ async def apply(
     owners = {file.archived.owner_id for file in files.new if file.archived.owner_id is not None}
     known = await _members_among(session, owners) if keeps_ids else {}
     if DataTypeName.USERS in archive.manifest.counts:
-        people = users.UserImport(session, by.role, keeps_ids=keeps_ids, now=now, sought=owners)
+        people = users.UserImport(
+            session,
+            by.role,
+            keeps_ids=keeps_ids,
+            now=now,
+            configuration={SCHEMA: await _attributes_schema(session)},
+            sought=owners,
+        )
         await _each_batch(archive, USERS, users.ROWS_AT_ONCE, person_of, people.take)
         report.data_types[DataTypeName.USERS] = people.tally
         report.seats = await people.settle()
@@ -64,6 +73,12 @@ async def apply(
         report.data_types[DataTypeName.MEDIA] = files.tally
         report.storage = await (files.rehearse() if staged is None else files.settle(staged, known))
     return report
+
+
+async def _attributes_schema(session: TenantSession) -> Any:
+    """Return the schema for attributes that is in force now, whatever the archive brings."""
+    row = await override(session, SCHEMA)
+    return {} if row is None else row.config_value
 
 
 async def judged_media(

@@ -19,11 +19,11 @@ from pydantic.alias_generators import to_camel
 
 from mis_accounts.emails import Email, parse_email
 from mis_http.file_names import checked_name, checked_type
-from mis_http.schemas import Text
+from mis_http.free_json import FreeValue
+from mis_http.person_fields import Address, Attributes, Name
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.tenant import Role
 from tenant_service.configuration.schemas import ConfigKey
-from tenant_service.free_json import FreeObject, FreeValue
 
 Row = dict[str, Any]
 
@@ -44,11 +44,11 @@ class ArchivedUser(_Archived):
     """A user, without a password."""
 
     id: UUID
-    email: Annotated[Text, Field(min_length=3, max_length=254)]
-    name: Annotated[Text, Field(min_length=1, max_length=200)]
+    email: Address
+    name: Name
     role: Role
     status: Literal["active", "invited", "disabled"]
-    attributes: Annotated[FreeObject, BeforeValidator(_none_is_empty)]
+    attributes: Annotated[Attributes, BeforeValidator(_none_is_empty)]
     created_at: AwareDatetime
 
 

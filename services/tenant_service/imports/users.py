@@ -5,19 +5,20 @@ user only name and attributes change: what somebody may do, whether they may sig
 is decided by people, not by an old file.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from mis_accounts.attributes import require_schema
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import insert_members, member_columns, renew_terms
 from mis_accounts.seats import claim_seats, count_seats, lock_seats
 from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_jobs.outbox import EventType, publish, publish_many
 from mis_tenancy.access import may_manage
-from mis_tenancy.errors import TenantUnavailable
+from mis_tenancy.errors import TenantUnavailable, ValidationFailed
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
@@ -44,7 +45,7 @@ class UserImport:
 
     With `keeps_ids` they keep the ids of the archive. Their seats are claimed at the very end, because from
     then on whoever else wants one waits until the transaction is over. `found` tells what the ids of those
-    who are `sought` are here.
+    who are `sought` are here. Attributes that are written meet the schema in `configuration`.
     """
 
     def __init__(
@@ -54,12 +55,14 @@ class UserImport:
         *,
         keeps_ids: bool,
         now: datetime,
+        configuration: Mapping[str, Any],
         sought: Collection[UUID] = (),
     ) -> None:
         self._session = session
         self._role = role
         self._keeps_ids = keeps_ids
         self._now = now
+        self._configuration = configuration
         self._is_short = False
         # Who of those that are created waits for an invitation, and so has a seat.
         self._expected: set[str] = set()
@@ -130,6 +133,10 @@ class UserImport:
         if not all(may_manage(self._role, role) for role in (user.role, invited_as or user.role)):
             self.tally.refuse(str(user.id), "permission_denied")
             return
+        # Who had none, as people who were invited, begins with none here too.
+        if user.attributes and not self._fit(user):
+            self.tally.refuse(str(user.id), "attributes_schema")
+            return
         if invited_as is not None:
             self._expected.add(email.norm)
         identifier = user.id if self._keeps_ids else new_id()
@@ -153,10 +160,20 @@ class UserImport:
             self.tally.skip += 1
         elif not may_manage(self._role, Role(member.role)):
             self.tally.refuse(str(user.id), "permission_denied")
+        elif not (is_same_json(member.attributes, user.attributes) or self._fit(user)):
+            self.tally.refuse(str(user.id), "attributes_schema")
         else:
             self.tally.update += 1
             changed[member.id] = user
             known.add(replace(member, name=user.name, attributes=dict(user.attributes)))
+
+    def _fit(self, user: ArchivedUser) -> bool:
+        """Return whether the user's attributes meet the tenant's schema."""
+        try:
+            require_schema(self._configuration, user.attributes)
+        except ValidationFailed:
+            return False
+        return True
 
     def _note(self, user: ArchivedUser, identifier: UUID) -> None:
         if user.id in self._sought:

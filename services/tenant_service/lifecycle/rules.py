@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mis_http.free_json import KIB, size_of
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.plans import PLANS, Feature, PlanName, plans_with
 from mis_tenancy.slugs import is_reserved
-from tenant_service.free_json import KIB, size_of
 from tenant_service.lifecycle.errors import FeatureNotInPlan, LimitExceedsPlan, SlugReserved
 
 LIMITS: Final = {"max_users": "maxUsers", "max_storage": "maxStorage"}

@@ -1,19 +1,20 @@
 """Tenants on the wire."""
 
-import unicodedata
 from typing import Annotated, Any, Self
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from mis_http.free_json import FreeObject
+from mis_http.person_fields import Name as PersonName
+from mis_http.person_fields import printable
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_tenancy.plans import Feature, PlanName
 from mis_tenancy.slugs import parse_slug
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
 from tenant_service.domains.names import parse_domain
-from tenant_service.free_json import FreeObject
 from tenant_service.lifecycle.amendment import Amendment
 from tenant_service.lifecycle.creation import NewOwner, NewTenant
 from tenant_service.lifecycle.document import TenantDocument
@@ -22,13 +23,6 @@ from tenant_service.lifecycle.rules import LIMITS, shown_settings
 # The default of a field that may be left out and may not be null.
 _ABSENT: Any = None
 _COLUMNS = ("name", "slug", "subdomain", "domain", *LIMITS)
-
-
-def _printable(text: str) -> str:
-    # A line break in a name would become one in a mail header or a log.
-    if any(unicodedata.category(character) == "Cc" for character in text):
-        raise PydanticCustomError("text_control", "holds a control character")
-    return text
 
 
 def _slug(text: str) -> str:
@@ -47,7 +41,7 @@ def _domain(text: str) -> str:
         raise PydanticCustomError("domain_invalid", "takes a domain name such as example.org") from error
 
 
-Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=200), AfterValidator(printable)]
 Slug = Annotated[Text, StringConstraints(max_length=63), AfterValidator(_slug)]
 Domain = Annotated[Text, StringConstraints(max_length=254), AfterValidator(_domain)]
 Limit = Annotated[StrictInt, Field(ge=1, le=10**9)]
@@ -57,10 +51,10 @@ class OwnerIn(RequestBody):
     """The tenant's first owner; without a password the account waits for an invitation."""
 
     email: Annotated[Text, StringConstraints(max_length=320)]
-    name: Name | None = None
+    name: PersonName | None = None
     # Taken as it is: white space at either end is part of a password.
     password: (
-        Annotated[str, StringConstraints(strip_whitespace=False, max_length=4096), AfterValidator(_printable)]
+        Annotated[str, StringConstraints(strip_whitespace=False, max_length=4096), AfterValidator(printable)]
         | None
     ) = Field(None, repr=False)
 

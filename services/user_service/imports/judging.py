@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mis_accounts.attributes import require_schema
 from mis_accounts.emails import Email, parse_email
 from mis_http.problems import field_problem
 from mis_tenancy.access import require_grant
@@ -14,7 +15,6 @@ from mis_tenancy.tenant import Principal
 from user_service.imports.files import Row
 from user_service.imports.results import RowResult
 from user_service.imports.schemas import ImportedUser
-from user_service.users.attributes import require_schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from pydantic import Field
 
+from mis_http.person_fields import Address, Attributes, Name
 from mis_http.schemas import RequestBody, ResponseBody
 from mis_tenancy.tenant import Role
-from user_service.users.schemas import Address, Attributes, Name
 
 
 class ImportedUser(RequestBody):

@@ -13,6 +13,7 @@ from mis_http.pages import Page
 from mis_models.accounts import CountersRow
 from mis_models.imports import ImportRow
 from mis_models.media import MediaRow, UploadRow
+from mis_models.verifications import VerificationRow
 from mis_tenancy.session import PlatformSession, TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
@@ -56,11 +57,14 @@ async def tenants_after(session: PlatformSession, after: UUID | None, most: int)
 
 
 async def known(session: TenantSession, ids: Collection[UUID]) -> set[UUID]:
-    """Return those of `ids` that are files, or uploads that have not ended."""
+    """Return those of `ids` that are files, uploads that have not ended, or pictures that are still kept."""
     listed = bindparam("ids", list(ids), type_=ARRAY(PG_UUID(as_uuid=True)))
     files = select(MediaRow.id).where(MediaRow.id == any_(listed))
     uploads = select(UploadRow.id).where(UploadRow.id == any_(listed))
-    return set(await session.scalars(union(files, uploads)))
+    pictures = select(VerificationRow.id).where(
+        VerificationRow.id == any_(listed), VerificationRow.image_until.is_not(None)
+    )
+    return set(await session.scalars(union(files, uploads, pictures)))
 
 
 async def is_file(session: TenantSession, media_id: UUID) -> bool:
@@ -75,7 +79,7 @@ async def is_importing(session: TenantSession) -> bool:
 
 
 async def note_orphans(session: TenantSession, ids: Collection[UUID], now: datetime, until: datetime) -> None:
-    """Write down objects that are no file's, to be discarded after `until`."""
+    """Write down objects that are nobody's, to be discarded after `until`."""
     rows = [
         {"id": one, "state": "discarding", "reserved": 0, "created_at": now, "lapses_at": until}
         for one in ids

@@ -3,6 +3,8 @@
 Nothing in the ordinary course leaves an object without a row or a counter that is wrong; this is for what is
 not ordinary: a restored backup, a store that was away for longer than a job is tried, a defect. So an object
 that is found is only noted, and goes a day later: whoever has restored the wrong backup has that day.
+
+Pictures of verifications are stored before their rows commit, so they are looked through in the same way.
 """
 
 from collections.abc import Sequence
@@ -34,20 +36,24 @@ class Sweep:
         self._storage = storage
 
     async def visit(self, tenant_id: UUID) -> None:
-        """Have objects discarded that are no file's, and correct the counters."""
+        """Have objects discarded that are no file's and no verification's, and correct the counters."""
+        for prefix in (places.PREFIX, places.PICTURES):
+            await self._look_through(tenant_id, prefix)
+        await self._correct(tenant_id)
+
+    async def _look_through(self, tenant_id: UUID, prefix: str) -> None:
         old: list[StoredObject] = []
         before = datetime.now(UTC) - OLD_ENOUGH
-        async for stored in self._storage.of(tenant_id).list(places.PREFIX):
+        async for stored in self._storage.of(tenant_id).list(prefix):
             if stored.modified_at < before:
                 old.append(stored)
             if len(old) >= _ASKED_AT_ONCE:
                 await self._note_orphans(tenant_id, old)
                 old = []
         await self._note_orphans(tenant_id, old)
-        await self._correct(tenant_id)
 
     async def _note_orphans(self, tenant_id: UUID, found: Sequence[StoredObject]) -> None:
-        ids = {one for one in (places.file_at(stored.key) for stored in found) if one is not None}
+        ids = {one for one in (places.id_at(stored.key) for stored in found) if one is not None}
         now = datetime.now(UTC)
         async with self._application.transaction(tenant_id) as session:
             orphans = ids - await repository.known(session, ids)

@@ -1,28 +1,18 @@
 """Bodies of the user routes."""
 
-import unicodedata
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints
 from sqlalchemy import Row
 
-from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
+from mis_http.person_fields import Address, Attributes, Name
+from mis_http.schemas import Moment, RequestBody, ResponseBody
 from mis_models.accounts import UserRow
 from mis_tenancy.tenant import Role
-from user_service.users.json_values import checked
 
 Status = Literal["active", "invited", "disabled"]
-Address = Annotated[Text, Field(min_length=3, max_length=254)]
-# One form of each letter, however a keyboard composed it, so that equal names are equal.
-Name = Annotated[
-    Text, AfterValidator(partial(unicodedata.normalize, "NFC")), Field(min_length=1, max_length=200)
-]
-Attributes = Annotated[
-    dict[str, Any], AfterValidator(checked), Field(description="Free JSON of at most 16 KiB.")
-]
 
 
 def _given(value: Any) -> Any:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from mis_accounts.attributes import require_schema
 from mis_accounts.departures import end_sessions, raise_epoch
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import add_member, renew_terms
@@ -22,7 +23,6 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
 from user_service.users import repository
 from user_service.users.addresses import AddressChanges
-from user_service.users.attributes import require_schema
 from user_service.users.errors import UserNotFound
 from user_service.users.filters import UserFilter
 from user_service.users.rules import refuse_visiting_operator, require_other_owner

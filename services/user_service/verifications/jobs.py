@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from mis_accounts.places import picture_of
 from mis_jobs.jobs import Job
 from mis_jobs.schedules import Schedule
 from mis_tenancy.audit_changes import record_change
@@ -17,7 +18,6 @@ from user_service.verifications import repository
 from user_service.verifications.discarding import DISCARD
 from user_service.verifications.finding import Line
 from user_service.verifications.judging import Check, Judgement, Status, judge
-from user_service.verifications.places import object_of
 from user_service.verifications.reading import ReadingFailed
 from user_service.verifications.sealing import open_picture
 from user_service.verifications.service import RUN
@@ -94,7 +94,7 @@ class VerificationJobs:
             if row.image_key is None:
                 return Judgement(Status.FAILED, (_NOT_LOOKED_AT,), 0.0)
             name = await repository.name_of(session, row.user_id)
-            stored = await self._storage.of(tenant_id).get(object_of(verification_id))
+            stored = await self._storage.of(tenant_id).get(picture_of(verification_id))
             image = await open_picture(session, self._keys, verification_id, stored, row.image_key)
         try:
             # Outside the transaction, because it takes seconds.
@@ -124,6 +124,6 @@ class VerificationJobs:
 
     async def _delete(self, tenant_id: UUID, verification_id: UUID) -> None:
         try:
-            await self._storage.of(tenant_id).delete(object_of(verification_id))
+            await self._storage.of(tenant_id).delete(picture_of(verification_id))
         except ObjectNotFound:
             return

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from mis_accounts.places import picture_of
 from mis_http.pages import Page
 from mis_jobs.jobs import enqueue
 from mis_models.accounts import UserRow
@@ -22,7 +23,6 @@ from user_service.verifications import repository
 from user_service.verifications.errors import VerificationNotFound
 from user_service.verifications.images import Picture
 from user_service.verifications.judging import Status
-from user_service.verifications.places import object_of
 from user_service.verifications.sealing import seal
 
 RUN: Final = "verification.run"
@@ -62,7 +62,7 @@ class Verifications:
         now, verification_id = datetime.now(UTC), new_id()
         stored, key = await seal(self._session, self._keys, verification_id, image)
         # Before the row: without it the object is bytes whose key nobody has.
-        await self._storage.put(object_of(verification_id), stored)
+        await self._storage.put(picture_of(verification_id), stored)
         row = VerificationRow(
             id=verification_id,
             user_id=user_id,

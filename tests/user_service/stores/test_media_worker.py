@@ -1,16 +1,18 @@
 """What the worker does for files: deleted objects go, the dead leave nothing, books and store agree."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
 
+from mis_accounts.places import picture_of
 from mis_accounts.reservations import Reservation
 from mis_jobs.jobs import Job
 from mis_models.accounts import CountersRow
 from mis_models.media import UploadRow
+from mis_models.verifications import VerificationRow
 from mis_models.work import JobRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage, StorageUnavailable, TenantStorage
@@ -176,3 +178,43 @@ async def test_the_sweep_leaves_an_upload_that_is_under_way(
     monkeypatch.setattr(sweeping, "OLD_ENOUGH", timedelta(seconds=-60))
     await Sweep(suite.database, suite.apps["user"].state.storage).visit(tenant.id)
     assert await objects(suite, tenant) == 1
+
+
+def verification(user_id: UUID, image_until: datetime | None) -> VerificationRow:
+    return VerificationRow(
+        id=new_id(),
+        user_id=user_id,
+        status="verified",
+        checks=[],
+        content_type="image/png",
+        image_until=image_until,
+        requested_by=user_id,
+        created_at=datetime.now(UTC),
+    )
+
+
+async def test_the_sweep_discards_pictures_that_no_verification_keeps(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 118: whoever is killed between storing a picture and committing its row leaves such a one."""
+    tenant = await suite.tenant("custom")
+    kept = verification(tenant.owner.id, datetime.now(UTC) + timedelta(days=3))
+    forgotten = verification(tenant.owner.id, None)
+    ids = [kept.id, forgotten.id, new_id()]
+    async with suite.database.transaction(tenant.id) as session:
+        session.add_all([kept, forgotten])
+    storage = storage_of(suite, tenant)
+    for one in ids:
+        await storage.put(picture_of(one), b"sealed")
+    sweep = Sweep(suite.database, suite.apps["user"].state.storage)
+    await sweep.visit(tenant.id)
+    # They might be of requests that have not committed yet.
+    assert (await held(suite, tenant)).uploads == 0
+    monkeypatch.setattr(sweeping, "OLD_ENOUGH", timedelta(seconds=-60))
+    await sweep.visit(tenant.id)
+    await keep_up(suite)
+    assert len([one async for one in storage.list("verifications")]) == 3
+    await let_lapse(suite, tenant)
+    await keep_up(suite)
+    assert [one.key async for one in storage.list("verifications")] == [picture_of(ids[0])]
+    assert await held(suite, tenant) == NOTHING

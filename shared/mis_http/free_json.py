@@ -16,10 +16,10 @@ KIB: Final = 1024
 _DEEPEST: Final = 32
 
 
-def storable(value: Any, depth: int = 1) -> Any:
-    """Return `value`; raise PydanticCustomError for what jsonb would refuse or change."""
-    if depth > _DEEPEST:
-        raise PydanticCustomError("json_too_deep", f"nests deeper than {_DEEPEST} levels")
+def storable(value: Any, depth: int = 1, *, deepest: int = _DEEPEST) -> Any:
+    """Return `value`; raise PydanticCustomError for what jsonb refuses or changes, or what is too deep."""
+    if depth > deepest:
+        raise PydanticCustomError("json_too_deep", f"nests deeper than {deepest} levels")
     if isinstance(value, str):
         _refuse_text(value)
     elif isinstance(value, float) and not math.isfinite(value):
@@ -27,10 +27,10 @@ def storable(value: Any, depth: int = 1) -> Any:
     elif isinstance(value, dict):
         for name, inner in value.items():
             _refuse_text(name)
-            storable(inner, depth + 1)
+            storable(inner, depth + 1, deepest=deepest)
     elif isinstance(value, list):
         for inner in value:
-            storable(inner, depth + 1)
+            storable(inner, depth + 1, deepest=deepest)
     return value
 
 

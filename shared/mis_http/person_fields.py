@@ -1,0 +1,51 @@
+"""What says who a user is, wherever it comes in: a request, a row of a file, an invitation, an archive."""
+
+import unicodedata
+from functools import partial
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from mis_http.free_json import KIB, at_most, storable
+from mis_http.schemas import Text
+
+LONGEST_NAME: Final = 200
+_DEEPEST: Final = 17
+
+
+def printable(text: str) -> str:
+    """Return `text`; raise PydanticCustomError where it holds a control character.
+
+    A line break in a name would become one in a mail's header or in a log.
+    """
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise PydanticCustomError("text_control", "holds a control character")
+    return text
+
+
+def _fits_64_bits(value: Any) -> Any:
+    """Return `value`; raise PydanticCustomError for a number that most programs would read as another."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            _fits_64_bits(inner)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise PydanticCustomError("json_number", "holds a whole number beyond 64 bits")
+    return value
+
+
+Address = Annotated[Text, Field(min_length=3, max_length=254)]
+# One form of each letter, however a keyboard composed it, so that equal names are equal.
+Name = Annotated[
+    Text,
+    AfterValidator(printable),
+    AfterValidator(partial(unicodedata.normalize, "NFC")),
+    Field(min_length=1, max_length=LONGEST_NAME),
+]
+Attributes = Annotated[
+    dict[str, Any],
+    AfterValidator(partial(storable, deepest=_DEEPEST)),
+    AfterValidator(_fits_64_bits),
+    AfterValidator(at_most(16 * KIB)),
+    Field(description="Free JSON of at most 16 KiB."),
+]
