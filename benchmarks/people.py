@@ -75,39 +75,50 @@ def _options() -> argparse.Namespace:
 async def _measure(url: str, full: UUID, empty: UUID, options: argparse.Namespace) -> None:
     database = Database(url)
     await database.start()
-    plain, searched = await _lists(database, full, options.searches)
+    times = await _lists(database, full, options.searches)
     print(f"{options.users:,} users of one tenant, pages of 20, {options.searches:,} each in turns")
-    for name, times in (("list", plain), ("search", searched)):
-        print(f"{name:<8} p50 {_at(times, 0.5):>7.2f} ms   p95 {_at(times, 0.95):>7.2f} ms")
-    print(f"search p50 / list p50: {_at(searched, 0.5) / _at(plain, 0.5):.2f}")
+    plain = _at(times["list"], 0.5)
+    for name, taken in times.items():
+        half = _at(taken, 0.5)
+        print(f"{name:<16} p50 {half:>7.2f} ms = {half / plain:.2f} lists   p95 {_at(taken, 0.95):>7.2f} ms")
     await _import(database, empty, options.rows)
     await database.stop()
 
 
-async def _lists(database: Database, tenant_id: UUID, count: int) -> tuple[list[float], list[float]]:
-    choose = await _words(database, tenant_id)
-    plain, searched = [], []
+async def _lists(database: Database, tenant_id: UUID, count: int) -> dict[str, list[float]]:
+    """Return the milliseconds of the list and of each kind of search."""
+    kinds = await _kinds(database, tenant_id)
+    times: dict[str, list[float]] = {name: [] for name in kinds}
     for number in range(count + 50):
-        for wanted, times in ((EVERYBODY, plain), (UserFilter(choose()), searched)):
+        for name in _CHANCE.sample(list(kinds), len(kinds)):
+            wanted = kinds[name]()
             began = time.perf_counter()
             encoded((await page_through_door(database, tenant_id, wanted, _PAGE))[: _PAGE.limit])
             # The first ones plan and compile what the others use.
             if number >= 50:
-                times.append((time.perf_counter() - began) * 1_000)
-    return plain, searched
+                times[name].append((time.perf_counter() - began) * 1_000)
+    return times
 
 
-async def _words(database: Database, tenant_id: UUID) -> Callable[[], str]:
-    """Return what draws the beginning of somebody's name or address."""
+async def _kinds(database: Database, tenant_id: UUID) -> dict[str, Callable[[], UserFilter]]:
+    """Return what draws a search of each kind from the names and addresses that there are."""
     async with database.system_transaction(tenant_id) as system:
         found = await system.fetch("select name, email from users tablesample system (0.5) limit 2000")
 
-    def choose() -> str:
+    def begun(least: int, most: int | None) -> UserFilter:
         name, email = _CHANCE.choice(found)
         word = _CHANCE.choice([*name.lower().split(), email])
-        return word[: _CHANCE.randint(1, len(word))]
+        return UserFilter(word[: _CHANCE.randint(least, most or len(word))])
 
-    return choose
+    return {
+        "list": lambda: EVERYBODY,
+        "any beginning": lambda: begun(1, None),
+        "1 or 2 letters": lambda: begun(1, 2),
+        "3 or 4 letters": lambda: begun(3, 4),
+        "first names": lambda: UserFilter(_CHANCE.choice(_NAMES)),
+        "whole addresses": lambda: UserFilter(_CHANCE.choice(found)["email"]),
+        "two words": lambda: UserFilter(_CHANCE.choice(found)["name"]),
+    }
 
 
 def _at(times: list[float], fraction: float) -> float:

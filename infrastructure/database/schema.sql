@@ -917,7 +917,8 @@ COMMENT ON COLUMN public.usage_user_days.hours IS 'bit n: a request in the hour 
 CREATE TABLE public.user_terms (
     tenant_id uuid NOT NULL,
     term text NOT NULL COLLATE pg_catalog."C",
-    user_id uuid NOT NULL
+    user_id uuid NOT NULL,
+    stem text GENERATED ALWAYS AS ("left"(term, 2)) STORED NOT NULL COLLATE pg_catalog."C"
 );
 
 ALTER TABLE ONLY public.user_terms FORCE ROW LEVEL SECURITY;
@@ -1337,7 +1338,9 @@ CREATE INDEX ix_tenants_status_plan ON public.tenants USING btree (status, plan,
 
 CREATE INDEX ix_usage_members_last_hour ON public.usage_members USING btree (tenant_id, last_hour);
 
-CREATE INDEX ix_user_terms_user ON public.user_terms USING btree (tenant_id, user_id);
+CREATE INDEX ix_user_terms_stem ON public.user_terms USING btree (tenant_id, stem, user_id, term);
+
+CREATE INDEX ix_user_terms_user ON public.user_terms USING btree (tenant_id, user_id, term);
 
 CREATE INDEX ix_users_role ON public.users USING btree (tenant_id, role, id);
 
@@ -2372,5 +2375,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0034');
+INSERT INTO public.alembic_version (version_num) VALUES ('0035');
 SELECT public.ensure_audit_partitions(3);

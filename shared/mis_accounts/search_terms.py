@@ -27,6 +27,8 @@ _INNER_WORD: Final = re.compile(r"\w+")
 
 def folded(text: str) -> str:
     """Return `text` in lower case without accents: `Łukasz Müller` as `lukasz muller`."""
+    if text.isascii():
+        return text.lower()
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     bare = "".join(character for character in decomposed if not unicodedata.combining(character))
     return bare.casefold().translate(_LETTERS)

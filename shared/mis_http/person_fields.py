@@ -1,5 +1,6 @@
 """What says who a user is, wherever it comes in: a request, a row of a file, an invitation, an archive."""
 
+import re
 import unicodedata
 from functools import partial
 from typing import Annotated, Any, Final
@@ -11,6 +12,9 @@ from mis_http.free_json import KIB, at_most, storable
 from mis_http.schemas import Text
 
 LONGEST_NAME: Final = 200
+_BREAKS: Final = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+# The category Cc of Unicode, which never changes.
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _DEEPEST: Final = 17
 
 
@@ -19,9 +23,14 @@ def printable(text: str) -> str:
 
     A line break in a name would become one in a mail's header or in a log.
     """
-    if any(unicodedata.category(character) == "Cc" for character in text):
+    if _CONTROL.search(text):
         raise PydanticCustomError("text_control", "holds a control character")
     return text
+
+
+def _in_one_line(text: str) -> str:
+    """Return `text` with a space for each break, as cells of a spreadsheet have them."""
+    return " ".join(line for line in _BREAKS.split(text) if line)
 
 
 def _fits_64_bits(value: Any) -> Any:
@@ -38,6 +47,7 @@ Address = Annotated[Text, Field(min_length=3, max_length=254)]
 # One form of each letter, however a keyboard composed it, so that equal names are equal.
 Name = Annotated[
     Text,
+    AfterValidator(_in_one_line),
     AfterValidator(printable),
     AfterValidator(partial(unicodedata.normalize, "NFC")),
     Field(min_length=1, max_length=LONGEST_NAME),

@@ -205,7 +205,7 @@ async def test_the_platform_can_purge_every_table_of_tenants(
 
 SECRETS = {
     "users": ["email", "email_norm", "name", "password_hash", "attributes", "last_login_at"],
-    "user_terms": ["term"],
+    "user_terms": ["term", "stem"],
     "sessions": ["user_id", "ip", "user_agent", "created_at", "last_seen_at"],
     "refresh_tokens": ["token_hash"],
     "invitations": ["email", "email_norm", "role", "token_hash"],

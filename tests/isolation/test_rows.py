@@ -397,6 +397,11 @@ HOTTEST: list[tuple[str, list[Any], set[str]]] = [
     ("select * from users where role = $1 order by id limit 50", ["owner"], {"tenant_id", "role"}),
     ("select * from users where status = $1 order by id limit 50", ["active"], {"tenant_id", "status"}),
     ("select user_id from user_terms where term >= $1 and term < $2", ["an", "ao"], {"tenant_id", "term"}),
+    (
+        "select term from user_terms where stem = $1 and user_id < $2 order by user_id desc limit 50",
+        ["an", UUID(int=1)],
+        {"tenant_id", "stem", "user_id"},
+    ),
     ("select term from user_terms where user_id = $1", [UUID(int=1)], {"tenant_id", "user_id"}),
     ("select * from media where id = $1", [UUID(int=1)], {"tenant_id", "id"}),
     ("select * from media order by id desc limit 50", [], {"tenant_id"}),

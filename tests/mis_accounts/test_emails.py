@@ -1,4 +1,7 @@
 import pytest
+from email_validator import EmailNotValidError, validate_email
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from mis_accounts.emails import parse_email
 from mis_tenancy.errors import ValidationFailed
@@ -54,3 +57,35 @@ def test_what_is_no_address_is_refused_by_its_field(text: str) -> None:
         parse_email(text, field="owner.email")
     assert refused.value.members["errors"][0]["field"] == "owner.email"
     assert refused.value.members["errors"][0]["code"] == "email_invalid"
+
+
+def by_the_library(text: str) -> str | None:
+    try:
+        return validate_email(text, check_deliverability=False, globally_deliverable=False).normalized
+    except (EmailNotValidError, ValueError):
+        return None
+
+
+WRITTEN = st.text("aZ0.-_+!'@", min_size=1, max_size=12)
+
+
+@given(
+    st.builds(
+        "{}@{}.{}".format, WRITTEN, WRITTEN, st.sampled_from(["com", "Example.ORG", "c-", "xn--p1ai", "1"])
+    )
+)
+@example(f"{'a' * 64}@example.com")
+@example(f"{'a' * 65}@example.com")
+@example(f"a@{'b' * 63}.com")
+@example(f"a@{'b' * 64}.com")
+@example(f"a@{'b.' * 124}com")
+@example(f"a@{'b.' * 126}com")
+@example("a@xn--bcher-kva.de")
+@example("a@ab--c.de")
+@example("a@b.c\n")
+def test_what_is_taken_at_a_glance_is_what_the_library_takes(text: str) -> None:
+    try:
+        taken: str | None = parse_email(text).address
+    except ValidationFailed:
+        taken = None
+    assert taken == (by_the_library(text.strip()) if len(text.strip()) <= 254 else None)

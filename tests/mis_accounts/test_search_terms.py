@@ -69,3 +69,9 @@ def test_terms_are_bounded_and_folding_is_stable(name: str) -> None:
     for term in search_terms("x@example.com", name * 20):
         assert 0 < len(term) <= LONGEST
         assert folded(term) == term
+
+
+@given(st.text(st.characters(max_codepoint=127), max_size=30))
+def test_plain_letters_are_folded_as_all_others_are(text: str) -> None:
+    # One letter beyond them sends the whole text the longer way.
+    assert folded(text + "\u00e9") == folded(text) + "e"

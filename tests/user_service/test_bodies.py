@@ -36,6 +36,7 @@ def nested(depth: int) -> dict[str, Any]:
         ("name", ""),
         ("name", "   "),
         ("name", "Ada\x00"),
+        ("name", "Ada\x1b[31m"),
         ("name", "\ud800"),
         ("name", "x" * 201),
         ("name", 7),

@@ -63,7 +63,7 @@ async def test_good_rows_come_in_beside_bad_ones(suite: Suite) -> None:
     assert document["rows"][1]["problem"]["errors"][0]["field"] == "email"
     made = {row["row"]: row["id"] for row in document["rows"] if row["ok"]}
     zoe = await suite.client.get(f"{USERS}/{made[4]}", headers=tenant.auth)
-    assert zoe.json()["name"] == 'Zoë "Z" Müller,\nthe second'
+    assert zoe.json()["name"] == 'Zoë "Z" Müller, the second'
     assert await listed(suite, tenant, q="muller") == ["zoe@example.com"]
     assert await listed(suite, tenant, role="viewer") == ["last@example.com"]
     assert await counted(suite, tenant) == (5, 5)
@@ -419,3 +419,28 @@ async def test_an_import_stops_where_its_importer_is_thrown_out(
     assert [row["ok"] for row in rows] == [True, True, False]
     assert rows[2]["problem"]["code"] == "token_revoked"
     assert await counted(suite, tenant) == (4, 4)
+
+
+@pytest.mark.parametrize("atomic", ["true", "false"])
+async def test_who_changes_something_meanwhile_does_not_wait_for_an_import(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch, atomic: str
+) -> None:
+    """Catalogue 131: the importer's own other changes, audited beside the import's, do not wait either."""
+    tenant = await suite.tenant("custom")
+    user = await suite.user(tenant, "member")
+    answers: list[int] = []
+
+    async def seat_and_look(*given: Any) -> Any:
+        results = await seat(*given)
+        for path, auth in ((f"{USERS}/{user.id}", tenant.auth), (f"{USERS}/me", user.auth)):
+            changed = await suite.client.patch(path, json={"name": f"N {len(answers)}"}, headers=auth)
+            answers.append(changed.status_code)
+        return results
+
+    monkeypatch.setattr(service, "_BATCH", 2)
+    monkeypatch.setattr(service, "seat", seat_and_look)
+    body = "\n".join(["email,name", *(f"u{number}@x.example,U" for number in range(4))])
+    sent = tenant.auth | {"Content-Type": CSV}
+    answer = await suite.client.post(IMPORT, params={"atomic": atomic}, content=body, headers=sent)
+    assert answer.json()["created"] == 4
+    assert answers == [200] * 4

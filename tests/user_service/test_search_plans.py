@@ -1,4 +1,4 @@
-"""How a search goes about it: by indexes alone, whichever of its three ways it takes."""
+"""How a search goes about it: by indexes alone, whichever of its ways it takes."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -73,13 +73,19 @@ MIDDLE = UUID(int=(MANY // 2) << 80 | 0x7000_8000_0000_0000_0001)
         (UserFilter(role=Role.VIEWER, status="active"), None, 21, 300),
         # Few terms: read, and their users.
         (UserFilter("anna777@"), None, 1, 10),
-        (UserFilter("old"), None, 21, 250),
+        (UserFilter("old"), None, 21, 150),
         (UserFilter("nobody"), None, 0, 0),
-        (UserFilter("family77 anna77"), None, 21, 1_500),
-        # Many terms: the first 1,001 are looked at, then the next users.
-        (UserFilter("anna"), None, 21, 1_700),
-        (UserFilter("a f"), MIDDLE, 21, 2_000),
-        (UserFilter("anna", role=Role.VIEWER), None, 21, 2_500),
+        (UserFilter("family77 anna77"), None, 21, 700),
+        # One of two words has few terms, and not the longer one.
+        (UserFilter("anna old"), None, 21, 800),
+        # Many terms: the first 401 are looked at, then the next ones in the list's order.
+        (UserFilter("a"), None, 21, 550),
+        (UserFilter("anna"), None, 21, 550),
+        (UserFilter("a f"), MIDDLE, 21, 1_100),
+        # And where those are of others, 2,000 of them, then all that the word begins.
+        (UserFilter("family1"), None, 21, 550),
+        (UserFilter("anna1"), None, 21, 3_700),
+        (UserFilter("anna", role=Role.VIEWER), None, 21, 1_100),
     ],
 )
 async def test_a_search_reads_by_indexes_and_not_much_more_than_it_shows(
