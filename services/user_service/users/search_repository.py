@@ -121,7 +121,7 @@ class _Builder:
         self._length = _given("length", func.count())
         self._looked_at = [_terms_at(place) for place in self._places]
         # Which word has few terms: the first one that does, else none (null). Asked for once.
-        few = [
+        few: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
             (_count_of(terms) <= literal_column(str(_FEW)), literal_column(str(place)))
             for place, terms in enumerate(self._looked_at)
         ]
@@ -163,7 +163,7 @@ class _Builder:
         ahead = [self._few_place.is_(None), self._is_ahead(user_id)]
         if self._shape.has_stem:
             ahead.append(_AHEAD.stem == _given("stem", UserTermRow.stem))
-        listed = select(user_id.label("id"), _AHEAD.term).where(*ahead)
+        listed: Select[Any] = select(user_id.label("id"), _AHEAD.term).where(*ahead)
         return listed.order_by(self._directed(user_id)).limit(literal_column(str(_NEAR)))
 
     def _listed(self) -> Select[Any]:
