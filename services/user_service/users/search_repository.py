@@ -163,8 +163,10 @@ class _Builder:
         ahead = [self._few_place.is_(None), self._is_ahead(user_id)]
         if self._shape.has_stem:
             ahead.append(_AHEAD.stem == _given("stem", UserTermRow.stem))
-        listed: Select[Any] = select(user_id.label("id"), _AHEAD.term).where(*ahead)
-        return listed.order_by(self._directed(user_id)).limit(literal_column(str(_NEAR)))
+        shown: tuple[Any, ...] = (user_id.label("id"), _AHEAD.term)
+        return (
+            select(*shown).where(*ahead).order_by(self._directed(user_id)).limit(literal_column(str(_NEAR)))
+        )
 
     def _listed(self) -> Select[Any]:
         """Return the next users of the narrowed list."""
