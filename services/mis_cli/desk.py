@@ -115,11 +115,15 @@ def _forgetting(directory: TenantDirectory) -> Callable[[AsyncSession], Awaitabl
     return forget
 
 
-def _caller() -> Caller:
+def agent() -> str:
+    """Return what logs name the command line by: who ran it on which machine."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         # A container may run as a number that has no name.
         user = "?"
-    agent = f"mis ({user}@{machine.node()})"
-    return Caller(Principal(COMMAND_LINE, PrincipalKind.OPERATOR), str(new_id()), None, agent)
+    return f"mis ({user}@{machine.node()})"
+
+
+def _caller() -> Caller:
+    return Caller(Principal(COMMAND_LINE, PrincipalKind.OPERATOR), str(new_id()), None, agent())

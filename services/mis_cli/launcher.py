@@ -16,8 +16,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from mis_cli.embedded import DirectoryLock
-from mis_cli.embedded.processes import server_identity
-from mis_cli.provisioning import Provisions, provision
+from mis_cli.provisioning import Provisions, make_data_directory, provision
 from mis_cli.run_record import RunRecord
 from mis_cli.server import Server
 from mis_cli.settings import LauncherSettings
@@ -135,14 +134,6 @@ def base_url_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound.
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def make_data_directory(directory: Path) -> Path:
-    """Return the data directory, made where it is missing; all that is secret in it is private by itself."""
-    data = directory.resolve()
-    # Under root Postgres runs as another user, who has to walk through to its own part.
-    data.mkdir(mode=0o711 if server_identity() else 0o700, parents=True, exist_ok=True)
-    return data
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

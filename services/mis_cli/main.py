@@ -7,12 +7,15 @@ import typer
 from sqlalchemy.exc import InterfaceError, OperationalError
 from typer.core import TyperGroup
 
+from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.commands.audit import app as audit
+from mis_cli.commands.backup import backup
 from mis_cli.commands.doctor import doctor
 from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
 from mis_cli.commands.migrate import migrate
 from mis_cli.commands.operator import app as operator
+from mis_cli.commands.restore import restore
 from mis_cli.commands.run import run
 from mis_cli.commands.secrets import secrets
 from mis_cli.commands.seed import seed
@@ -20,12 +23,12 @@ from mis_cli.commands.serve import serve
 from mis_cli.commands.tenants import app as tenants
 from mis_cli.commands.worker import worker
 from mis_cli.embedded import EmbeddedServerError
-from mis_cli.exits import AWAY, CANNOT_START
+from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_cli.launcher import LaunchError
 from mis_cli.tenant_files import FileRefused
 from mis_tenancy.settings import SettingsError
 
-_UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused)
+_UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused, BackupRefused)
 # What drivers raise when the database is not there, is starting, or does not let us in.
 _AWAY = (
     OperationalError,
@@ -46,6 +49,9 @@ class _Commands(TyperGroup):
         except _UNFIT as error:
             typer.echo(f"mis: {error}", err=True)
             raise typer.Exit(CANNOT_START) from error
+        except BackupFailed as error:
+            typer.echo(f"mis: {error}", err=True)
+            raise typer.Exit(REFUSED) from error
         except BrokenPipeError:
             # Whoever read what we print, `head` for one, has had enough.
             raise
@@ -69,6 +75,8 @@ app.command()(worker)
 app.command()(secrets)
 app.command()(seed)
 app.command()(doctor)
+app.command()(backup)
+app.command()(restore)
 app.add_typer(tenants, name="tenants")
 app.add_typer(operator, name="operator")
 app.add_typer(jobs, name="jobs")

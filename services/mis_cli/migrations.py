@@ -26,7 +26,12 @@ def upgrade(migration_url: str, revision: str = "head") -> None:
 
 def head() -> str:
     """Return the newest revision that this program knows."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return revisions()[0]
+
+
+def revisions() -> list[str]:
+    """Return every revision that this program knows, newest first."""
+    return [one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
 def _config() -> Config:

@@ -7,11 +7,13 @@ from typing import Any, Final
 
 from mis_cli.embedded import (
     DatabaseUrls,
+    DirectoryLock,
     EmbeddedPostgres,
     EmbeddedRedis,
     database_urls,
     prepare_database,
 )
+from mis_cli.embedded.processes import server_identity
 from mis_cli.embedded.secrets import generated, master_key
 from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_cli.settings import LauncherSettings
@@ -49,6 +51,14 @@ class Provisions:
     operator_password: str
 
 
+def make_data_directory(directory: Path) -> Path:
+    """Return the data directory, made where it is missing; all that is secret in it is private by itself."""
+    data = directory.resolve()
+    # Under root Postgres runs as another user, who has to walk through to its own part.
+    data.mkdir(mode=0o711 if server_identity() else 0o700, parents=True, exist_ok=True)
+    return data
+
+
 def provision(settings: LauncherSettings, base_url: str, stack: ExitStack) -> Provisions:
     """Start what is missing, migrate, and return the services' settings; `stack` stops it all again."""
     data = settings.data_dir.resolve()
@@ -67,6 +77,28 @@ def provision(settings: LauncherSettings, base_url: str, stack: ExitStack) -> Pr
         operator_password=operator_password,
     )
     return Provisions(services, databases, settings.operator_email, operator_password)
+
+
+def standing(data_dir: Path | None, stack: ExitStack) -> dict[str, Any]:
+    """Return the settings of a stopped `mis run`, its servers standing until `stack` ends.
+
+    Empty where MIS_MIGRATION_DATABASE_URL names a deployment that stands by itself.
+    """
+    given: dict[str, Any] = {} if data_dir is None else {"data_dir": data_dir}
+    settings = LauncherSettings.read(**given)
+    if settings.migration_database_url is not None:
+        return {}
+    data = make_data_directory(settings.data_dir)
+    stack.enter_context(DirectoryLock(data))
+    databases = _databases(settings, data, stack).own
+    redis_url = settings.redis_url or stack.enter_context(EmbeddedRedis(data / "redis")).url
+    decided = _decided(settings, data, settings.public_url or "")
+    return {
+        **decided,
+        "database_url": databases.app,
+        "migration_database_url": databases.owner,
+        "redis_url": redis_url,
+    }
 
 
 def _databases(settings: LauncherSettings, data: Path, stack: ExitStack) -> Databases:

@@ -5,20 +5,27 @@ another by a logical dump, they may lie ahead of that server's own: then new row
 zero they keep their order and stay below every number to come; no seal breaks, as none covers numbers.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
-_AHEAD: Final = """
-select greatest((select max(xid) from audit_logs), (select max(horizon) from audit_seals),
-                (select max(mark) from schedules where name = 'audit_seals')) as highest,
-       pg_current_xact_id()::text::bigint as own
+# One statement, so that it can stand in the transaction that restores the log.
+RENUMBER: Final = """
+do $$
+declare
+    highest bigint := greatest((select max(xid) from public.audit_logs),
+                               (select max(horizon) from public.audit_seals),
+                               (select max(mark) from public.schedules where name = 'audit_seals'));
+begin
+    if highest > pg_current_xact_id()::text::bigint then
+        update public.audit_logs set xid = xid - highest - 1;
+        update public.audit_seals set horizon = horizon - highest - 1;
+        update public.schedules set mark = mark - highest - 1 where name = 'audit_seals';
+    end if;
+end
+$$;
 """
-_SHIFTS: Final = (
-    "update audit_logs set xid = xid - $1",
-    "update audit_seals set horizon = horizon - $1",
-    "update schedules set mark = mark - $1 where name = 'audit_seals'",
-)
+_NEWEST: Final = "select max(xid) from audit_logs"
 
 
 async def renumber(url: str) -> bool:
@@ -26,11 +33,8 @@ async def renumber(url: str) -> bool:
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
-            found: Any = await connection.fetchrow(_AHEAD)
-            if found["highest"] is None or found["highest"] <= found["own"]:
-                return False
-            for shift in _SHIFTS:
-                await connection.execute(shift, found["highest"] + 1)
-            return True
+            before = await connection.fetchval(_NEWEST)
+            await connection.execute(RENUMBER)
+            return bool(before != await connection.fetchval(_NEWEST))
     finally:
         await connection.close()

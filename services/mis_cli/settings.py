@@ -1,6 +1,8 @@
 """What `mis` reads from the environment; for `run` whatever is left out is embedded or generated."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -13,6 +15,8 @@ from mis_http.settings import (
     RedisUrl,
     StorageUrl,
 )
+from mis_tenancy.storage import Storage
+from mis_tenancy.stores import StoreAccess
 
 
 class LauncherSettings(EnvironmentSettings):
@@ -124,6 +128,43 @@ class RecordedSettings(EnvironmentSettings):
     public_url: str | None = None
     base_domains: str | None = None
     master_keys: str | None = Field(None, repr=False)
+
+
+class BackupSettings(EnvironmentSettings):
+    """The settings of `mis backup`."""
+
+    migration_database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_owner, which sees every row."
+    )
+    storage_url: StorageUrl = Field(description="Set it to the services' file:///… or s3://bucket/prefix.")
+    storage_endpoint: PublicUrl | None = Field(None, description="Set it as for the services.")
+    storage_access_key: str | None = Field(None, description="Set it as for the services.")
+    storage_secret_key: str | None = Field(None, repr=False, description="Set it as for the services.")
+
+    def storage(self) -> Storage:
+        """Open the object store; raise SettingsError where there can be none."""
+        access = StoreAccess(self.storage_endpoint, self.storage_access_key, self.storage_secret_key)
+        return Storage(self.storage_url, access)
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any]) -> Self:
+        """Read the settings, those of a running suite first."""
+        return cls.read(**{name: value for name, value in recorded.items() if name in cls.model_fields})
+
+
+class RestorationSettings(BackupSettings):
+    """The settings of `mis restore`."""
+
+    database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_app, to verify isolation as."
+    )
+    superuser_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to a superuser's URL of the database, to have the roles made."
+    )
+    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' redis:// URL.")
+    master_keys: MasterKeysText = Field(
+        repr=False, description="Set it to the master keys that were kept apart from the backup."
+    )
 
 
 class SeedSettings(EnvironmentSettings):

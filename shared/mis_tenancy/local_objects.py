@@ -53,6 +53,13 @@ class LocalObjects:
                     moment = datetime.fromtimestamp(seen.st_mtime, UTC)
                     yield file.relative_to(self.root).as_posix(), seen.st_size, moment
 
+    def directories(self, below: str) -> list[str]:
+        """Return the names of the directories right below, none where there is no such place."""
+        if self.has_link(below) or not (self.root / below).is_dir():
+            return []
+        with os.scandir(self.root / below) as found:
+            return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+
     def remove(self, below: str) -> None:
         """Remove the directory with all that lies in it; of a link only the link itself."""
         place = self.root / below

@@ -38,6 +38,8 @@ LONGEST_KEY: Final = 512
 _SEGMENT: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9_-])?")
 # Some systems take these names for devices, whatever follows the first dot.
 _DEVICE: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
+_TENANTS: Final = "tenants"
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _MIB: Final = 2**20
 _PIECE: Final = 4 * _MIB
@@ -101,6 +103,16 @@ class Storage:
         """Return the tenant's part of the store."""
         return TenantStorage(self._store, self.local, tenant_id)
 
+    async def tenants(self) -> list[UUID]:
+        """Return the tenants that have objects, in order: for work on the whole store."""
+        with _wrapped(_TENANTS):
+            if self.local is not None:
+                names = await asyncio.to_thread(self.local.directories, _TENANTS)
+            else:
+                found = await obstore.list_with_delimiter_async(self._store, f"{_TENANTS}/")
+                names = [prefix.rstrip("/").rpartition("/")[2] for prefix in found["common_prefixes"]]
+        return sorted(UUID(name) for name in names if _UUID.fullmatch(name))
+
     async def check(self) -> None:
         """Write and delete an object of nobody's; raise StorageUnavailable where that fails."""
         path = f"checks/{new_id()}"
@@ -119,7 +131,7 @@ class TenantStorage:
     def __init__(self, store: ObjectStore, local: LocalObjects | None, tenant_id: UUID) -> None:
         self._store = store
         self._local = local
-        self.prefix: Final = f"tenants/{plain_uuid(tenant_id)}"
+        self.prefix: Final = f"{_TENANTS}/{plain_uuid(tenant_id)}"
 
     def path(self, key: str) -> str:
         """Return where `key` lies in the store, always under the prefix; raise ObjectKeyRefused."""

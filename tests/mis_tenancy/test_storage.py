@@ -319,3 +319,15 @@ def test_the_secret_of_a_store_is_not_shown() -> None:
     access = StoreAccess("http://store:8333", "mis", "canary-secret")
     assert "canary-secret" not in repr(access)
     assert Storage("s3://bucket/prefix", access).local is None
+
+
+async def test_the_tenants_that_have_objects_are_told_and_nobody_else(storage: Storage) -> None:
+    first, second = sorted(new_id() for _ in range(2))
+    assert await storage.tenants() == []
+    await storage.of(second).put("media/deep/one.png", b"1")
+    await storage.of(first).put("media/one.png", b"1")
+    await storage.check()
+    if storage.local is not None:
+        (storage.local.root / "tenants" / "not-a-tenant").mkdir()
+        (storage.local.root / "tenants" / str(new_id())).symlink_to(storage.local.root)
+    assert await storage.tenants() == [first, second]

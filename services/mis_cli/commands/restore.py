@@ -1,0 +1,68 @@
+"""`mis restore`: a deployment, or one tenant, out of its backup."""
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mis_cli.backups.progress import stepping
+from mis_cli.backups.restoring import Choice, Restored, Target
+from mis_cli.backups.restoring import restore as put_back
+from mis_cli.commands.options import DataDir
+from mis_cli.exits import REFUSED
+from mis_cli.output import AsJson, tell
+from mis_cli.provisioning import standing
+from mis_cli.settings import RestorationSettings
+from mis_tenancy.settings import MasterKeys
+
+
+def restore(
+    backup: Annotated[Path, typer.Argument(help="A directory of `mis backup`.", show_default=False)],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let what is in the database and the store go.")
+    ] = False,
+    end_api_keys: Annotated[
+        bool, typer.Option("--end-api-keys", help="End the keys of tenants' programs as well as sessions.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup back: judged first, then in one transaction; services and worker are stopped meanwhile.
+
+    Reads MIS_MIGRATION_DATABASE_URL, MIS_DATABASE_URL, MIS_MASTER_KEYS, MIS_REDIS_URL and the MIS_STORAGE_…
+    settings; without the first, it restores into the data directory of a `mis run` that is stopped. Exit
+    code 1 says that it failed, or that isolation does not stand afterwards.
+    """
+    with ExitStack() as stack:
+        settings = RestorationSettings.of(standing(data_dir, stack))
+        steps = stack.enter_context(stepping(as_json=as_json))
+        restored = asyncio.run(put_back(backup, _target(settings), Choice(replace, end_api_keys), steps))
+    tell(asdict(restored), _told(restored), as_json=as_json)
+    if restored.breaches:
+        raise typer.Exit(REFUSED)
+
+
+def _target(settings: RestorationSettings) -> Target:
+    return Target(
+        owner_url=settings.migration_database_url,
+        storage=settings.storage(),
+        application_url=settings.database_url,
+        superuser_url=settings.superuser_database_url,
+        redis_url=settings.redis_url,
+        master_keys=MasterKeys.parse(settings.master_keys),
+    )
+
+
+def _told(restored: Restored) -> str:
+    manifest = restored.manifest
+    told = (
+        f"Restored what was backed up at {manifest.created_at}: {manifest.tenants} tenants, "
+        f"{sum(manifest.rows.values())} rows, {manifest.objects.count} objects; now at revision "
+        f"{restored.revision}. Everybody has to sign in again."
+    )
+    if restored.breaches:
+        return f"{told}\nISOLATION DOES NOT STAND, serve nobody: {'; '.join(restored.breaches)}"
+    return f"{told} Isolation was verified."
