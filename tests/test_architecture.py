@@ -275,8 +275,8 @@ def test_only_the_wire_binds_a_transaction_to_a_tenant() -> None:
     """Catalogue 36."""
     setting = re.compile(r"\bset\b[^;\n]*app\.tenant_id|set_config\s*\(\s*'app", re.I)
     found = {module.name for module in modules() if setting.search(module.text)}
-    # The connection sends it; the database's guard names it to refuse it.
-    assert found == {"mis_tenancy.connection", "mis_tenancy.database"}
+    # The connection sends it, and names it to refuse it.
+    assert found == {"mis_tenancy.connection"}
 
 
 def test_only_the_doors_and_composition_roots_make_engines_pools_or_sessions() -> None:

@@ -16,9 +16,14 @@ from uuid import UUID
 
 import asyncpg
 
-from mis_tenancy.errors import TenantUnbound
+from mis_tenancy.errors import IsolationError, TenantUnbound
 
 _BEGIN: Final = re.compile(r"\s*BEGIN[A-Z ]*;?\s*")
+# `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the
+# setting.
+_BINDS_BY_HAND: Final = re.compile(
+    r"\bset_config\s*\(|^\s*(?:(?:set|reset)\b.*\bapp\.tenant_id|reset\s+all|discard\s+all)\b", re.I | re.S
+)
 
 
 class Binding(Enum):
@@ -74,11 +79,27 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
             self.terminate()
             raise
 
+    async def prepare(self, query: str, **options: Any) -> Any:
+        """Prepare `query`, as SQLAlchemy does with every statement; raise IsolationError if it binds."""
+        _refuse_binding(query)
+        return await super().prepare(query, **options)
+
+    async def executemany(self, command: str, args: Any, **options: Any) -> None:
+        """Run `command` for each of `args`; raise IsolationError if it binds."""
+        _refuse_binding(command)
+        await super().executemany(command, args, **options)
+
     async def rebind(self, tenant_id: UUID) -> None:
         """Turn the rest of a system transaction to another tenant; one round trip."""
         tenant = plain_uuid(tenant_id)
         await super().execute(set_local(tenant))
         self.tenant = tenant
+
+
+def _refuse_binding(query: str) -> None:
+    """Raise IsolationError for what would outlive its transaction and reach the connection's next user."""
+    if _BINDS_BY_HAND.search(query):
+        raise IsolationError("Only the doors bind a transaction to a tenant. Open a session for that tenant.")
 
 
 def set_local(bound: Bound) -> str:

@@ -1,6 +1,5 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -15,11 +14,11 @@ from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.door import StatementDoor
-from mis_tenancy.errors import IsolationError
 from mis_tenancy.pool import TenantPool
 from mis_tenancy.row_origins import ACTOR_KEYS
 from mis_tenancy.session import ON_NEWS, ON_WAKE, PlatformSession, TenantSession, bind_platform, bind_tenant
 from mis_tenancy.settings import SettingsError
+from mis_tenancy.transactions import WholeTransaction
 
 Part = TypeVar("Part")
 
@@ -33,13 +32,6 @@ select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
    and (r.rolname = current_user or r.rolsuper or r.rolbypassrls)
  order by r.rolname = current_user
 """
-
-
-# `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the
-# setting.
-_BINDS_BY_HAND = re.compile(
-    r"\bset_config\s*\(|^\s*(?:(?:set|reset)\b.*\bapp\.tenant_id|reset\s+all|discard\s+all)\b", re.I | re.S
-)
 
 
 class SystemTransaction:
@@ -118,11 +110,9 @@ class Database:
         bind_tenant(session, tenant_id)
         return session
 
-    @asynccontextmanager
-    async def transaction(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
-        """Yield a session bound to the tenant, commit at the end, roll back when the block raises."""
-        async with self.session(tenant_id) as session, session.begin():
-            yield session
+    def transaction(self, tenant_id: UUID) -> WholeTransaction[TenantSession]:
+        """Enter a session bound to the tenant, commit at the end, roll back when the block raises."""
+        return WholeTransaction(self.session(tenant_id))
 
     @asynccontextmanager
     async def snapshot(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
@@ -135,11 +125,9 @@ class Database:
             await session.connection(execution_options=one_moment)
             yield session
 
-    @asynccontextmanager
-    async def platform_transaction(self) -> AsyncIterator[PlatformSession]:
-        """Yield a session that crosses tenants on purpose, as far as policies let its role; then commit."""
-        async with self.platform_session() as session, session.begin():
-            yield session
+    def platform_transaction(self) -> WholeTransaction[PlatformSession]:
+        """Enter a session that crosses tenants on purpose, as far as policies let its role; then commit."""
+        return WholeTransaction(self.platform_session())
 
     def platform_session(self) -> PlatformSession:
         """Return a session bound to no tenant."""
@@ -191,15 +179,7 @@ def _engine(url: URL, pool_size: int, options: dict[str, Any], *, prepared: bool
 
 
 def _guard(engine: AsyncEngine) -> None:
-    """Let no connection leave or enter the pool inside a transaction, nor be bound by hand."""
-
-    @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def refuse_binding(conn: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        # A setting of the session would outlive its transaction and reach whoever has the connection next.
-        if _BINDS_BY_HAND.search(statement):
-            raise IsolationError(
-                "Only the doors bind a transaction to a tenant. Open a session for that tenant."
-            )
+    """Let no connection leave or enter the pool inside a transaction."""
 
     @event.listens_for(engine.sync_engine.pool, "checkout")
     def leave(dbapi: Any, record: ConnectionPoolEntry, proxy: PoolProxiedConnection) -> None:

@@ -12,23 +12,16 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Select, Uuid, bindparam
+from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.orm import with_loader_criteria
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from mis_tenancy.criteria import CRITERIA, TENANT
 from mis_tenancy.errors import IsolationError
 from mis_tenancy.pool import TenantPool
-from mis_tenancy.tables import TenantScoped
 
 _DIALECT: Final = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-_TENANT: Final = "app_tenant_id"
 _MOST_PLANS: Final = 512
-_CRITERIA: Final = with_loader_criteria(
-    TenantScoped,
-    lambda cls: cls.tenant_id == bindparam("app_tenant_id", type_=Uuid(), required=True),
-    include_aliases=True,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +67,7 @@ class StatementDoor:
                 self._plans.popitem(last=False)
         self._plans.move_to_end(cache_key.key)
         given: Mapping[str, Any] = plan.compiled.construct_params(
-            {**(values or {}), _TENANT: tenant_id}, extracted_parameters=cache_key.bindparams
+            {**(values or {}), TENANT: tenant_id}, extracted_parameters=cache_key.bindparams
         )
         sql, names, processors = plan.sql, plan.names, plan.processors
         if plan.expands:
@@ -85,11 +78,11 @@ class StatementDoor:
 
 
 def _compile(statement: Select[*tuple[Any, ...]], cache_key: Any) -> _Plan:
-    guarded = statement.options(_CRITERIA)
+    guarded = statement.options(CRITERIA)
     # With its cache key the compiled form learns which literals to take from later statements of the same
     # shape; without it every caller would be served the first one's values.
     compiled = guarded.compile(dialect=_DIALECT, cache_key=cache_key)
-    if _TENANT not in compiled.binds:
+    if TENANT not in compiled.binds:
         raise IsolationError("The statement door takes selects of tenant entities, not of tables or text.")
     processors = {
         name: processor

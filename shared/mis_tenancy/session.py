@@ -24,6 +24,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.orm.util import LoaderCriteriaOption
 
 from mis_tenancy.connection import Binding, Bound, TenantConnection, plain_uuid
+from mis_tenancy.criteria import TENANT, narrowed
 from mis_tenancy.errors import IsolationError, TenantUnbound
 from mis_tenancy.tables import TenantScoped
 
@@ -101,6 +102,12 @@ def _bound(session: Session) -> Bound:
     return bound
 
 
+def _of_tenant(parameters: Any, tenant_id: UUID) -> Any:
+    if isinstance(parameters, list):
+        return [_of_tenant(one, tenant_id) for one in parameters]
+    return {**(parameters or {}), TENANT: tenant_id}
+
+
 @lru_cache(maxsize=4096)
 def _criteria(tenant_id: UUID) -> LoaderCriteriaOption:
     return with_loader_criteria(TenantScoped, lambda cls: cls.tenant_id == tenant_id, include_aliases=True)
@@ -155,7 +162,10 @@ def _narrow(state: ORMExecuteState) -> None:
             "A tenant's session takes ORM statements, which it narrows to the tenant by itself. Select the "
             "mapped class instead of its table or text, or pass execution_options(unscoped=True) and say why."
         )
-    if state.is_select or state.is_update or state.is_delete:
+    if state.is_select:
+        state.statement = narrowed(state.statement)
+        state.parameters = _of_tenant(state.parameters, bound)
+    elif state.is_update or state.is_delete:
         state.statement = state.statement.options(_criteria(bound))
 
 

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, event, exists, func, insert, inspect, literal, select, text, union_all, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload, subqueryload
 from sqlalchemy.orm.exc import DetachedInstanceError, StaleDataError
 
 from mis_cli.embedded import DatabaseUrls
+from mis_tenancy.criteria import TENANT, narrowed
 from mis_tenancy.database import Database
 from mis_tenancy.errors import IsolationError, TenantUnbound
 from mis_tenancy.identifiers import new_id
@@ -71,6 +72,11 @@ async def eagerly_selected(session: AsyncSession) -> set[Any]:
     return {task.tenant_id for project in found for task in project.tasks}
 
 
+async def eagerly_by_subquery(session: AsyncSession) -> set[Any]:
+    found = await session.scalars(select(Project).options(subqueryload(Project.tasks)))
+    return {task.tenant_id for project in found for task in project.tasks}
+
+
 async def eagerly_joined(session: AsyncSession) -> set[Any]:
     found = await session.scalars(select(Project).options(joinedload(Project.tasks)))
     return {task.tenant_id for project in found.unique() for task in project.tasks}
@@ -106,6 +112,7 @@ NARROWED: dict[str, Read] = {
     "union": reading(lambda: union_all(select(Project.tenant_id), select(Task.tenant_id))),
     "stream": streamed,
     "selectinload": eagerly_selected,
+    "subqueryload": eagerly_by_subquery,
     "joinedload": eagerly_joined,
 }
 # Narrowed by the policies alone.
@@ -218,6 +225,8 @@ async def test_a_binding_by_hand_is_refused(doors: Database, teams: Teams, setti
         connection = await session.connection()
         with pytest.raises(IsolationError):
             await connection.exec_driver_sql(setting.format(teams.b.id))
+        with pytest.raises(IsolationError):
+            await connection.exec_driver_sql(setting.format(teams.b.id), [(), ()])
 
 
 async def test_reading_the_binding_is_allowed(doors: Database, teams: Teams) -> None:
@@ -397,6 +406,41 @@ async def test_a_lazy_load_stays_in_the_tenant(unpoliced: Database, teams: Teams
         project = (await session.scalars(select(Project).limit(1))).one()
         tasks = await session.run_sync(lambda _: list(project.tasks))
         assert {task.tenant_id for task in tasks} == {teams.a.id}
+
+
+async def test_what_is_read_again_stays_in_the_tenant(unpoliced: Database, teams: Teams) -> None:
+    """Catalogue 44: on its way to one row, too, a session sends only statements that name its tenant."""
+    async with unpoliced.session(teams.a.id) as session:
+        task = (await session.scalars(select(Task).limit(1))).one()
+        project = await session.run_sync(lambda _: task.project)
+        assert project.tenant_id == teams.a.id
+        await session.refresh(project)
+        session.expire(task)
+        assert await session.run_sync(lambda _: task.tenant_id) == teams.a.id
+        assert await session.get(Project, (teams.b.id, teams.b.projects[0])) is None
+
+
+async def test_a_kept_statement_serves_each_session_its_own_tenant(unpoliced: Database, teams: Teams) -> None:
+    """Catalogue 44."""
+    kept = select(Project.tenant_id)
+    for team in (teams.a, teams.b, teams.a):
+        async with unpoliced.session(team.id) as session:
+            assert set(await session.scalars(kept)) == {team.id}
+
+
+async def test_the_tenant_of_a_statement_cannot_be_chosen_by_its_parameters(
+    unpoliced: Database, teams: Teams
+) -> None:
+    async with unpoliced.session(teams.a.id) as session:
+        chosen = {TENANT: teams.b.id}
+        assert set(await session.scalars(select(Project.tenant_id), chosen)) == {teams.a.id}
+        assert set(await session.scalars(select(Project.tenant_id).params(chosen))) == {teams.a.id}
+
+
+async def test_a_narrowed_statement_runs_in_no_other_session(unpoliced: Database, teams: Teams) -> None:
+    async with unpoliced.platform_transaction() as session:
+        with pytest.raises(StatementError, match="value is required"):
+            await session.scalars(narrowed(select(Project)))
 
 
 async def test_a_link_to_another_tenants_row_is_refused(doors: Database, teams: Teams) -> None:
