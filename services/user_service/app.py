@@ -16,6 +16,7 @@ from user_service.imports.endpoints import router as imports
 from user_service.media.endpoints import router as media
 from user_service.media.endpoints import uploads
 from user_service.media.fetching import Fetching
+from user_service.media.memory import UploadMemory
 from user_service.settings import from_environment
 from user_service.users.endpoints import lists
 from user_service.users.endpoints import router as users
@@ -48,6 +49,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.state.storage = storage
     app.state.readiness["storage"] = storage.check
     app.state.patience = Patience()
+    app.state.upload_memory = UploadMemory(settings.upload_memory * MIB)
     app.state.document_reader = OcrReader()
     app.state.links = LinkSigner(tenancy.settings.master_keys)
     app.state.fetching = Fetching(tenancy.database, storage, tenancy.directory.by_id, app.state.links)

@@ -6,6 +6,7 @@ break a header, and what no file system could have given it.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 from mis_tenancy.errors import ValidationFailed
@@ -56,6 +57,13 @@ def checked_type(content_type: str | None) -> str:
         unfit = {"field": "Content-Type", "code": "type_invalid", "message": "is no media type"}
         raise ValidationFailed([unfit])
     return kind
+
+
+def is_among(content_type: str, ranges: Iterable[str]) -> bool:
+    """Return whether the type is one of `ranges`, such as `image/png`, `image/*` or `*/*`."""
+    essence = content_type.partition(";")[0].strip().lower()
+    wide = ("*/*", f"{essence.partition('/')[0]}/*", essence)
+    return any(one.lower() in wide for one in ranges)
 
 
 def served_as(content_type: str) -> str:

@@ -195,6 +195,11 @@ class ServiceSettings(EnvironmentSettings):
         le=10_000,
         description="Set it to the number of tenants that metrics tell apart, such as 50.",
     )
+    upload_memory: int = Field(
+        512,
+        ge=64,
+        description="Set it to the MiB that the large uploads of one process may take, at least 64.",
+    )
     webhook_allow_private: bool = Field(
         False, description="Set it to false, or to true where webhooks may reach private addresses."
     )

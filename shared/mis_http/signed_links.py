@@ -11,16 +11,17 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from fastapi import Depends, Query
+from fastapi import Depends, Path, Query
 
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.settings import MasterKeys
+from mis_tenancy.slugs import parse_id
 
 _KEY_INFO: Final = b"mis signed links"
 _FORMAT: Final = b"mis signed link 1"
@@ -59,6 +60,22 @@ async def signed_query(
 
 
 Signed = Annotated[SignedQuery, Depends(signed_query)]
+
+
+def linked(parameter: str, what: str) -> Any:
+    """Return the dependency that reads a link's path: the ids of the tenant and of `what` it leads to."""
+
+    async def ids_of_link(
+        tenant_id: Annotated[str, Path(alias="id", description="The tenant's id.")],
+        target_id: Annotated[str, Path(alias=parameter, description=f"The {what}'s id.")],
+    ) -> tuple[UUID, UUID]:
+        tenant, target = parse_id(tenant_id), parse_id(target_id)
+        if tenant is None or target is None:
+            # What is no id was never signed.
+            raise LinkRefused
+        return tenant, target
+
+    return Depends(ids_of_link)
 
 
 class LinkSigner:

@@ -4,6 +4,7 @@ A known key says what it takes, how strict a value is, and who may loosen it; ob
 a tenant that sets one rule of its password policy keeps the others of its plan.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,7 @@ NAMESPACES: Final = (
 DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "session.absolute_timeout": 30 * 24 * 3600,
+        "file_upload.allowed_types": ["*/*"],
         # The schema that takes everything.
         "users.attributes_schema": {},
         "users.verification_retention_days": 30,
@@ -89,6 +91,18 @@ def _password_policy(value: Any) -> str | None:
     return None
 
 
+_MEDIA_RANGE: Final = re.compile(r"(?:\*|[A-Za-z0-9!#$&^_.+-]{1,64})/(?:\*|[A-Za-z0-9!#$&^_.+-]{1,100})")
+_MOST_RANGES: Final = 50
+
+
+def _media_ranges(value: Any) -> str | None:
+    if not isinstance(value, list) or not 1 <= len(value) <= _MOST_RANGES:
+        return f"takes a list of 1 to {_MOST_RANGES} media types"
+    if not all(isinstance(one, str) and _MEDIA_RANGE.fullmatch(one) for one in value):
+        return "takes media types such as image/png, image/* or */*"
+    return None
+
+
 def _at_most(value: Any, plan: Any) -> bool:
     """Compare limits of which null is the largest."""
     return plan is None or (value is not None and value <= plan)
@@ -126,6 +140,7 @@ KNOWN: Final[Mapping[str, KnownKey]] = MappingProxyType(
         ),
         "api.burst_limit": KnownKey(Rule.WITHIN_PLAN, _whole(1, 100_000, "requests a second"), _at_most),
         "file_upload.max_size": KnownKey(Rule.WITHIN_PLAN, _whole(1, 10_000 * GIB, "bytes"), _at_most),
+        "file_upload.allowed_types": KnownKey(Rule.OWN, _media_ranges, _always),
         "users.attributes_schema": KnownKey(Rule.OWN, json_schemas.wrong_with, _always),
         "users.verification_retention_days": KnownKey(Rule.OWN, _whole(1, 3_650, "days"), _always),
     }

@@ -26,6 +26,7 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
+from mis_tenancy import parts
 from mis_tenancy.connection import plain_uuid
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
@@ -43,10 +44,6 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _MIB: Final = 2**20
 _PIECE: Final = 4 * _MIB
-_SMALLEST_PART: Final = 5 * _MIB
-# Stores take at most 10,000 parts of one object.
-_MOST_PARTS: Final = 9_000
-_PARTS_AT_ONCE: Final = 2
 _KEYS_AT_ONCE: Final = 1_000
 # Seconds that a probe may take before the store counts as away.
 _PATIENCE: Final = 5.0
@@ -149,21 +146,21 @@ class TenantStorage:
     ) -> None:
         """Store the object; it is there whole or, where `data` raises, not at all.
 
-        A stream is sent in parts, so that memory stays constant; `expected_bytes` sizes the parts of one
-        beyond 40 GiB. What `data` raises passes through. Cancelled, it ends once the parts are taken back.
+        A stream is sent in parts, so that memory stays constant (`parts.memory_of`); `expected_bytes` sizes
+        the parts of one beyond 40 GiB. What `data` raises passes through. Cancelled, it ends once the parts
+        are taken back.
         """
         path = self.path(key)
         with _wrapped(path):
             if isinstance(data, bytes):
                 await obstore.put_async(self._store, path, data, use_multipart=False)
                 return
-            part = max(_SMALLEST_PART, -(-(expected_bytes or 0) // _MOST_PARTS))
-            await self._put_parts(path, data, part)
+            await self._put_parts(path, data, parts.part_of(expected_bytes))
 
     async def _put_parts(self, path: str, data: AsyncIterable[bytes], part: int) -> None:
         ended = asyncio.Event()
         sent = _until(ended, aiter(data))
-        put = obstore.put_async(self._store, path, sent, chunk_size=part, max_concurrency=_PARTS_AT_ONCE)
+        put = obstore.put_async(self._store, path, sent, chunk_size=part, max_concurrency=parts.AT_ONCE)
         putting = asyncio.ensure_future(put)
         try:
             await asyncio.shield(putting)

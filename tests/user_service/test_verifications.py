@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -19,14 +19,13 @@ from mis_models.work import JobRow
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS
 from tests.tenant_service.test_encryption_keys import reencryption
-from tests.user_service.pictures import Reads, png, specimen
+from tests.user_service.pictures import Reads, png
 from tests.user_service.requests import USERS, changes_audited, code, create
 from tests.user_service.test_mrz import passport
 from user_service.verifications.errors import ImageUnreadable
 from user_service.verifications.images import look_at
-from user_service.verifications.jobs import DISCARD, RUN, VerificationJobs
-from user_service.verifications.judging import judge
-from user_service.verifications.reading import OcrReader, ReadingFailed
+from user_service.verifications.jobs import DISCARD, RUN, Reader, VerificationJobs
+from user_service.verifications.reading import ReadingFailed
 
 MIB = 2**20
 
@@ -50,13 +49,13 @@ async def send(
     return await suite.client.post(path_of(user_id), content=image or png(), headers=sent)
 
 
-def jobs_of(suite: Suite, reader: Reads) -> VerificationJobs:
+def jobs_of(suite: Suite, reader: Reader) -> VerificationJobs:
     platform = suite.apps["tenant"].state.platform
     keys = suite.tenancy().tenant_keys
     return VerificationJobs(platform, suite.database, suite.apps["user"].state.storage, keys, reader)
 
 
-async def worked(suite: Suite, tenant: TenantHandle, reader: Reads, attempt: int = 1) -> None:
+async def worked(suite: Suite, tenant: TenantHandle, reader: Reader, attempt: int = 1) -> None:
     """Do the tenant's jobs of this feature, as the worker does."""
     async with suite.database.transaction(tenant.id) as session:
         kinds = JobRow.kind.in_((RUN, DISCARD))
@@ -256,14 +255,3 @@ async def test_without_the_extra_the_answer_says_what_to_install(
     answer = await send(suite, tenant, tenant.owner.id)
     assert code(answer) == (501, "verification_unavailable")
     assert "mis-tenancy[verification]" in answer.json()["detail"]
-
-
-@pytest.mark.skipif(not OcrReader().is_installed, reason="needs the extra: pip install -e '.[verification]'")
-async def test_a_drawn_specimen_is_read_by_the_real_reader() -> None:
-    zone = passport("ERIKSSON<<ANNA<MARIA")
-    lines = await OcrReader().read(specimen(zone))
-    judgement = judge(lines, "Anna Maria Eriksson", date(2026, 11, 26))
-    assert judgement.status == "verified", (lines, judgement)
-    assert judgement.confidence > 0.8
-    with pytest.raises(ReadingFailed):
-        await OcrReader().read(b"\x89PNG\r\n\x1a\nbroken")

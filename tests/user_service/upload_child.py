@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Final
 from uuid import UUID
 
 from mis_accounts.reservations import Reservation
 from mis_http.incoming import IncomingFile
+from mis_tenancy.configuration import effective
 from mis_tenancy.database import Database
-from mis_tenancy.plans import GIB
+from mis_tenancy.plans import GIB, PlanName
 from mis_tenancy.storage import Storage
+from user_service.media.memory import UploadMemory
 from user_service.media.uploads import _Upload
 
 MIB: Final = 2**20
@@ -32,5 +35,8 @@ async def _run(told: dict[str, str], telling: Connection) -> None:
         telling.send("received")
         await asyncio.Event().wait()
 
-    upload = _Upload(IncomingFile("endless.bin", None, None, False, pieces()), GIB)
-    await upload.store(storage.of(tenant_id), Reservation(database, tenant_id, upload.id))
+    upload = _Upload(
+        IncomingFile("endless.bin", None, None, False, pieces()), effective(PlanName.PREMIUM, {})
+    )
+    reservation = Reservation(database, tenant_id, upload.id)
+    await upload.store(storage.of(tenant_id), reservation, partial(UploadMemory(GIB).hold, tenant_id))

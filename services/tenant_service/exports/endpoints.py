@@ -11,7 +11,7 @@ from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
-from mis_http.signed_links import LinkRefused, Signed
+from mis_http.signed_links import LinkRefused, Signed, linked
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import ActAsRequired, AuthenticationRequired, PermissionDenied, TenantNotFound
 from mis_tenancy.fastapi import Admitted, requires, tenancy_of
@@ -48,20 +48,10 @@ async def export_of_path(export_id: Annotated[str, Path(description="The export'
     return found
 
 
-async def file_of_link(
-    tenant_id: Annotated[str, Path(alias="id", description="The tenant's id.")],
-    export_id: Annotated[str, Path(description="The export's id.")],
-) -> tuple[UUID, UUID]:
-    """Return the ids in the path; what is no id was never signed."""
-    tenant, export = parse_id(tenant_id), parse_id(export_id)
-    if tenant is None or export is None:
-        raise LinkRefused
-    return tenant, export
-
-
 Exporting = Annotated[Exports, Depends(exporting)]
 Linking = Annotated[Links, Depends(linking)]
 ExportId = Annotated[UUID, Depends(export_of_path)]
+FileOfLink = Annotated[tuple[UUID, UUID], linked("export_id", "export")]
 
 
 @router.post(
@@ -123,7 +113,7 @@ async def download_export(export_id: ExportId, exports: Exporting, links: Linkin
     responses=problems(LinkRefused, RangeNotSatisfiable),
 )
 async def fetch_export(
-    ids: Annotated[tuple[UUID, UUID], Depends(file_of_link)],
+    ids: FileOfLink,
     sent: Signed,
     request: Request,
     admitted: Admitted,

@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Depends, Path, Request
 
 from mis_http.incoming import IncomingFile, Patience, incoming_file
-from mis_http.signed_links import LinkRefused
+from mis_http.signed_links import linked
 from mis_tenancy.access import Permission
 from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires, tenancy_of
 from mis_tenancy.slugs import parse_id
@@ -30,8 +30,16 @@ async def uploads_of_tenant(
     request: Request, session: Session, tenant: CurrentTenant, by: Admitted, sender: CanWriteMedia
 ) -> Uploads:
     """Return what takes files into the request's tenant."""
-    tenancy, storage = tenancy_of(request), request.app.state.storage.of(tenant.id)
-    return Uploads(session, tenancy.database, storage, tenant, by, lambda: tenancy.feed.is_revoked(sender))
+    tenancy, state = tenancy_of(request), request.app.state
+    return Uploads(
+        session,
+        tenancy.database,
+        state.storage.of(tenant.id),
+        tenant,
+        by,
+        lambda: tenancy.feed.is_revoked(sender),
+        state.upload_memory,
+    )
 
 
 async def file_of_request(request: Request) -> IncomingFile:
@@ -48,19 +56,8 @@ async def media_of_path(media_id: Annotated[str, Path(description="The file's id
     return found
 
 
-async def file_of_link(
-    tenant_id: Annotated[str, Path(alias="id", description="The tenant's id.")],
-    media_id: Annotated[str, Path(description="The file's id.")],
-) -> tuple[UUID, UUID]:
-    """Return the ids in the path; what is no id was never signed."""
-    tenant, media = parse_id(tenant_id), parse_id(media_id)
-    if tenant is None or media is None:
-        raise LinkRefused
-    return tenant, media
-
-
 TenantMedia = Annotated[Media, Depends(media_of_tenant)]
 TenantUploads = Annotated[Uploads, Depends(uploads_of_tenant)]
 Incoming = Annotated[IncomingFile, Depends(file_of_request)]
 MediaId = Annotated[UUID, Depends(media_of_path)]
-FileOfLink = Annotated[tuple[UUID, UUID], Depends(file_of_link)]
+FileOfLink = Annotated[tuple[UUID, UUID], linked("media_id", "file")]

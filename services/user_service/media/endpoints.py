@@ -29,8 +29,9 @@ from user_service.media.dependencies import (
     TenantMedia,
     TenantUploads,
 )
-from user_service.media.errors import FileTooLarge, LengthRequired, MediaNotFound
+from user_service.media.errors import FileTooLarge, FileTypeRefused, LengthRequired, MediaNotFound
 from user_service.media.fetching import Fetching
+from user_service.media.memory import UploadsBusy
 from user_service.media.schemas import LinkIn, LinkOut, MediaOut
 from user_service.media.service import version_of
 
@@ -69,9 +70,11 @@ uploads = APIRouter(prefix="/api/v1/media", tags=["media"], route_class=Idempote
     responses=problems(
         PermissionDenied,
         FileTooLarge,
+        FileTypeRefused,
         LengthRequired,
         LimitExceeded,
         UploadTooSlow,
+        UploadsBusy,
         BodyMalformed,
         ContentDigestMismatch,
         UnsupportedMediaType,

@@ -3,9 +3,12 @@
 ProblemError
 ├── MediaNotFound 404
 ├── LengthRequired 411
+├── FileTypeRefused 415
 └── FileTooLarge 413
 (given up: `UploadLapsed` 503; too slow: `UploadTooSlow` 408; a link that is not good: `LinkRefused` 403)
 """
+
+from collections.abc import Sequence
 
 from mis_tenancy.errors import ProblemError
 
@@ -24,6 +27,19 @@ class LengthRequired(ProblemError):
     status = 411
     code = "length_required"
     detail = "A file of more than 40 GiB has to say how long it is. Send it with a Content-Length."
+
+
+class FileTypeRefused(ProblemError):
+    """The tenant takes no files of this type."""
+
+    status = 415
+    code = "file_type_refused"
+
+    def __init__(self, allowed: Sequence[str]) -> None:
+        super().__init__(
+            "The tenant's configuration (`file_upload.allowed_types`) allows no files of this type.",
+            allowed=list(allowed),
+        )
 
 
 class FileTooLarge(ProblemError):

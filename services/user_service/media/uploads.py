@@ -7,26 +7,30 @@ it can be taken back, and what nobody is left to take back lapses.
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from mis_accounts import places
 from mis_accounts.reservations import Reservation, UploadLapsed, end_upload
 from mis_accounts.space import settle_space
-from mis_http.file_names import checked_name, checked_type
+from mis_http.file_names import checked_name, checked_type, is_among
 from mis_http.incoming import IncomingFile
 from mis_http.multipart import LARGEST_FIELDS
 from mis_models.media import MediaRow
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.parts import memory_of
 from mis_tenancy.plans import GIB
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.tenant import Admission, PrincipalKind, Tenant
-from user_service.media.errors import FileTooLarge, LengthRequired
+from user_service.media.errors import FileTooLarge, FileTypeRefused, LengthRequired
+from user_service.media.memory import UploadMemory
 
 # What is small is sent to the store in one request, and its length is known before space is held for it.
 _SMALL: Final = 2**20
@@ -34,8 +38,14 @@ _SMALL: Final = 2**20
 _LARGEST_UNANNOUNCED: Final = 40 * GIB
 
 
+Hold = Callable[[int], AbstractAsyncContextManager[None]]
+
+
 class Uploads:
-    """Takes files into `tenant` on behalf of `by`; through `database` goes what commits before `session`."""
+    """Takes files into `tenant` on behalf of `by`, as many large ones at a time as there is `memory` for.
+
+    Through `database` goes what commits before `session`.
+    """
 
     def __init__(
         self,
@@ -45,6 +55,7 @@ class Uploads:
         tenant: Tenant,
         by: Admission,
         is_revoked: Callable[[], bool],
+        memory: UploadMemory,
     ) -> None:
         self._session = session
         self._database = database
@@ -52,17 +63,19 @@ class Uploads:
         self._tenant = tenant
         self._by = by
         self._is_revoked = is_revoked
+        self._memory = memory
 
     async def receive(self, file: IncomingFile) -> MediaRow:
         """Store the file and return it.
 
-        Raise FileTooLarge, LengthRequired, LimitExceeded, ValidationFailed for its name or type,
-        UploadLapsed, TokenRevoked, and what its pieces and the store raise; then nothing of it is left.
+        Raise FileTooLarge, FileTypeRefused, LengthRequired, LimitExceeded, ValidationFailed for its name or
+        type, UploadsBusy, UploadLapsed, TokenRevoked, and what its pieces and the store raise; then nothing
+        of it is left.
         """
-        upload = _Upload(file, self._tenant.configuration["file_upload.max_size"])
+        upload = _Upload(file, self._tenant.configuration)
         reservation = Reservation(self._database, self._tenant.id, upload.id)
         try:
-            await upload.store(self._storage, reservation)
+            await upload.store(self._storage, reservation, partial(self._memory.hold, self._tenant.id))
             return await self._settle(upload)
         except BaseException:
             # What the request's transaction holds would make the other one wait for it.
@@ -89,11 +102,15 @@ class Uploads:
 class _Upload:
     """One file on its way, and what has gone by of it."""
 
-    def __init__(self, file: IncomingFile, largest: int) -> None:
+    def __init__(self, file: IncomingFile, configuration: Mapping[str, Any]) -> None:
+        largest: int = configuration["file_upload.max_size"]
+        allowed: Sequence[str] = configuration["file_upload.allowed_types"]
         self.id = new_id()
         self.size = 0
         self._filename = checked_name(file.filename)
         self._content_type = checked_type(file.content_type)
+        if not is_among(self._content_type, allowed):
+            raise FileTypeRefused(allowed)
         self._file = file
         self._largest = largest
         self._digest = hashlib.sha256()
@@ -103,8 +120,8 @@ class _Upload:
             raise FileTooLarge(largest)
         self._length = None if file.length is None else min(file.length, largest)
 
-    async def store(self, storage: TenantStorage, reservation: Reservation) -> None:
-        """Send the bytes to the store, as far as there is room for them."""
+    async def store(self, storage: TenantStorage, reservation: Reservation, memory: Hold) -> None:
+        """Send the bytes to the store, as far as there is room for them; large ones once memory is held."""
         if self._length is not None:
             await reservation.begin(self._length)
         pieces = self._pieces()
@@ -121,7 +138,8 @@ class _Upload:
             await storage.put(key, bytes(head))
             return
         rest = self._covered(bytes(head), pieces, reservation)
-        await storage.put(key, rest, expected_bytes=self._length)
+        async with memory(memory_of(self._length)):
+            await storage.put(key, rest, expected_bytes=self._length)
 
     def row(self, by: Admission) -> MediaRow:
         """Return the row of the file, whose sender owns it as long as that is a user of the tenant."""

@@ -1,5 +1,6 @@
 """What the verification routes are handed: the tenant's verifications, and a picture that may be decoded."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires_featu
 from mis_tenancy.plans import Feature
 from mis_tenancy.slugs import parse_id
 from mis_tenancy.tenant import Tenant
+from user_service.media.memory import UploadMemory
 from user_service.verifications.errors import VerificationNotFound, VerificationUnavailable
 from user_service.verifications.images import LARGEST_BYTES
 from user_service.verifications.service import Verifications
@@ -46,6 +48,15 @@ async def require_reader(request: Request) -> None:
     """Raise VerificationUnavailable where nothing is installed that reads documents."""
     if not request.app.state.document_reader.is_installed:
         raise VerificationUnavailable
+
+
+def room_for_image(request: Request, tenant: CurrentTenant) -> AbstractAsyncContextManager[None]:
+    """Return what holds memory for a picture as it came and sealed; entering it may raise UploadsBusy."""
+    memory: UploadMemory = request.app.state.upload_memory
+    return memory.hold(tenant.id, 3 * LARGEST_BYTES)
+
+
+RoomForImage = Annotated[AbstractAsyncContextManager[None], Depends(room_for_image)]
 
 
 async def received_image(request: Request) -> bytes:

@@ -9,10 +9,12 @@ from mis_http.idempotency import IdempotentUploadRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.errors import BodyTooLarge, FeatureNotAvailable, PermissionDenied
+from user_service.media.memory import UploadsBusy
 from user_service.users.dependencies import CanWriteUsers, UserId
 from user_service.users.errors import UserNotFound
 from user_service.verifications.dependencies import (
     CanVerify,
+    RoomForImage,
     TenantVerifications,
     VerificationId,
     received_image,
@@ -52,6 +54,7 @@ router = APIRouter(
         UserNotFound,
         BodyTooLarge,
         ImageUnreadable,
+        UploadsBusy,
         VerificationUnavailable,
     ),
     openapi_extra=_BODY,
@@ -63,11 +66,13 @@ async def begin_verification(
     by: CanWriteUsers,
     tenant: CanVerify,
     verifications: TenantVerifications,
+    room: RoomForImage,
     reader: None = Depends(require_reader),
 ) -> VerificationOut:
     """Have an identity document looked at: a picture of the side with its machine-readable zone."""
-    image = await received_image(request)
-    row = await verifications.begin(user_id, image, look_at(image))
+    async with room:
+        image = await received_image(request)
+        row = await verifications.begin(user_id, image, look_at(image))
     response.headers["Location"] = f"/api/v1/users/{user_id}/verifications/{row.id}"
     return VerificationOut.of(row)
 

@@ -29,7 +29,6 @@ from tests.user_service.media import (
     in_pieces,
     send,
     set_largest,
-    stored,
     tenant_with_room,
 )
 from user_service.media import uploads
@@ -69,19 +68,6 @@ async def test_a_file_takes_the_very_last_byte_and_none_more(suite: Suite, way: 
     assert await held(suite, tenant) == Held(GIB, 1, 1, 0, 1)
     full = refused(await sent_as(suite, tenant, way, b"x"), 409, "limit_exceeded")
     assert full["used"] == GIB
-
-
-async def test_room_that_was_taken_away_stops_new_files_and_keeps_the_old(suite: Suite) -> None:
-    """Catalogue 96."""
-    tenant = await tenant_with_room(suite, 10)
-    kept = await stored(suite, tenant)
-    lower = await suite.client.patch(
-        f"/api/v1/tenants/{tenant.id}", json={"maxStorage": 0}, headers=suite.operator
-    )
-    if lower.status_code == 200:
-        refused(await send(suite, tenant, b""), 409, "limit_exceeded")
-    answer = await suite.client.get(f"{MEDIA}/{kept['id']}/content", headers=tenant.auth)
-    assert answer.content == b"hello"
 
 
 @pytest.mark.parametrize("way", WAYS)
