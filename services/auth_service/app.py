@@ -12,6 +12,8 @@ from auth_service.invitations.endpoints import router as invitations
 from auth_service.link_pages.endpoints import router as link_pages
 from auth_service.login.endpoints import router as login
 from auth_service.mfa.endpoints import router as mfa
+from auth_service.mfa_resets.endpoints import router as mfa_resets
+from auth_service.operator_mfa.endpoints import router as operator_mfa
 from auth_service.operators.bootstrap import prepare_first_operator
 from auth_service.operators.endpoints import router as operators
 from auth_service.passkeys.endpoints import router as passkeys
@@ -44,6 +46,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         routers=(
             login,
             operators,
+            operator_mfa,
+            mfa_resets,
             refresh,
             sessions,
             passwords,

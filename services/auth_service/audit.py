@@ -50,20 +50,32 @@ def record(
     )
 
 
-def record_visit(
-    session: AsyncSession, tenant_id: UUID, operator_id: UUID, reason: str, caller: Caller
+def record_by_operator(
+    session: AsyncSession,
+    tenant_id: UUID,
+    operator_id: UUID,
+    action: str,
+    caller: Caller,
+    *,
+    reason: str,
+    resource: str | None = None,
+    kind: Literal["change", "security"] = "security",
+    outcome: Outcome = "success",
 ) -> None:
-    """Write an operator's entry into a tenant down on both sides, with the reason."""
+    """Write what an operator does to a tenant down on both sides, with the reason.
+
+    `resource` is what of the tenant's it was done to, which only the tenant's own log names.
+    """
     session.add(
         AuditRow(
             tenant_id=tenant_id,
             id=new_id(),
-            kind="security",
+            kind=kind,
             actor=operator_id,
             actor_kind=PrincipalKind.OPERATOR.value,
-            action="operator.act_as",
-            resource=f"tenant:{tenant_id}",
-            outcome="success",
+            action=action,
+            resource=resource or f"tenant:{tenant_id}",
+            outcome=outcome,
             request_id=caller.request_id,
             sources=[],
             changes={"reason": {"old": None, "new": reason}},
@@ -71,8 +83,10 @@ def record_visit(
     )
     record_platform(
         session,
-        "operator.act_as",
+        action,
         caller,
+        kind=kind,
+        outcome=outcome,
         actor=operator_id,
         resource=f"tenant:{tenant_id}",
         tenant_id=tenant_id,

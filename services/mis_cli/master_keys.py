@@ -11,6 +11,7 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
+from auth_service.operator_mfa.secrets import purpose_of as purpose_of_factor
 from auth_service.signing_keys.service import purpose_of
 from mis_http.kept_answers import KeyOfRequest, PlatformAnswers
 from mis_tenancy.actor_keys import actor_key_purpose
@@ -132,6 +133,13 @@ def _signing_key(keys: Keys, row: Any) -> Sequence[Any] | None:
     return _rewrapped(keys, row, purpose_of(row["kid"]))
 
 
+def _operators_secret(keys: Keys, row: Any) -> Sequence[Any] | None:
+    try:
+        return keys.wrapping.rewrap(row["totp_secret"], row["totp_key_id"], purpose_of_factor(row["id"]))
+    except Undecryptable:
+        return None
+
+
 def _answer(keys: Keys, row: Any) -> Sequence[Any] | None:
     names = ("principal_id", "method", "path", "key", "fingerprint")
     try:
@@ -170,6 +178,7 @@ STORES: Final = (
         _actor_key,
     ),
     Store("signing_keys", ("kid",), _WRAPPED, "master_key_id <> $1", str, _signing_key),
+    Store("operators", ("id",), ("totp_secret", "totp_key_id"), "totp_key_id <> $1", str, _operators_secret),
     Store(
         "platform_idempotency_keys",
         ("principal_id", "method", "path", "key"),

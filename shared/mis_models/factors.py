@@ -13,7 +13,8 @@ class TotpFactorRow(TenantScoped, Base):
     """A user's authenticator app: pending until `confirmed_at`, then asked for at every sign-in.
 
     `secret` is ciphertext under the tenant's data key (`mis_accounts.totp_secrets`). `last_step` is the
-    30-second step of the code that was taken last; no code of it, or of one before, is taken again.
+    30-second step of the code that was taken last; no code of it, or of one before, is taken again. From
+    `reset_at` on a sign-in takes the app away, because an operator was told that it is lost.
     """
 
     __tablename__ = "totp_factors"
@@ -23,6 +24,7 @@ class TotpFactorRow(TenantScoped, Base):
     last_step: Mapped[int | None]
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
+    reset_at: Mapped[datetime | None]
 
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "user_id"),

@@ -4,14 +4,28 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Integer, PrimaryKeyConstraint, SmallInteger, text
+from sqlalchemy import (
+    ARRAY,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mis_tenancy.tables import Base, one_of
 
 
 class OperatorRow(Base):
-    """A member of the platform's staff; belongs to no tenant."""
+    """A member of the platform's staff; belongs to no tenant.
+
+    `totp_secret` is that of their authenticator app, under the master key `totp_key_id`; it is pending until
+    `totp_confirmed_at`. No code of the step `totp_last_step`, or of one before, is taken again.
+    `recovery_codes` are digests of those that have not been used.
+    """
 
     __tablename__ = "operators"
 
@@ -24,6 +38,11 @@ class OperatorRow(Base):
     epoch: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime]
     last_login_at: Mapped[datetime | None]
+    totp_secret: Mapped[bytes | None]
+    totp_key_id: Mapped[str | None]
+    totp_last_step: Mapped[int | None]
+    totp_confirmed_at: Mapped[datetime | None]
+    recovery_codes: Mapped[list[bytes] | None] = mapped_column(ARRAY(LargeBinary))
 
     __table_args__ = (one_of("status", "active", "disabled"),)
 

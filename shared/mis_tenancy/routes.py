@@ -97,6 +97,7 @@ SUITE: Final = (
     Rule(f"{_TENANTS}/deletion-certificates/jwks.json", Access.OPEN, "GET"),
     Rule(f"{_AUTH}/login", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/operator/login", Access.OPEN, "POST"),
+    Rule(f"{_AUTH}/operator/mfa/totp/verify", Access.OPEN, "POST"),
     Rule(f"{_AUTH}/refresh", Access.OPEN, "POST"),
     # Logout reads its bearer itself, because an expired one is good enough for it.
     Rule(f"{_AUTH}/logout", Access.OPEN, "POST"),

@@ -20,6 +20,10 @@ BY_OPERATORS = [route for route in CHANGES if route.who in (Who.OPERATOR, Who.TE
 OF_THE_PLATFORM = {
     "PATCH /api/v1/plans/{plan}",
     "POST /api/v1/auth/signing-keys/rotate",
+    "POST /api/v1/auth/operator/mfa/totp/enroll",
+    "POST /api/v1/auth/operator/mfa/totp/confirm",
+    "DELETE /api/v1/auth/operator/mfa/totp",
+    "POST /api/v1/auth/operator/mfa/recovery-codes",
     "POST /api/v1/tenants/jobs/{job_id}/retry",
 }
 

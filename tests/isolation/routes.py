@@ -22,6 +22,7 @@ from tests.user_service.pictures import png
 AUTH: Final = "/api/v1/auth"
 TENANTS: Final = "/api/v1/tenants"
 PASSKEYS: Final = f"{AUTH}/passkeys"
+OPERATORS_MFA: Final = f"{AUTH}/operator/mfa"
 USERS: Final = "/api/v1/users"
 MEDIA: Final = "/api/v1/media"
 ONE: Final = f"{TENANTS}/{{id}}"
@@ -77,7 +78,8 @@ class Declared:
     `fresh` names what a working request needs for itself: a signed-in `user`, one who has `enrolled` an
     authenticator app or has set the `app`, who is `registering` a passkey or signs in with a `passkey`, a
     sign-in that is `halfway` (each also `_at_page`), a `visitor` whose cookie is a page's, a `tenant`, or one
-    that is `suspended`, `ending` or `purged`, the `form` that it posts, or the `page` of somebody who has
+    that is `suspended`, `ending`, `purged` or `owners_app`, whose owner has one; an `operator`, who may be
+    `_enrolled`, have an `_app` or be `_halfway`; the `form` that it posts, or the `page` of somebody who has
     signed in there. `operator` is False where a TENANT route hands out tenant content, `is_cacheable` marks
     an answer that shared caches may keep, `reads_bearer` the open route that looks at a bearer after all,
     `signed` the one whose link is the proof, `at_base` the one that works at the platform's own names.
@@ -140,6 +142,10 @@ def _passwords(call: Call) -> dict[str, str]:
 
 def _visit(call: Call) -> dict[str, str]:
     return {"tenantId": str(call.tenant.id), "reason": "The matrix visits."}
+
+
+def _lost_app(call: Call) -> dict[str, str]:
+    return _visit(call) | {"email": call.tenant.owner_email}
 
 
 def _new_tenant(call: Call) -> dict[str, Any]:
@@ -254,6 +260,15 @@ AUTH_ROUTES: Final = (
         reads_bearer=True,
     ),
     Declared("POST", f"{AUTH}/operator/login", W.STRANGER, body=lambda call: {"email": "", "password": ""}),
+    Declared("GET", OPERATORS_MFA, W.OPERATOR, fresh="operator"),
+    Declared("POST", f"{OPERATORS_MFA}/totp/enroll", W.OPERATOR, fresh="operator"),
+    Declared("POST", f"{OPERATORS_MFA}/totp/confirm", W.OPERATOR, body=_code, fresh="operator_enrolled"),
+    Declared("POST", f"{OPERATORS_MFA}/totp/verify", W.STRANGER, body=_second_step, fresh="operator_halfway"),
+    Declared("DELETE", f"{OPERATORS_MFA}/totp", W.OPERATOR, status=204, fresh="operator_app"),
+    Declared("POST", f"{OPERATORS_MFA}/recovery-codes", W.OPERATOR, fresh="operator_app"),
+    Declared(
+        "POST", f"{AUTH}/operator/mfa-resets", W.OPERATOR, body=_lost_app, status=202, fresh="owners_app"
+    ),
     Declared("GET", f"{AUTH}/password-policy", W.STRANGER_OF_TENANT),
     Declared("GET", "/.well-known/jwks.json", W.STRANGER),
     Declared("GET", "/.well-known/oauth-authorization-server", W.STRANGER),

@@ -21,6 +21,7 @@ from tests.auth_service.authenticator import Quirks
 from tests.auth_service.browsing import csrf_of
 from tests.auth_service.factors import asked, enroll, with_app
 from tests.auth_service.links import invite, new_address_link, reset_link, token_of
+from tests.auth_service.operators import enroll_operator, new_operator, operator_asked, operator_with_app
 from tests.auth_service.passkeys import browser_at, browser_of
 from tests.auth_service.programs import add_api_key
 from tests.isolation.routes import AUTH, HOME_DOMAIN, TENANTS, USERS, Call, Declared, look
@@ -90,10 +91,12 @@ class World:
         """Prepare a request of the route that works: with things of its own, where it would use them up."""
         unique = secrets.token_hex(5)
         tenant, caller = self.home, None if role is None else self.members[role]
-        if route.fresh in ("tenant", "suspended", "ending", "purged"):
+        if route.fresh in ("tenant", "suspended", "ending", "purged", "owners_app"):
             tenant = await self.suite.tenant("basic")
             if role is not None:
                 caller = tenant.owner if role is Role.OWNER else await self.suite.user(tenant, role)
+        if route.fresh == "owners_app":
+            await with_app(self.suite, tenant, tenant.owner)
         if route.fresh == "suspended":
             await suspend(self.suite, tenant)
         if route.fresh == "ending":
@@ -119,6 +122,8 @@ class World:
             else:
                 link = await new_address_link(self.suite, tenant, user, f"to-{unique}@matrix.example")
             call.params["token"] = token_of(link)
+        if route.fresh in OPERATORS_HALVES:
+            call.params |= await OPERATORS_HALVES[route.fresh](self.suite)
         if caller is not None and route.fresh in HALVES:
             call.params |= await HALVES[route.fresh](self.suite, tenant, caller)
         for name in self.home_ids:
@@ -131,6 +136,9 @@ class World:
         body = None if route.body is None else route.body(call)
         if route.path.endswith("/operator/login"):
             body = {"email": OPERATOR_EMAIL, "password": self.suite.operator_password}
+        by_suites_operator = headers.get("Authorization") == self.suite.operator["Authorization"]
+        if by_suites_operator and "operator" in call.params:
+            headers = headers | {"Authorization": call.params["operator"]}
         if "cookie" in call.params:
             headers = headers | {"Cookie": call.params["cookie"], "X-CSRF-Token": call.params["csrf"]}
         return await self.ask(route, headers, path=self.path(route, call.params), body=body, **changes)
@@ -444,6 +452,37 @@ HALVES = {
     "halfway_at_page": halfway_at_page,
     "passkey_at_page": passkey_at_page,
     "registering_at_page": registering_at_page,
+}
+
+
+async def an_operator(suite: Suite) -> dict[str, str]:
+    """Make an operator."""
+    return {"operator": (await new_operator(suite)).authorization}
+
+
+async def operator_enrolled(suite: Suite) -> dict[str, str]:
+    """Make an operator whose app waits to be confirmed, by the code that is returned."""
+    staff = await new_operator(suite)
+    return {"operator": staff.authorization, "code": pyotp.TOTP(await enroll_operator(suite, staff)).now()}
+
+
+async def operator_app(suite: Suite) -> dict[str, str]:
+    """Make an operator who has an app."""
+    return {"operator": (await operator_with_app(suite)).staff.authorization}
+
+
+async def operator_halfway(suite: Suite) -> dict[str, str]:
+    """Make an operator who has an app, and has given the password alone."""
+    app = await operator_with_app(suite)
+    return {"token": await operator_asked(suite, app.staff), "code": await app.code()}
+
+
+# As HALVES, of operators, each of whom is made for it.
+OPERATORS_HALVES = {
+    "operator": an_operator,
+    "operator_enrolled": operator_enrolled,
+    "operator_app": operator_app,
+    "operator_halfway": operator_halfway,
 }
 
 

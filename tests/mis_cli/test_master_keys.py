@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from auth_service.operator_mfa.secrets import purpose_of as purpose_of_factor
 from auth_service.signing_keys.service import purpose_of
 from mis_cli.embedded import DatabaseUrls
 from mis_cli.main import app
@@ -45,7 +46,7 @@ class World:
 
     def __init__(self, urls: DatabaseUrls, app: Database, platform: Database) -> None:
         self.urls, self.app, self.platform = urls, app, platform
-        self.tenant_id = new_id()
+        self.tenant_id, self.operator_id = new_id(), new_id()
         self.old, self.new = a_key("old"), a_key("new")
         self.data_key: DataKey | None = None
         self.origin = b""
@@ -59,7 +60,7 @@ class World:
         async with self.hand() as hand:
             await hand.execute(
                 "truncate audit_logs, audit_seals, tenant_data_keys, signing_keys, public_signing_keys, "
-                "platform_idempotency_keys, schedules, tenants cascade"
+                "operators, platform_idempotency_keys, schedules, tenants cascade"
             )
             await hand.execute(
                 "insert into tenants "
@@ -76,6 +77,12 @@ class World:
             kept, destroyed = (offer.key.id, offer.wrapped, None), (new_id(), b"", datetime.now(UTC))
             for actor_key, wrapped, erased in (kept, destroyed):
                 await hand.execute(actor_keys, self.tenant_id, actor_key, new_id(), wrapped, erased)
+            app, app_key = wrapping.wrap(b"app", purpose_of_factor(self.operator_id))
+            await hand.execute(
+                "insert into operators (id, email, email_norm, name, status, password_hash, created_at, "
+                "totp_secret, totp_key_id) values ($1, $2, $2, 'O', 'active', 'x', now(), $3, $4)",
+                *(self.operator_id, f"{self.operator_id}@platform.example", app, app_key),
+            )
             await hand.execute("insert into public_signing_keys values ('kid', '{}', 'current', now())")
             await hand.execute("insert into signing_keys values ('kid', $1, $2, now())", pem, key_id)
             await hand.execute(
@@ -151,7 +158,8 @@ def test_every_column_that_a_master_key_stands_behind_is_rotated() -> None:
     named = {
         table.name
         for table in Base.metadata.tables.values()
-        if {"master_key_id", "wrapped_key"} & set(table.c.keys()) or {"hash", "key_id"} <= set(table.c.keys())
+        if {"master_key_id", "wrapped_key", "totp_key_id"} & set(table.c.keys())
+        or {"hash", "key_id"} <= set(table.c.keys())
     }
     assert named - NOT_MASTER_KEYS <= stores
 
@@ -163,6 +171,7 @@ async def test_the_old_key_can_go_once_everything_is_under_the_new_one(world: Wo
         "tenant_data_keys": (1, 0),
         "audit_actor_keys": (1, 0),
         "signing_keys": (1, 0),
+        "operators": (1, 0),
         "platform_idempotency_keys": (1, 0),
         "audit_seals": (3, 0),
     }
@@ -178,11 +187,16 @@ async def test_the_old_key_can_go_once_everything_is_under_the_new_one(world: Wo
         assert key.open(world.origin, REQUEST.principal_id) == HOME
         row = await hand.fetchrow("select * from signing_keys")
         assert alone.unwrap(row["wrapped_key"], row["master_key_id"], purpose_of("kid")) == b"pem"
+        row = await hand.fetchrow("select * from operators")
+        app = alone.unwrap(row["totp_secret"], row["totp_key_id"], purpose_of_factor(world.operator_id))
+        assert app == b"app"
         answer = await hand.fetchval("select answer from platform_idempotency_keys")
         assert await PlatformAnswers(alone).open(None, REQUEST, answer) == b"answer"  # type: ignore[arg-type]  # as above
     assert (await world.verify(world.new)).bad is None
     with pytest.raises(Undecryptable):
-        Wrapping(MasterKeys.parse(world.old)).unwrap(row["wrapped_key"], "new", purpose_of("kid"))
+        Wrapping(MasterKeys.parse(world.old)).unwrap(
+            row["totp_secret"], "new", purpose_of_factor(world.operator_id)
+        )
     again = await rotate(world.urls.owner, MasterKeys.parse(f"{world.new},{world.old}"), silent)
     assert {one.renewed for one in again.values()} == {0}
 
@@ -227,7 +241,7 @@ async def test_the_command_reports_what_it_did_and_fails_when_a_key_is_missing(w
     both = f"{world.new},{world.old}"
     done = await asyncio.to_thread(command, world, "keys", "rotate-master", keys=both)
     assert done.exit_code == 0, done.output
-    assert "7 now under 'new'" in done.stdout
+    assert "8 now under 'new'" in done.stdout
     assert world.old.partition(":")[2] not in done.output + missing.output
     assert (await world.verify(world.new)).bad is None
 

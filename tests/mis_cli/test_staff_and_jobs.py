@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from mis_cli.demo import seed as seeding
+from mis_cli.desk import COMMAND_LINE
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_tenancy.identifiers import new_id
+from tests.auth_service.operators import MFA, as_operator, operator_login, operator_with_app
+from tests.auth_service.requests import eventually, platform_events
 from tests.integration.wire import served
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import OPERATOR_EMAIL, Suite
@@ -31,6 +34,26 @@ async def test_an_operator_is_made_and_signs_in(mis: CommandLine, suite: Suite) 
     fine(await suite.post_anonymously("/api/v1/auth/operator/login", body))
     again = await mis(*words, stdin=f"{GOOD}\n")
     assert (again.exit_code, "operator_taken" in again.stderr) == (REFUSED, True)
+
+
+async def test_an_operator_who_lost_their_app_signs_in_with_the_password_again(
+    mis: CommandLine, suite: Suite
+) -> None:
+    """Catalogue 86."""
+    app = await operator_with_app(suite)
+    (told,) = await mis.json("operator", "reset-mfa", app.staff.email)
+    assert told == {"id": str(app.staff.id), "email": app.staff.email}
+    *_, event = await platform_events(suite, "operator.totp_reset")
+    assert (event.actor, event.resource) == (COMMAND_LINE, f"operators/{app.staff.id}")
+    # Whoever has the lost app may have signed in by it.
+    ended = await eventually(
+        lambda: as_operator(suite, app.staff, "GET", MFA), lambda answer: answer.status_code == 401
+    )
+    assert ended.json()["code"] == "token_revoked"
+    fine(await operator_login(suite, app.staff.email))
+    for email, code in ((app.staff.email, "mfa_not_set"), (an_address(), "operator_not_found")):
+        (told,) = await mis.json("operator", "reset-mfa", email, code=REFUSED)
+        assert told["problem"]["code"] == code
 
 
 async def test_an_operators_password_is_asked_for_twice_and_never_shown(mis: CommandLine) -> None:

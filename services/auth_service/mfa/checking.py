@@ -16,6 +16,8 @@ from mis_tenancy.session import TenantSession
 
 TOTP: Final = "totp"
 RECOVERY_CODE: Final = "recovery_code"
+# Whoever shows the factor has not lost it, whatever an operator was told.
+RESET_CALLED_OFF: Final = "mfa.reset_called_off"
 
 _log = structlog.get_logger(__name__)
 

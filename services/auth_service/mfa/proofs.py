@@ -19,12 +19,12 @@ from auth_service.caller import Caller
 from auth_service.errors import InvalidCredentials, ProofRequired
 from auth_service.membership import tenant_of_member
 from auth_service.mfa import repository
-from auth_service.mfa.checking import SecondFactor, Shown, attempt_at
-from auth_service.notices.letters import Notices
+from auth_service.mfa.checking import RESET_CALLED_OFF, SecondFactor, Shown, attempt_at
+from auth_service.mfa_resets.repository import call_off
+from auth_service.notices.telling import tell
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_accounts.emails import norm_of
 from mis_http.sessions import recorded_refusal
-from mis_mail.queue import MailQueue
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Principal, Tenant
@@ -78,6 +78,8 @@ class Oneself:
         async with self.authority.tenant_transaction(self.tenant.id) as session:
             if proof.shown is not None:
                 is_good = await self.factor(session).takes(proof.shown)
+            if is_good and proof.shown is not None and await call_off(session, self.principal.id):
+                self.record(session, RESET_CALLED_OFF, self.principal.id)
             if is_good:
                 if proof.is_given:
                     await forgive(session, attempt)
@@ -115,9 +117,8 @@ class Oneself:
         """Mail a user one sentence about what has changed."""
         person = await repository.person(session, user_id)
         if person is not None:
-            notices = Notices(self.authority.tenancy.settings.issuer)
-            mail = notices.changed(to=person.email, name=person.name, tenant=self.tenant.name, what=what)
-            await MailQueue(self.authority.tenancy.wrapping).enqueue(session, mail, tenant_id=self.tenant.id)
+            who = {"email": person.email, "name": person.name}
+            await tell(session, self.authority.tenancy, self.tenant, **who, what=what)
 
     async def _judge(self, proof: Proof) -> tuple[Attempt, bool, bool]:
         """Return the counters of the proof, whether they know the network, and whether it is good by now."""

@@ -84,11 +84,15 @@ def proof_of(body: ProofIn | None) -> Proof:
 
 
 class StandingOut(ResponseBody):
-    """Whether an authenticator app is set, since when, and how many recovery codes are left."""
+    """Whether an authenticator app is set, since when, and how many recovery codes are left.
+
+    From `resetAt` on the next sign-in takes the app away: an operator was told that it is lost.
+    """
 
     totp: bool
     confirmed_at: Moment | None
     recovery_codes_left: int
+    reset_at: Moment | None
 
     @classmethod
     def of(cls, standing: Standing) -> Self:
@@ -97,4 +101,5 @@ class StandingOut(ResponseBody):
             totp=standing.confirmed_at is not None,
             confirmed_at=standing.confirmed_at,
             recovery_codes_left=standing.recovery_codes_left,
+            reset_at=standing.reset_at,
         )

@@ -28,10 +28,14 @@ class Enrolment:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether a second factor is set, since when, and how many recovery codes are left."""
+    """Whether a second factor is set, since when, and how many recovery codes are left.
+
+    From `reset_at` on it is taken away at the next sign-in, because an operator was told that it is lost.
+    """
 
     confirmed_at: datetime | None
     recovery_codes_left: int
+    reset_at: datetime | None = None
 
 
 class OwnFactor:
@@ -46,7 +50,9 @@ class OwnFactor:
         async with self._own.authority.tenant_transaction(self._own.tenant.id) as session:
             factor = await repository.find(session, self._user_id)
             left = await repository.recovery_codes_left(session, self._user_id)
-        return Standing(None if factor is None else factor.confirmed_at, left)
+        return (
+            Standing(None, left) if factor is None else Standing(factor.confirmed_at, left, factor.reset_at)
+        )
 
     async def enroll(self, proof: Proof) -> Enrolment:
         """Return a fresh secret, which counts once it is confirmed and replaces one that never was.

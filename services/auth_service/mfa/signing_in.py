@@ -19,8 +19,10 @@ from auth_service.errors import InvalidCredentials, MfaRequired
 from auth_service.login import repository as accounts
 from auth_service.login.entering import SignedIn, let_in
 from auth_service.login.repository import Account
-from auth_service.mfa.checking import SecondFactor, Shown, attempt_at
+from auth_service.mfa.checking import RESET_CALLED_OFF, SecondFactor, Shown, attempt_at
+from auth_service.mfa_resets.repository import call_off, take_effect
 from auth_service.naming import named_by_token
+from auth_service.notices.telling import tell
 from auth_service.sessions.standing import is_restricted_in
 from auth_service.throttling.service import (
     Attempt,
@@ -31,6 +33,7 @@ from auth_service.throttling.service import (
     require_free,
     require_free_address,
 )
+from mis_accounts.departures import end_sessions
 from mis_accounts.emails import norm_of
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.errors import ProblemError, TenantPendingDeletion, TenantSuspended, TokenInvalid
@@ -58,6 +61,8 @@ class SecondStep:
         password has changed since it was verified, LoginThrottled where guesses closed its counter, and what
         keeps a member out of a tenant that is suspended or ending.
         """
+        if await take_effect(session, account.id):
+            await self._let_go(session, tenant, account)
         methods = await self._factor(session, tenant.id, account.id).methods()
         if not methods:
             return None
@@ -74,6 +79,15 @@ class SecondStep:
         )
         self._record(session, tenant.id, "login.mfa_required", account.id)
         return MfaRequired(token.text, methods)
+
+    async def _let_go(self, session: TenantSession, tenant: Tenant, account: Account) -> None:
+        """End what the account had open before its second factor was taken away, and say so."""
+        await end_sessions(session, account.id, reason="mfa_reset", now=datetime.now(UTC))
+        resource = f"user:{account.id}"
+        record(session, tenant.id, "mfa.totp_reset", self._caller, kind="change", resource=resource)
+        who = {"email": account.email, "name": account.name}
+        what = "The authenticator app that was reported as lost is removed from your sign-in."
+        await tell(session, self._authority.tenancy, tenant, **who, what=what)
 
     async def finish(self, text: str, shown: Shown) -> SignedIn:
         """Return the session of whoever the token was given to.
@@ -116,6 +130,8 @@ class SecondStep:
         if not await self._factor(session, tenant.id, account.id).takes(shown):
             return None
         await challenges.close(session, challenge)
+        if await call_off(session, account.id):
+            record(session, tenant.id, RESET_CALLED_OFF, self._caller, resource=f"user:{account.id}")
         await forgive(session, self._attempt(tenant.id, account.id))
         by_password = Attempt.of(str(tenant.id), norm_of(account.email), self._caller.network)
         await know_network(session, by_password)

@@ -4,25 +4,21 @@ from fastapi import APIRouter
 
 from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
-from auth_service.errors import InvalidCredentials, LoginThrottled
+from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired
 from auth_service.operators.dependencies import OperatorOnly
 from auth_service.operators.schemas import OperatorLoginIn, OperatorLoginOut, VisitIn, VisitOut
 from auth_service.operators.service import Operators
-from auth_service.sessions.schemas import PersonOut, TenantOut, pair
+from auth_service.sessions.schemas import TenantOut
 from mis_http.problems import problems
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import PermissionDenied, TenantNotFound
 
 router = APIRouter(prefix="/api/v1/auth", tags=["operators"])
 
 
-@router.post("/operator/login", responses=problems(InvalidCredentials, LoginThrottled))
+@router.post("/operator/login", responses=problems(InvalidCredentials, MfaRequired, LoginThrottled))
 async def operator_login(body: OperatorLoginIn, authority: AuthorityOf, caller: CallerOf) -> OperatorLoginOut:
     """Sign in as an operator of the platform."""
-    done = await Operators(authority, caller).sign_in(body.email, body.password)
-    person = done.operator
-    user = PersonOut(id=person.id, email=person.email, name=person.name, role=OPERATOR)
-    return OperatorLoginOut(**pair(done.access, done.refresh), user=user)
+    return OperatorLoginOut.of(await Operators(authority, caller).sign_in(body.email, body.password))
 
 
 @router.post("/act-as", responses=problems(PermissionDenied, TenantNotFound))

@@ -54,12 +54,13 @@ async def add(
 async def mark_signed_in(session: AsyncSession, operator: OperatorRow, new_hash: str | None) -> int | None:
     """Note that the operator has signed in, and return their epoch.
 
-    Return None where they were disabled, or got another password, since their password was verified.
+    Return None where they were disabled, or got another password or second factor, since they were read.
     """
     still_good = (
         OperatorRow.id == operator.id,
         OperatorRow.status == "active",
         OperatorRow.password_hash == operator.password_hash,
+        OperatorRow.totp_confirmed_at.is_not_distinct_from(operator.totp_confirmed_at),
     )
     values = {OperatorRow.last_login_at: func.statement_timestamp()} | (
         {} if new_hash is None else {OperatorRow.password_hash: new_hash}

@@ -1,13 +1,15 @@
 """Bodies of the operator routes."""
 
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 from pydantic import Field
 
 from auth_service.login.schemas import EmailText, PasswordText
-from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut, TokenOut
+from auth_service.operators.entering import OperatorSignedIn
+from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut, TokenOut, pair
 from mis_http.schemas import RequestBody, Text
+from mis_tenancy.claims import OPERATOR
 
 
 class OperatorLoginIn(RequestBody):
@@ -21,6 +23,13 @@ class OperatorLoginOut(PairOut):
     """An operator's sign-in: its tokens, and who."""
 
     user: PersonOut
+
+    @classmethod
+    def of(cls, done: OperatorSignedIn) -> Self:
+        """Return the sign-in as the API shows it."""
+        person = done.operator
+        user = PersonOut(id=person.id, email=person.email, name=person.name, role=OPERATOR)
+        return cls(**pair(done.access, done.refresh), user=user)
 
 
 class VisitIn(RequestBody):

@@ -21,7 +21,7 @@ from auth_service.caller import Caller
 from auth_service.errors import SsoDeclined, SsoFailed, SsoNotConfigured, SsoRefused, SsoUnavailable
 from auth_service.login.entering import let_in
 from auth_service.login.repository import Account, find_by_id
-from auth_service.notices.letters import Notices
+from auth_service.notices.telling import tell
 from auth_service.sessions.refresh_tokens import RefreshToken
 from auth_service.sso import repository
 from auth_service.sso.configuration import Provider
@@ -33,7 +33,6 @@ from auth_service.throttling.service import count_address_failure, require_free_
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import EmailTaken
 from mis_http.sessions import recorded_refusal
-from mis_mail.queue import MailQueue
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.jose import encode_segment
@@ -186,11 +185,9 @@ class SingleSignOn:
 
     async def _tell(self, session: TenantSession, account: Account) -> None:
         """Mail somebody that their account opens in another way from now on, should it be somebody else's."""
-        tenancy = self._authority.tenancy
-        notices = Notices(tenancy.settings.issuer)
-        said = {"to": account.email, "name": account.name, "tenant": self._tenant.name}
-        mail = notices.changed(**said, what="You can sign in through your organisation's identity provider.")
-        await MailQueue(tenancy.wrapping).enqueue(session, mail, tenant_id=self._tenant.id)
+        who = {"email": account.email, "name": account.name}
+        what = "You can sign in through your organisation's identity provider."
+        await tell(session, self._authority.tenancy, self._tenant, **who, what=what)
 
     def _write_down(self, session: TenantSession, provider: Provider, arrival: Arrival) -> None:
         tenant_id, user_id = self._tenant.id, arrival.user_id
