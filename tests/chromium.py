@@ -81,11 +81,11 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of(suite: Suite) -> AsyncIterator[Site]:
-    """Yield the suite with a browser; skip the test where the machine has none."""
+async def site_of(suite: Suite, port: int = 0) -> AsyncIterator[Site]:
+    """Yield the suite, at `port` if given, with a browser; skip the test where the machine has none."""
     if EXECUTABLE is None:
         pytest.skip("There is no Chromium on this machine: `apt-get install chromium` brings one.")
-    async with served(suite) as port, async_playwright() as playwright:
+    async with served(suite, port) as port, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=EXECUTABLE, args=[*ARGUMENTS])
         yield Site(suite, port, browser)
         await browser.close()

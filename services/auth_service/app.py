@@ -7,6 +7,7 @@ from auth_service.api_keys.endpoints import router as api_keys
 from auth_service.authority import Authority, prepare_keys
 from auth_service.emails.endpoints import router as emails
 from auth_service.factor_pages.endpoints import router as factor_pages
+from auth_service.html.endpoints import router as icon
 from auth_service.html.problems import HtmlProblems
 from auth_service.invitations.endpoints import router as invitations
 from auth_service.link_pages.endpoints import router as link_pages
@@ -56,6 +57,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
             invitations,
             api_keys,
             emails,
+            icon,
             link_pages,
             mfa,
             passkeys,

@@ -143,6 +143,32 @@ async def test_nobody_gives_a_key_a_scope_that_they_lack(suite: Suite, tenant: T
     assert document["required"] == "keys:write"
 
 
+async def test_a_tenant_has_so_many_keys_that_work_and_no_more(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 98, 99."""
+    monkeypatch.setattr("auth_service.api_keys.service.MOST_KEYS", 3)
+    tenant, other = await suite.tenant("custom"), await suite.tenant("custom")
+    body = {"name": "CI", "scopes": ["users:read"]}
+    first = await add_api_key(suite, tenant)
+    answers = await asyncio.gather(
+        *(suite.client.post(KEYS, json=body, headers=tenant.auth) for _ in range(6))
+    )
+    assert sorted(answer.status_code for answer in answers) == [201, 201, 409, 409, 409, 409]
+    document = refused(next(one for one in answers if one.status_code == 409), 409, "limit_exceeded")
+    told = {name: document[name] for name in ("resource", "limit", "used", "requested")}
+    assert told == {"resource": "apiKeys", "limit": 3, "used": 3, "requested": 1}
+    await add_api_key(suite, other)
+    # Neither one that is revoked nor one that is past its time takes a place.
+    fine(await suite.client.delete(f"{KEYS}/{first['id']}", headers=tenant.auth), 204)
+    soon = datetime.now(UTC) + timedelta(minutes=5)
+    short = await add_api_key(suite, tenant, expiresAt=soon.isoformat())
+    refused(await suite.client.post(KEYS, json=body, headers=tenant.auth), 409, "limit_exceeded")
+    own = update(ApiKeyRow).where(ApiKeyRow.id == UUID(short["id"]))
+    await alter(suite, tenant, own.values(expires_at=datetime.now(UTC) - timedelta(minutes=1)))
+    await add_api_key(suite, tenant)
+
+
 async def test_a_key_makes_no_keys_but_may_list_and_revoke_them(suite: Suite, tenant: TenantHandle) -> None:
     """Catalogue 98."""
     made = await add_api_key(suite, tenant, "users:read", "apikeys:write")

@@ -1,16 +1,21 @@
 """Operators: their sign-in, the first of them, and their visits to tenants."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
 from auth_service.operators.bootstrap import prepare_first_operator
+from mis_models.platform import OperatorSessionRow
 from mis_tenancy.access import ACT_AS_PERMISSIONS
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import SettingsError
+from tests.auth_service.operators import new_operator, operator_login
 from tests.auth_service.requests import (
     AUTH,
     USERS,
@@ -159,6 +164,29 @@ async def test_a_suspended_tenant_can_be_visited(suite: Suite) -> None:
     await set_status(suite, tenant, "suspended", "Abuse")
     inside = fine(await visit(suite, tenant, suite.operator_token))["token"]
     fine(await suite.client.get(USERS, headers=bearer(inside)))
+
+
+async def test_an_operators_old_sessions_are_forgotten_a_week_after_their_end(suite: Suite) -> None:
+    staff, now = await new_operator(suite), datetime.now(UTC)
+
+    def aged(days: int) -> OperatorSessionRow:
+        began = now - timedelta(days=days, hours=12)
+        return OperatorSessionRow(
+            id=new_id(),
+            operator_id=staff.id,
+            created_at=began,
+            last_seen_at=began,
+            expires_at=now - timedelta(days=days),
+        )
+
+    kept, gone = aged(6), aged(8)
+    expected = {kept.id, UUID(claims(staff.token)["sid"])}
+    async with authority_of(suite).transaction(None) as session:
+        session.add_all((kept, gone))
+    expected.add(UUID(claims(fine(await operator_login(suite, staff.email))["token"])["sid"]))
+    async with authority_of(suite).transaction(None) as session:
+        own = select(OperatorSessionRow.id).where(OperatorSessionRow.operator_id == staff.id)
+        assert set(await session.scalars(own)) == expected
 
 
 def starting(suite: Suite, email: str, password: str) -> FastAPI:

@@ -35,8 +35,8 @@ from tests.auth_service.requests import (
     set_status,
     sign_in,
 )
+from tests.auth_service.sso import configure
 from tests.auth_service.test_mfa import age_sign_in
-from tests.auth_service.test_sso import configure
 from tests.suite import PASSWORD, Suite, TenantHandle
 
 

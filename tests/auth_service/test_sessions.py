@@ -66,6 +66,23 @@ async def test_me_says_who_where_and_with_which_rights(suite: Suite) -> None:
     assert "act" not in document
 
 
+async def test_a_sign_in_beyond_the_most_sessions_ends_the_one_that_began_first(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auth_service.sessions.service.MOST_SESSIONS", 3)
+    tenant = await suite.tenant()
+    colleague = await suite.user(tenant, "owner")
+    first = tenant.owner
+    later = [fine(await sign_in(suite, tenant, email=first.email)) for _ in range(3)]
+    await ended_everywhere(suite, first.token)
+    refused(await refresh(suite, first.refresh_token), 401, "token_revoked")
+    listed = fine(await suite.client.get(SESSIONS, headers=bearer(later[-1]["token"])))
+    assert [one["id"] for one in listed] == [claims(one["token"])["sid"] for one in reversed(later)]
+    # Nobody else's, and none of those that are left.
+    fine(await me(suite, colleague.token))
+    fine(await refresh(suite, later[0]["refreshToken"]))
+
+
 async def test_sessions_are_listed_newest_first_and_only_ones_own(suite: Suite) -> None:
     tenant = await suite.tenant()
     other = await suite.user(tenant)

@@ -4,6 +4,7 @@ import base64
 import re
 from datetime import datetime, timedelta
 from hashlib import sha256
+from html import unescape
 from http.cookies import SimpleCookie
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,7 @@ from tests.auth_service.requests import (
     alter,
     audited,
     bearer,
+    fine,
     refresh,
     security_events,
     set_status,
@@ -471,3 +473,22 @@ async def test_a_script_of_our_origin_gets_tokens_that_end_with_the_pages_sessio
         gone = await suite.client.get("/api/v1/auth/me", headers=bearer(token["token"]))
         assert (gone.status_code, gone.json()["code"]) == (401, "token_revoked")
         assert (await browser.open("/login/session", headers=as_script)).status_code == 401
+
+
+async def test_every_page_has_an_icon_so_that_no_browser_asks_for_one(suite: Suite) -> None:
+    plain, own = await suite.tenant("basic"), await suite.tenant("premium")
+    look = {"name": "Own", "logo": "data:image/png;base64,iVBORw0KGgo="}
+    fine(await suite.client.put(f"/api/v1/tenants/{own.id}/branding", json=look, headers=own.auth))
+    for path in (
+        f"/login?tenant={plain.slug}",
+        "/login/reset",
+        f"/login?tenant={own.slug}",
+        "/login/nothing",
+    ):
+        page = await suite.client.get(path, headers={"Accept": "text/html"})
+        found = re.search(r'<link rel="icon" href="([^"]+)">', page.text)
+        assert found is not None, path
+        icon = await suite.client.get(unescape(found[1]))
+        expected = "image/png" if own.slug in path else "image/svg+xml"
+        assert (icon.status_code, icon.headers["content-type"]) == (200, expected)
+        assert icon.headers["x-content-type-options"] == "nosniff"

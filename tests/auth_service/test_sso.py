@@ -3,7 +3,6 @@
 import asyncio
 import hmac
 import json
-import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tests.auth_service.browsing import Browser, browser_at, browser_of, text_of
 from tests.auth_service.links import accept, invite, mails_of, seats, token_of
 from tests.auth_service.openid_provider import Provider, ec_key, parameters_of, providing
 from tests.auth_service.requests import alter, audited, fine, refused, security_events
+from tests.auth_service.sso import configure, person_of, tenant_with
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle, running_suite
 
@@ -40,35 +40,11 @@ async def suite(test_servers: TestServers, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
+async def provider(suite: Suite) -> AsyncIterator[Provider]:
     async with providing() as provider:
+        # An earlier test's provider may have listened at the same port.
+        suite.apps["auth"].state.providers._published.clear()
         yield provider
-
-
-async def configure(suite: Suite, tenant: TenantHandle, value: Any, **headers: str) -> httpx.Response:
-    body = {"configKey": "sso.oidc", "configValue": value, "isEncrypted": True}
-    path = f"/api/v1/tenants/{tenant.id}/config"
-    return await suite.client.post(path, json=body, headers=tenant.auth | headers)
-
-
-async def tenant_with(suite: Suite, provider: Provider, **changes: Any) -> TenantHandle:
-    """Return a tenant that signs its people in at the provider."""
-    tenant = await suite.tenant("premium")
-    domains = {"allowedDomains": [f"{tenant.slug}.example"]}
-    fine(await configure(suite, tenant, provider.config(**(domains | changes))))
-    return tenant
-
-
-def person_of(tenant: TenantHandle, **claims: Any) -> dict[str, Any]:
-    """Return somebody whom the provider knows, with a proven address at the tenant's domain."""
-    unique = secrets.token_hex(4)
-    email = f"p-{unique}@{tenant.slug}.example"
-    return {
-        "sub": f"subject-{unique}",
-        "email": email,
-        "email_verified": True,
-        "name": "Petra Person",
-    } | claims
 
 
 @dataclass(slots=True)
@@ -365,8 +341,11 @@ async def test_an_answer_counts_once_in_time_and_in_its_own_browser(
             trip.browser.client.cookies.clear()
         if case == "other_cookie":
             trip.browser.client.cookies.set(COOKIE, "x" * 43)
+        exchanged = provider.asked.count("/token")
         page = await trip.back(path)
         assert page.status_code == 400
+        # The state itself is bound to the browser: not only its code is worth nothing there.
+        assert provider.asked.count("/token") == exchanged
         assert 'name="password"' in (await trip.browser.open()).text
 
 

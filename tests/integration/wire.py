@@ -30,11 +30,11 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(suite: Suite) -> AsyncIterator[int]:
-    """Yield the port at which uvicorn serves the suite's gateway."""
+async def served(suite: Suite, port: int = 0) -> AsyncIterator[int]:
+    """Yield the port, a free one unless given, at which uvicorn serves the suite's gateway."""
     config = uvicorn.Config(
         suite.gateway,
-        port=0,
+        port=port,
         http=ProblemProtocol,
         lifespan="off",
         log_config=None,

@@ -352,6 +352,7 @@ AUTH_ROUTES: Final = (
         status=202,
         fresh="form",
     ),
+    Declared("GET", "/login/icon.svg", W.STRANGER, is_cacheable=True),
     Declared("GET", "/login/invitation", W.STRANGER),
     Declared("GET", "/login/reset", W.STRANGER),
     Declared("GET", "/login/email", W.STRANGER),

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from auth_service.api_keys.schemas import ApiKeyIn, ApiKeyListed, ApiKeyOut
 from auth_service.api_keys.service import TenantApiKeys
 from auth_service.errors import ApiKeyNotFound
+from mis_accounts.claims import LimitExceeded
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
@@ -37,7 +38,7 @@ Keys = Annotated[TenantApiKeys, Depends(keys_of_tenant)]
 CAN_KEY = [requires(Permission.APIKEYS_WRITE)]
 
 
-@router.post("", status_code=201, dependencies=CAN_KEY, responses=problems(PermissionDenied))
+@router.post("", status_code=201, dependencies=CAN_KEY, responses=problems(PermissionDenied, LimitExceeded))
 async def create_api_key(body: ApiKeyIn, keys: Keys) -> ApiKeyOut:
     """Make a key for a program, with scopes that the caller has; its text is shown here and never again."""
     row, text = await keys.create(body.name, body.scopes, body.expires_at)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 
 from mis_http.pages import Page
 from mis_models.api_keys import ApiKeyRow
@@ -21,6 +21,15 @@ async def page_of(session: TenantSession, page: Page) -> Sequence[ApiKeyRow]:
     """Return a page of the keys that nobody has revoked, one more than it holds where there is more."""
     statement = select(ApiKeyRow).where(ApiKeyRow.revoked_at.is_(None))
     return (await session.scalars(page.apply(statement, ApiKeyRow.id))).all()  # type: ignore[arg-type]  # the mapped column is the column
+
+
+async def live_ones(session: TenantSession) -> int:
+    """Return how many of the tenant's keys open something: neither revoked nor past their time."""
+    live = (
+        ApiKeyRow.revoked_at.is_(None),
+        or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > func.statement_timestamp()),
+    )
+    return await session.scalar(select(func.count()).select_from(ApiKeyRow).where(*live)) or 0
 
 
 async def revoke(session: TenantSession, key_id: UUID, now: datetime) -> ApiKeyRow | None:

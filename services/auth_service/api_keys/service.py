@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from auth_service.api_keys import repository
 from auth_service.errors import ApiKeyNotFound
+from mis_accounts.claims import LimitExceeded, hold_counters
 from mis_http.pages import Page
 from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_tenancy.access import Permission, require_permission
@@ -16,6 +17,11 @@ from mis_tenancy.request_changes import record
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, PrincipalKind, Tenant
+
+MOST_KEYS: Final = 100
+_TOO_MANY: Final = (
+    f"A tenant has at most {MOST_KEYS} API keys that work. Revoke one that is not used any more."
+)
 
 
 class TenantApiKeys:
@@ -34,12 +40,13 @@ class TenantApiKeys:
     ) -> tuple[ApiKeyRow, str]:
         """Make a key of the caller's and return it with its text, which is not kept.
 
-        Raise PermissionDenied for a scope that the caller lacks and for a program, ValidationFailed for a
-        time that has passed.
+        Raise PermissionDenied for a scope that the caller lacks and for a program, LimitExceeded where the
+        tenant has its hundred, ValidationFailed for a time that has passed.
         """
         self._require_person()
         for scope in sorted(scopes):
             require_permission(self._principal, scope)
+        await self._require_room()
         now = datetime.now(UTC)
         if expires_at is not None and expires_at <= now:
             unfit = {"field": "expiresAt", "code": "in_the_past", "message": "must lie in the future"}
@@ -76,6 +83,13 @@ class TenantApiKeys:
         # Whoever holds a key could otherwise outlast its revocation.
         if self._principal.kind is not PrincipalKind.MEMBER:
             raise PermissionDenied("An API key cannot make API keys; sign in instead.", required="person")
+
+    async def _require_room(self) -> None:
+        # Keys that are made at the same time take turns, so that the count holds.
+        await hold_counters(self._session)
+        used = await repository.live_ones(self._session)
+        if used >= MOST_KEYS:
+            raise LimitExceeded(_TOO_MANY, resource="apiKeys", limit=MOST_KEYS, used=used, requested=1)
 
     def _record(self, action: str, row: ApiKeyRow, changes: Mapping[str, Any] | None = None) -> None:
         record(self._session, self._admitted, action, resource=f"api_key:{row.id}", changes=changes)

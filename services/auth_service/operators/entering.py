@@ -37,6 +37,7 @@ async def let_in(
     epoch = await repository.mark_signed_in(session, operator, new_hash)
     if epoch is None:
         raise InvalidCredentials
+    await repository.forget_lapsed_sessions(session)
     now = datetime.now(UTC)
     opened = await open_session(session, OPERATORS, operator.id, None, OPERATORS_LIFETIME, caller, now)
     resource = f"operator:{operator.id}"

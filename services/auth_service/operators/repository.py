@@ -1,18 +1,20 @@
 """Every statement about operators; they belong to no tenant and are reached as the auth role."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_accounts.emails import Email
-from mis_models.platform import OperatorRow
+from mis_models.platform import OperatorRow, OperatorSessionRow
 from mis_tenancy.identifiers import new_id
 
 # Any number will do, as long as nobody else locks on it.
 _LOCK: Final = 7_100_002
+# As members': so long the use of an old refresh token can be told from an invention.
+_KEPT_PAST_THEIR_END: Final = timedelta(days=7)
 
 
 async def lock(session: AsyncSession) -> None:
@@ -49,6 +51,13 @@ async def add(
     session.add(operator)
     await session.flush()
     return operator
+
+
+async def forget_lapsed_sessions(session: AsyncSession) -> None:
+    """Delete sessions that ended by their age a week ago; the worker's role reaches none of operators'."""
+    lapsed = OperatorSessionRow.expires_at < func.statement_timestamp() - _KEPT_PAST_THEIR_END
+    gone = delete(OperatorSessionRow).where(lapsed).execution_options(synchronize_session=False)
+    await session.execute(gone)
 
 
 async def mark_signed_in(session: AsyncSession, operator: OperatorRow, new_hash: str | None) -> int | None:

@@ -77,6 +77,16 @@ async def end(session: AsyncSession, book: Book, *conditions: ColumnElement[bool
     return list(ended)
 
 
+async def end_beyond(
+    session: AsyncSession, book: Book, holder_id: UUID, lifetime: Lifetime, most: int
+) -> list[UUID]:
+    """End the holder's oldest live sessions, so that `most` are left; return the ids of those ended."""
+    live = (book.holder == holder_id, *is_live(book, lifetime))
+    newest_first = select(book.sessions.id).where(*live).order_by(book.sessions.id.desc())
+    beyond = newest_first.offset(most).scalar_subquery()
+    return await end(session, book, book.sessions.id.in_(beyond), reason="displaced")
+
+
 def is_own(book: Book, session_id: UUID, holder_id: UUID) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions under which a session is this one, and the holder's."""
     return book.sessions.id == session_id, book.holder == holder_id

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -29,6 +29,8 @@ from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.tenant import Principal, Tenant
+
+MOST_SESSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,16 @@ async def open_session(
     now: datetime,
     **columns: Any,
 ) -> Opened:
-    """Start a session of the holder; its id is new, whatever the client held before."""
+    """Start a session of the holder; its id is new, whatever the client held before.
+
+    Whoever has as many as one may have loses the oldest: a program that signs in for each request must
+    neither fill the table nor shut its owner out.
+    """
     token = new_page_token(tenant_id) if caller.keeps_cookie else new_refresh_token(tenant_id)
     session_id = await repository.add(session, book, holder_id, token, lifetime, caller, now, **columns)
+    announce_end(
+        session, tenant_id, await repository.end_beyond(session, book, holder_id, lifetime, MOST_SESSIONS)
+    )
     return Opened(session_id, token)
 
 

@@ -32,8 +32,9 @@ _WRONG = "The e-mail address or the password is wrong."
 _WORDS = {"sso_required": "Your organisation signs you in by single sign-on alone."}
 _WRONG_CODE = "The code is wrong, or was used already."
 _SCRIPTS = Path(__file__).parents[1] / "factor_pages/templates"
-_PASSKEY_SIGN_IN = (_SCRIPTS / "passkey_sign_in.js").read_text(encoding="utf-8")
-_PASSKEY_REGISTRATION = (_SCRIPTS / "passkey_registration.js").read_text(encoding="utf-8")
+_PASSKEY_FORM = (_SCRIPTS / "passkey_form.js").read_text(encoding="utf-8")
+_PASSKEY_SIGN_IN = _PASSKEY_FORM + (_SCRIPTS / "passkey_sign_in.js").read_text(encoding="utf-8")
+_PASSKEY_REGISTRATION = _PASSKEY_FORM + (_SCRIPTS / "passkey_registration.js").read_text(encoding="utf-8")
 
 
 class Pages:
