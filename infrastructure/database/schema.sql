@@ -440,6 +440,11 @@ CREATE TABLE public.operators (
     epoch bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone NOT NULL,
     last_login_at timestamp with time zone,
+    totp_secret bytea,
+    totp_key_id text,
+    totp_last_step bigint,
+    totp_confirmed_at timestamp with time zone,
+    recovery_codes bytea[],
     CONSTRAINT ck_operators_status CHECK ((status = ANY (ARRAY['active'::text, 'disabled'::text])))
 );
 
@@ -795,7 +800,8 @@ CREATE TABLE public.totp_factors (
     secret bytea NOT NULL,
     last_step bigint,
     created_at timestamp with time zone NOT NULL,
-    confirmed_at timestamp with time zone
+    confirmed_at timestamp with time zone,
+    reset_at timestamp with time zone
 );
 
 ALTER TABLE ONLY public.totp_factors FORCE ROW LEVEL SECURITY;
@@ -2375,5 +2381,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0035');
+INSERT INTO public.alembic_version (version_num) VALUES ('0036');
 SELECT public.ensure_audit_partitions(3);
