@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from benchmarks import alerts, exports, media, neighbours, people, readings, signing_in
+from benchmarks import alerts, exports, media, neighbours, people, probes, readings, signing_in
 from benchmarks.candidates import CANDIDATES, PLAIN_ORM
 from benchmarks.creation import CREATING, ONE_BY_ONE, creations
 from benchmarks.ground import ground
@@ -47,6 +47,7 @@ OTHERS = {
     "media": media.main,
     "neighbours": neighbours.main,
     "people": people.main,
+    "probes": probes.main,
     "readings": readings.main,
     "signing_in": signing_in.main,
 }

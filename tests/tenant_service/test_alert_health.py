@@ -14,7 +14,7 @@ async def health_alerts(suite: Suite, tenant_id: UUID) -> list[tuple[str, str, s
 
 async def probe(suite: Suite, tenant_id: UUID, *away: str) -> Any:
     with broken(suite, *away):
-        return (await health_of(suite).probe(tenant_id)).probe.status.value
+        return (await health_of(suite).probe(tenant_id)).status.value
 
 
 async def test_one_odd_probe_raises_no_alert(suite: Suite) -> None:

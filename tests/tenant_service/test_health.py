@@ -20,6 +20,7 @@ from mis_tenancy.tables import AuditRow, TenantRow
 from tenant_service.health import jobs
 from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.probes import Probes
+from tenant_service.health.repository import due_tenants
 from tenant_service.health.service import Health
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, fine, refused
@@ -40,17 +41,17 @@ async def probes(suite: Suite, tenant_id: UUID) -> list[ProbeRow]:
         return list((await session.scalars(select(ProbeRow).order_by(ProbeRow.at))).all())
 
 
-async def age_probes(suite: Suite, tenant_id: UUID, seconds: float) -> None:
-    """Make the tenant's probes older by `seconds`, as the owner of the tables could."""
+async def age_probes(suite: Suite, tenant_id: UUID, seconds: float, **values: Any) -> None:
+    """Make the tenant's probes older by `seconds`, and give them other `values`."""
     async with suite.database.transaction(tenant_id) as session:
         for row in (await session.scalars(select(ProbeRow))).all():
             await session.delete(row)
-            session.add(_aged(row, timedelta(seconds=seconds)))
+            session.add(_aged(row, timedelta(seconds=seconds), values))
 
 
-def _aged(row: ProbeRow, by: timedelta) -> ProbeRow:
-    values = {column.key: getattr(row, column.key) for column in ProbeRow.__table__.columns}
-    return ProbeRow(**values | {"at": row.at - by})
+def _aged(row: ProbeRow, by: timedelta, values: dict[str, Any]) -> ProbeRow:
+    own = {column.key: getattr(row, column.key) for column in ProbeRow.__table__.columns}
+    return ProbeRow(**own | {"at": row.at - by} | values)
 
 
 async def served(suite: Suite, tenant_id: UUID, *requests: tuple[int, int]) -> None:
@@ -122,7 +123,7 @@ async def test_the_metrics_are_of_the_tenants_own_last_quarter_of_an_hour(suite:
         for _ in range(50):
             old = {"action": "GET /x", "outcome": "ok", "status": 500, "duration_us": 10**9}
             session.add(AuditRow(id=new_id(long_ago), kind="request", **old))
-    found = (await health_of(suite).probe(tenant.id)).probe
+    found = await health_of(suite).probe(tenant.id)
     assert found.requests.samples >= len(requests)
     assert found.requests.errors == 1
     document = await read(suite, tenant)
@@ -237,6 +238,8 @@ async def test_a_database_that_is_away_is_an_answer_and_not_an_error(suite: Suit
         def transaction(self, _: UUID) -> Any:
             raise ConnectionRefusedError
 
+        system_transaction = transaction
+
     away: Any = Away()
     health = Health(away, Probes(away, working._probes._redis, working._probes._storage))
     report = await health.report(new_id())
@@ -299,3 +302,26 @@ async def test_readiness_names_the_storage(suite: Suite) -> None:
         parts = suite.apps[service].state.readiness
         assert "storage" in parts
         await parts["storage"]()
+
+
+async def test_a_quiet_tenant_is_probed_less_often_than_a_busy_or_a_sick_one(suite: Suite) -> None:
+    quiet, busy, sick = [await suite.tenant("custom") for _ in range(3)]
+    health, platform = health_of(suite), suite.apps["tenant"].state.platform
+    await served(suite, busy.id, (200, 5))
+    for tenant in (quiet, busy):
+        await health.probe(tenant.id)
+    with broken(suite, "redis"):
+        await health.probe(sick.id)
+    await age_probes(suite, quiet.id, 1, samples=0)
+
+    async def due() -> set[UUID]:
+        async with platform.platform_transaction() as session:
+            found = await due_tenants(session, jobs._BUSY, jobs._QUIET, 10_000)
+        return {tenant.id for tenant in (quiet, busy, sick)} & set(found)
+
+    assert await due() == set()
+    for tenant in (quiet, busy, sick):
+        await age_probes(suite, tenant.id, 60)
+    assert await due() == {busy.id, sick.id}
+    await age_probes(suite, quiet.id, 240)
+    assert await due() == {quiet.id, busy.id, sick.id}

@@ -5,12 +5,12 @@ from typing import Final
 from mis_tenancy.session import TenantSession
 from tenant_service.alerts.book import open_alert, resolve_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
-from tenant_service.health.verdicts import Probe, Verdict
+from tenant_service.health.verdicts import Before, Probe, Verdict
 
 _SEVERITY: Final = {Verdict.DEGRADED: Severity.WARNING, Verdict.UNHEALTHY: Severity.CRITICAL}
 
 
-async def raise_or_end(session: TenantSession, before: Probe | None, probe: Probe) -> None:
+async def raise_or_end(session: TenantSession, before: Before | None, probe: Probe) -> None:
     """Bring the tenant's alerts into line with the probe's status.
 
     `before` is the probe before it, or None where that is too old to tell anything.

@@ -1,4 +1,4 @@
-"""Probes every active tenant about once a minute, those that waited longest first."""
+"""Probes every active tenant about once a minute, quiet ones each five minutes, the most overdue first."""
 
 from datetime import timedelta
 from typing import Final
@@ -16,11 +16,16 @@ PROBES: Final = "probes"
 SCHEDULES: Final = [Schedule(PROBES, timedelta(minutes=1))]
 
 # A little less than the schedule's minute, so that a tenant is not passed over for being a second early.
-_AGE: Final = timedelta(seconds=45)
+_BUSY: Final = timedelta(seconds=45)
+# Less than a status lives without a probe, or a tenant that is hardly used would have none.
+_QUIET: Final = timedelta(minutes=4, seconds=45)
 # Seconds that one run may take. Whom it does not reach is first in the next one.
 _RUN: Final = 50.0
-_MOST: Final = 5_000
-_AT_ONCE: Final = 4
+_MOST: Final = 30_000
+# A store answers many at once, and each of them slowly; the database is asked by fewer, because a job of
+# another kind wants its turn as well.
+_AT_ONCE: Final = 24
+CONNECTIONS: Final = 4
 
 
 class ProbeRounds:
@@ -34,9 +39,8 @@ class ProbeRounds:
     async def probe(self, job: Job) -> None:
         """Probe the tenants that are due, a few at a time, for no longer than a run may take."""
         async with self._platform.platform_transaction() as session:
-            due = await repository.due_tenants(session, _AGE, _MOST)
+            due = await repository.due_tenants(session, _BUSY, _QUIET, _MOST)
         await go_round(due, self._visit, at_once=_AT_ONCE, seconds=_RUN)
 
     async def _visit(self, tenant_id: UUID) -> None:
-        report = await self._health.probe(tenant_id)
-        self._metrics.probed(report.probe)
+        self._metrics.probed(await self._health.probe(tenant_id))

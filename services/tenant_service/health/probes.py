@@ -13,6 +13,7 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.redis import Redis, tenant_key
 from mis_tenancy.storage import Storage
 from tenant_service.health import repository
+from tenant_service.health.repository import Seen
 from tenant_service.health.verdicts import Check, Requests
 
 log = structlog.get_logger(__name__)
@@ -36,35 +37,40 @@ class Probes:
         self._redis = redis
         self._storage = storage
 
-    async def run(self, tenant_id: UUID) -> tuple[dict[str, Check], Requests]:
-        """Return every check by name, and the requests that the API's is told from."""
+    async def run(self, tenant_id: UUID) -> tuple[dict[str, Check], Seen | None]:
+        """Return every check by name, and what the database let see, None where it did not answer well."""
         database, redis, storage = await asyncio.gather(
             _checked("database", lambda: self._ask_database(tenant_id)),
             _checked("redis", lambda: self._ask_redis(tenant_id)),
             _checked("storage", self._storage.of(tenant_id).probe),
         )
-        requests = database[1] or Requests()
+        requests = Requests() if database[1] is None else database[1].requests
         failing = "Too many requests of the last 15 minutes failed." if requests.are_failing else None
         api = Check(failing is None, database[0].duration_ms, failing)
-        return {"database": database[0], "redis": redis[0], "storage": storage[0], "api": api}, requests
+        checks = {"database": database[0], "redis": redis[0], "storage": storage[0], "api": api}
+        return checks, database[1]
 
-    async def _ask_database(self, tenant_id: UUID) -> Requests:
-        async with self._database.transaction(tenant_id) as session:
-            sees_own, sees_others = await repository.visible(session, tenant_id)
-            if sees_others:
-                raise CheckFailed("Rows of other tenants are visible in this tenant's transaction.")
-            if not sees_own:
-                raise CheckFailed("The tenant's own rows are not visible in its transaction.")
-            return await repository.recent_requests(session)
+    async def _ask_database(self, tenant_id: UUID) -> Seen:
+        async with self._database.system_transaction(tenant_id) as system:
+            seen = await repository.ask(system, tenant_id)
+        if seen.others:
+            raise CheckFailed("Rows of other tenants are visible in this tenant's transaction.")
+        if not seen.own:
+            raise CheckFailed("The tenant's own rows are not visible in its transaction.")
+        return seen
 
     async def _ask_redis(self, tenant_id: UUID) -> None:
         if self._redis is None:
             raise CheckFailed("No Redis is configured, so each process limits on its own.")
         key, value = tenant_key(tenant_id, "probes", str(new_id())), b"probe"
-        await self._redis.command("SET", key, value, "PX", _KEY_LIVES_MS)
-        if await self._redis.command("GET", key) != value:
+        # All three leave at once, in this order.
+        _, found, _ = await asyncio.gather(
+            self._redis.command("SET", key, value, "PX", _KEY_LIVES_MS),
+            self._redis.command("GET", key),
+            self._redis.command("DEL", key),
+        )
+        if found != value:
             raise CheckFailed("Redis returned something else than was written.")
-        await self._redis.command("DEL", key)
 
 
 async def _checked(name: str, ask: Callable[[], Awaitable[Answer]]) -> tuple[Check, Answer | None]:

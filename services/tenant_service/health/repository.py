@@ -1,63 +1,101 @@
 """Every statement about a tenant's probes, and the questions that a probe asks the database."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import delete, func, insert, select, text
+import msgspec
+from sqlalchemy import func, select, text
 
 from mis_models.health import ProbeRow
+from mis_tenancy.database import SystemTransaction
 from mis_tenancy.identifiers import floor_id
-from mis_tenancy.session import PlatformSession, TenantSession
-from mis_tenancy.tables import AuditRow
-from tenant_service.health.verdicts import Check, Probe, Requests, Verdict
+from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
+from tenant_service.health.verdicts import Before, Check, Probe, Requests, Verdict
 
 KEPT: Final = timedelta(hours=24)
+# What was found longer ago than this says nothing about a change now.
+TELLING: Final = timedelta(minutes=10)
 _REQUESTS_OF: Final = timedelta(minutes=15)
 # A busy tenant's newest requests stand for all of its last 15 minutes, so that a probe costs the same always.
 _MOST_SAMPLES: Final = 10_000
 
 # Two ranges, because an index answers each at once where `<>` would read all the tenant's rows.
-_VISIBLE: Final = text("""
-select exists (select from tenant_counters where tenant_id = :own) as own,
-       exists (select from tenant_counters where tenant_id < :own)
-       or exists (select from tenant_counters where tenant_id > :own) as others
+_ASK: Final = """
+with newest as (
+    select status, duration_us from audit_logs
+     where tenant_id = $1 and id >= $2 and kind = 'request' and status is not null
+     order by id desc limit $3
+), requests as (
+    select count(*) as samples, count(*) filter (where status >= 500) as errors,
+           percentile_disc(0.5) within group (order by duration_us) as response_us
+      from newest
+), before as (
+    select verdict, status from tenant_probes
+     where tenant_id = $1 and at >= clock_timestamp() - $4::interval
+     order by at desc limit 1
+)
+select exists (select from tenant_counters where tenant_id = $1) as own,
+       exists (select from tenant_counters where tenant_id < $1)
+       or exists (select from tenant_counters where tenant_id > $1) as others,
+       requests.*, before.verdict, before.status
+  from requests left join before on true
+"""
+_KEEP: Final = text("""
+with forgotten as (
+    delete from tenant_probes where tenant_id = :own and at < clock_timestamp() - cast(:kept as interval)
+)
+insert into tenant_probes (tenant_id, at, verdict, status, database_passed, redis_passed, storage_passed,
+                           api_passed, samples, errors, response_us, details)
+values (:own, clock_timestamp(), :verdict, :status, :database_passed, :redis_passed, :storage_passed,
+        :api_passed, :samples, :errors, :response_us, cast(:details as jsonb))
+returning at
 """)
+# Of a tenant that is well and that nobody works with, a probe tells little that another tenant's does not.
 _DUE: Final = text("""
-select t.id
-  from tenants t
-  left join lateral (
-       select at from tenant_probes p where p.tenant_id = t.id order by at desc limit 1) newest on true
- where t.status = 'active' and (newest.at is null or newest.at < clock_timestamp() - cast(:age as interval))
- order by newest.at nulls first
- limit :most
+with waiting as (
+    select t.id, newest.at + case when newest.samples = 0 and newest.verdict = 'healthy'
+                                   and newest.status = 'healthy'
+                                  then cast(:quiet as interval) else cast(:busy as interval) end as due
+      from tenants t
+      left join lateral (
+           select at, samples, verdict, status from tenant_probes p
+            where p.tenant_id = t.id order by at desc limit 1) newest on true
+     where t.status = 'active'
+)
+select id from waiting where due is null or due < clock_timestamp() order by due nulls first limit :most
 """)
+_UNSCOPED: Final = {"unscoped": True}
 
 
-async def visible(session: TenantSession, tenant_id: UUID) -> tuple[bool, bool]:
-    """Return whether the transaction sees the tenant's own rows, and whether it sees those of others.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a transaction of the tenant's sees: its own rows, others' rows, its newest requests and probe."""
 
-    Unscoped, because the session's own narrowing would hide what the policies let through.
+    own: bool
+    others: bool
+    requests: Requests
+    before: Before | None
+
+
+async def ask(system: SystemTransaction, tenant_id: UUID) -> Seen:
+    """Return what the tenant's transaction sees: requests of the last 15 minutes, a probe that still tells.
+
+    On the driver, because a round asks it of every tenant, and unscoped, because narrowing would hide what
+    the policies let through.
     """
-    answer = await session.execute(_VISIBLE, {"own": tenant_id}, execution_options={"unscoped": True})
-    row = answer.one()
-    return bool(row.own), bool(row.others)
-
-
-async def recent_requests(session: TenantSession) -> Requests:
-    """Return what the audit log says of the newest requests of the last 15 minutes."""
     since = floor_id(datetime.now(UTC) - _REQUESTS_OF)
-    newest = (
-        select(AuditRow.status, AuditRow.duration_us)
-        .where(AuditRow.id >= since, AuditRow.kind == "request", AuditRow.status.is_not(None))
-        .order_by(AuditRow.id.desc())
-        .limit(_MOST_SAMPLES)
-        .subquery()
-    )
-    median = func.percentile_disc(0.5).within_group(newest.c.duration_us)
-    failed = func.count().filter(newest.c.status >= 500)
-    row = (await session.execute(select(func.count(), failed, median).select_from(newest))).one()
-    return Requests(*row)
+    (row,) = await system.fetch(_ASK, tenant_id, since, _MOST_SAMPLES, TELLING)
+    told = None if row["status"] is None else Before(Verdict(row["verdict"]), Verdict(row["status"]))
+    requests = Requests(row["samples"], row["errors"], row["response_us"])
+    return Seen(row["own"], row["others"], requests, told)
+
+
+async def before(session: TenantSession) -> Before | None:
+    """Return what the newest probe said, if it still tells."""
+    newest = await newest_probe(session)
+    return None if newest is None or newest[1] > TELLING else Before(newest[0].verdict, newest[0].status)
 
 
 async def newest_probe(session: TenantSession) -> tuple[Probe, timedelta] | None:
@@ -77,15 +115,18 @@ async def uptime(session: TenantSession) -> float:
 
 async def keep(session: TenantSession, probe: Probe) -> datetime:
     """Add the probe at the moment of the database's clock, which is returned; forget those of a day ago."""
-    await session.execute(delete(ProbeRow).where(ProbeRow.at < func.clock_timestamp() - KEPT))
-    row = {"at": func.clock_timestamp(), "verdict": probe.verdict.value, "status": probe.status.value}
-    added = insert(ProbeRow).values(row | _found(probe)).returning(ProbeRow.at)
-    return (await session.execute(added)).scalar_one()
+    found = _found(probe) | {"own": tenant_of(session), "kept": KEPT}
+    return (await session.execute(_KEEP, found, execution_options=_UNSCOPED)).scalar_one()  # type: ignore[no-any-return]  # text has no types
 
 
-async def due_tenants(session: PlatformSession, age: timedelta, most: int) -> list[UUID]:
-    """Return active tenants whose newest probe is older than `age`, those that waited longest first."""
-    return list((await session.scalars(_DUE, {"age": age, "most": most})).all())
+async def due_tenants(session: PlatformSession, busy: timedelta, quiet: timedelta, most: int) -> list[UUID]:
+    """Return active tenants that are due, those most overdue first.
+
+    A tenant is due `busy` after its newest probe, or `quiet` after one that found it well and without a
+    request in the last 15 minutes.
+    """
+    asked = {"busy": busy, "quiet": quiet, "most": most}
+    return list((await session.scalars(_DUE, asked)).all())
 
 
 def _found(probe: Probe) -> dict[str, Any]:
@@ -96,7 +137,9 @@ def _found(probe: Probe) -> dict[str, Any]:
     }
     requests = probe.requests
     return passed | {
-        "details": details,
+        "verdict": probe.verdict.value,
+        "status": probe.status.value,
+        "details": msgspec.json.encode(details).decode(),
         "samples": requests.samples,
         "errors": requests.errors,
         "response_us": requests.response_us,

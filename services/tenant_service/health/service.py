@@ -13,13 +13,12 @@ from mis_tenancy.database import Database
 from tenant_service.health import repository
 from tenant_service.health.alarms import raise_or_end
 from tenant_service.health.probes import Probes
-from tenant_service.health.verdicts import Check, Probe, settle, verdict_of
+from tenant_service.health.repository import Seen
+from tenant_service.health.verdicts import Check, Probe, Requests, settle, verdict_of
 
 log = structlog.get_logger(__name__)
 
 FRESH: Final = timedelta(seconds=10)
-# What was found longer ago than this says nothing about a change now.
-_TELLING: Final = timedelta(minutes=10)
 _AWAY: Final = (SQLAlchemyError, OSError, TimeoutError)
 
 
@@ -43,28 +42,36 @@ class Health:
         """Return a report that is at most ten seconds old; a part that is away shows in it."""
         return await self._known(tenant_id) or await self._shared(tenant_id)
 
-    async def probe(self, tenant_id: UUID) -> Report:
-        """Probe the tenant now, keep what is found, and report it."""
-        checks, requests = await self._probes.run(tenant_id)
+    async def probe(self, tenant_id: UUID) -> Probe:
+        """Probe the tenant now, keep what is found, and return it; one that cannot be kept says so."""
+        checks, seen = await self._probes.run(tenant_id)
         verdict = verdict_of(checks)
+        requests = Requests() if seen is None else seen.requests
         probe = Probe(datetime.now(UTC), checks, requests, verdict, verdict)
         try:
-            return await self._keep(tenant_id, probe)
+            return await self._keep(tenant_id, probe, seen)
         except _AWAY as error:
             log.warning("health.not_kept", error=repr(error))
             checks["database"] = Check(False, checks["database"].duration_ms, "The probe could not be kept.")
             verdict = verdict_of(checks)
-            return Report(replace(probe, verdict=verdict, status=verdict), None)
+            return replace(probe, verdict=verdict, status=verdict)
 
-    async def _keep(self, tenant_id: UUID, probe: Probe) -> Report:
+    async def _keep(self, tenant_id: UUID, probe: Probe, seen: Seen | None) -> Probe:
         async with self._database.transaction(tenant_id) as session:
-            newest = await repository.newest_probe(session)
-            before = newest[0] if newest is not None and newest[1] <= _TELLING else None
+            before = await repository.before(session) if seen is None else seen.before
             if before is not None:
                 probe = replace(probe, status=settle(before.status, before.verdict, probe.verdict))
             probe = replace(probe, at=await repository.keep(session, probe))
             await raise_or_end(session, before, probe)
-            return Report(probe, await repository.uptime(session))
+            return probe
+
+    async def _new(self, tenant_id: UUID) -> Report:
+        probe = await self.probe(tenant_id)
+        try:
+            async with self._database.transaction(tenant_id) as session:
+                return Report(probe, await repository.uptime(session))
+        except _AWAY:
+            return Report(probe, None)
 
     async def _known(self, tenant_id: UUID) -> Report | None:
         try:
@@ -80,7 +87,7 @@ class Health:
     async def _shared(self, tenant_id: UUID) -> Report:
         task = self._running.get(tenant_id)
         if task is None:
-            task = self._running[tenant_id] = asyncio.create_task(self.probe(tenant_id))
+            task = self._running[tenant_id] = asyncio.create_task(self._new(tenant_id))
             task.add_done_callback(lambda _: self._running.pop(tenant_id, None))
         # One caller who goes away must not take the others' answer along.
         return await asyncio.shield(task)

@@ -51,6 +51,14 @@ class Requests:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What the probe before it said, on which a status rests."""
+
+    verdict: Verdict
+    status: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """One probe: its checks by name (`database redis storage api`), their verdict, the settled status."""
 
