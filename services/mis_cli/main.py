@@ -13,6 +13,7 @@ from mis_cli.commands.backup import backup
 from mis_cli.commands.doctor import doctor
 from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
+from mis_cli.commands.load import load
 from mis_cli.commands.migrate import migrate
 from mis_cli.commands.operator import app as operator
 from mis_cli.commands.restore import restore
@@ -75,6 +76,7 @@ app.command()(worker)
 app.command()(secrets)
 app.command()(seed)
 app.command()(doctor)
+app.command()(load)
 app.command()(backup)
 app.command()(restore)
 app.add_typer(tenants, name="tenants")

@@ -1,0 +1,22 @@
+"""What a load test is to be: how many tenants, how busy, for how long."""
+
+from dataclasses import dataclass
+
+from mis_tenancy.plans import PlanName
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One load test; `rate` is requests a second of each tenant, None for as many as its workers manage.
+
+    `workers` of each tenant ask one thing after another. `users` counts the owner, and `sign_ins` of them
+    have a password and work.
+    """
+
+    tenants: int
+    users: int
+    plan: PlanName
+    seconds: float
+    workers: int
+    rate: float | None
+    sign_ins: int
