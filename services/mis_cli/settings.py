@@ -130,12 +130,22 @@ class RecordedSettings(EnvironmentSettings):
     master_keys: str | None = Field(None, repr=False)
 
 
-class BackupSettings(EnvironmentSettings):
-    """The settings of `mis backup`."""
+class OwnerSettings(EnvironmentSettings):
+    """The settings of commands that act as the tables' owner."""
 
     migration_database_url: DatabaseUrl = Field(
         repr=False, description="Set it to the postgresql:// URL of the role mis_owner, which sees every row."
     )
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any]) -> Self:
+        """Read the settings, those of a running suite first."""
+        return cls.read(**{name: value for name, value in recorded.items() if name in cls.model_fields})
+
+
+class BackupSettings(OwnerSettings):
+    """The settings of `mis backup`."""
+
     storage_url: StorageUrl = Field(description="Set it to the services' file:///… or s3://bucket/prefix.")
     storage_endpoint: PublicUrl | None = Field(None, description="Set it as for the services.")
     storage_access_key: str | None = Field(None, description="Set it as for the services.")
@@ -145,11 +155,6 @@ class BackupSettings(EnvironmentSettings):
         """Open the object store; raise SettingsError where there can be none."""
         access = StoreAccess(self.storage_endpoint, self.storage_access_key, self.storage_secret_key)
         return Storage(self.storage_url, access)
-
-    @classmethod
-    def of(cls, recorded: Mapping[str, Any]) -> Self:
-        """Read the settings, those of a running suite first."""
-        return cls.read(**{name: value for name, value in recorded.items() if name in cls.model_fields})
 
 
 class RestorationSettings(BackupSettings):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from mis_cli.backups.errors import BackupFailed
+from mis_cli.backups.making import DUMP
 from mis_cli.backups.manifest import Manifest
 from mis_cli.backups.programs import Programs, last_lines, piped
 from mis_cli.backups.trail import sql_note
@@ -59,7 +60,7 @@ async def load(
     """Replace what is in the database by the dump; raise BackupFailed with the database as it was."""
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
     psql = programs.start("psql", *options, url=owner_url, reads=True)
-    dump = str(directory / manifest.dump.name)
+    dump = str(directory / DUMP)
     reading = ("--enable-row-security", "--no-owner", "--file=-", dump)
     source = programs.start("pg_restore", *reading)
     try:

@@ -83,9 +83,9 @@ def file_of(path: Path, hear: Hear | None = None) -> File:
     return File(path.name, length, digest.hexdigest())
 
 
-def check_file(directory: Path, file: File, hear: Hear | None = None) -> None:
-    """Raise BackupRefused where the file is not what the manifest says."""
-    path = directory / file.name
+def check_file(directory: Path, name: str, file: File, hear: Hear | None = None) -> None:
+    """Raise BackupRefused where the file of that name is not what the manifest says."""
+    path = directory / name
     if not path.is_file():
         raise BackupRefused(f"{path} is missing, so this backup is not whole. Use another one.")
     if file_of(path, hear) != file:

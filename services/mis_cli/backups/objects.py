@@ -45,7 +45,7 @@ async def copy_out(storage: Storage, tenants: Iterable[UUID], directory: Path, h
     count = size = 0
     gone: list[str] = []
     index = directory / INDEX
-    with _private(index) as lines:
+    with private(index) as lines:
 
         async def copy(tenant: UUID, key: str) -> None:
             nonlocal count, size
@@ -96,7 +96,7 @@ async def _copy(storage: TenantStorage, tenant: UUID, key: str, directory: Path)
         try:
             stored = await storage.head(key)
             digest, length = hashlib.sha256(), 0
-            with _private(place) as sink:
+            with private(place) as sink:
                 async for piece in storage.read(stored):
                     digest.update(piece)
                     length += len(piece)
@@ -114,7 +114,7 @@ async def _copy(storage: TenantStorage, tenant: UUID, key: str, directory: Path)
     return None
 
 
-def _private(place: Path) -> BinaryIO:
+def private(place: Path) -> BinaryIO:
     """Open a file of this user's only, anew."""
     return os.fdopen(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
@@ -134,7 +134,7 @@ def check_objects(storage: Storage, directory: Path, objects: Objects, hear: Hea
 
     A key that leaves its prefix raises ObjectKeyRefused.
     """
-    check_file(directory, objects.index)
+    check_file(directory, INDEX, objects.index)
     count = 0
     for one in listed(directory):
         # Keys become paths on this machine, so they are judged as those of a stranger.

@@ -15,7 +15,7 @@ import asyncpg
 from mis_cli.backups import objects
 from mis_cli.backups.errors import BackupRefused
 from mis_cli.backups.loading import load
-from mis_cli.backups.making import Source, Steps
+from mis_cli.backups.making import DUMP, Source, Steps
 from mis_cli.backups.manifest import Manifest, check_file, read_manifest
 from mis_cli.backups.programs import Programs
 from mis_cli.embedded import ROLES
@@ -82,8 +82,8 @@ async def restore(directory: Path, target: Target, choice: Choice, steps: Steps)
     await load(directory, manifest, target.owner_url, programs, choice.end_api_keys)
     await asyncio.to_thread(upgrade, target.owner_url)
     removed = await objects.remove_others(target.storage, directory, others)
-    forgotten = 0 if target.redis_url is None else await _forget(target.redis_url)
-    return Restored(manifest, head(), removed, forgotten, await _breaches(target.application_url))
+    forgotten = 0 if target.redis_url is None else await forget(target.redis_url, "{*}:*")
+    return Restored(manifest, head(), removed, forgotten, await breaches(target.application_url))
 
 
 async def _judge(directory: Path, manifest: Manifest, target: Target, steps: Steps) -> None:
@@ -93,14 +93,19 @@ async def _judge(directory: Path, manifest: Manifest, target: Target, steps: Ste
             f"The backup is of revision {manifest.revision}, which this program does not know. Restore it "
             "with the version of the suite that made it, or a newer one."
         )
-    if missing := [key for key in manifest.master_keys if key not in target.master_keys.keys]:
+    refuse_lacking(manifest.master_keys, target)
+    hear = steps("checking", manifest.dump.bytes + manifest.objects.bytes)
+    await asyncio.to_thread(check_file, directory, DUMP, manifest.dump, hear)
+    await asyncio.to_thread(objects.check_objects, target.storage, directory, manifest.objects, hear)
+
+
+def refuse_lacking(master_keys: Sequence[str], target: Target) -> None:
+    """Raise BackupRefused where a master key is not at hand."""
+    if missing := [key for key in master_keys if key not in target.master_keys.keys]:
         raise BackupRefused(
             f"MIS_MASTER_KEYS lacks {', '.join(missing)}, without which what is encrypted in the backup "
             "stays so for ever. Add what you kept apart from the backup."
         )
-    hear = steps("checking", manifest.dump.bytes + manifest.objects.bytes)
-    await asyncio.to_thread(check_file, directory, manifest.dump, hear)
-    await asyncio.to_thread(objects.check_objects, target.storage, directory, manifest.objects, hear)
 
 
 async def _asked(owner_url: str) -> Any:
@@ -130,14 +135,14 @@ async def _fit(about: Any, target: Target, choice: Choice) -> list[Any]:
     return list(there)
 
 
-async def _forget(redis_url: str) -> int:
-    """Remove all keys of the suite: counters of another time; limits count anew from the ledger."""
+async def forget(redis_url: str, pattern: str) -> int:
+    """Remove keys of the suite: counters of another time; limits count anew from the ledger."""
     redis = Redis(redis_url, 5.0)
     await redis.start()
     try:
         count, cursor = 0, b"0"
         while True:
-            cursor, keys = await redis.command("SCAN", cursor, "MATCH", "{*}:*", "COUNT", _KEYS_AT_ONCE)
+            cursor, keys = await redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_AT_ONCE)
             if keys:
                 count += await redis.command("UNLINK", *keys)
             if cursor == b"0":
@@ -146,7 +151,8 @@ async def _forget(redis_url: str) -> int:
         await redis.stop()
 
 
-async def _breaches(application_url: str) -> list[str]:
+async def breaches(application_url: str) -> list[str]:
+    """Return what the isolation checks find wrong."""
     database = Database(application_url, pool_size=2)
     try:
         await database.start()

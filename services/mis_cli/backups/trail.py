@@ -28,11 +28,11 @@ def sql_note(action: str, changes: dict[str, Any], tenant_id: UUID | None = None
     return f"insert into public.platform_audit_logs ({', '.join(values)}) values ({literals});"  # noqa: S608
 
 
-async def note(owner_url: str, action: str, changes: dict[str, Any]) -> None:
+async def note(owner_url: str, action: str, changes: dict[str, Any], tenant_id: UUID | None = None) -> None:
     """Write the row in a transaction of its own."""
     connection = await asyncpg.connect(owner_url, timeout=10)
     try:
-        await connection.execute(sql_note(action, changes))
+        await connection.execute(sql_note(action, changes, tenant_id))
     finally:
         await connection.close()
 

@@ -8,6 +8,7 @@ import typer
 
 from mis_cli.backups.making import Source, back_up
 from mis_cli.backups.progress import stepping
+from mis_cli.backups.tenant_making import back_up_tenant
 from mis_cli.commands.options import DataDir
 from mis_cli.deployment import recorded_settings
 from mis_cli.output import AsJson, tell
@@ -16,6 +17,7 @@ from mis_cli.settings import BackupSettings
 
 def backup(
     target: Annotated[Path, typer.Argument(help="The directory to make.", show_default=False)],
+    tenant: Annotated[str | None, typer.Option(help="Only this one, by its id or slug.")] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -26,6 +28,9 @@ def backup(
     """
     settings = BackupSettings.of(recorded_settings(data_dir))
     source = Source(settings.migration_database_url, settings.storage())
+    if tenant is not None:
+        _back_up_tenant(source, tenant, target, as_json=as_json)
+        return
     with stepping(as_json=as_json) as steps:
         manifest = asyncio.run(back_up(source, target.absolute(), steps))
     rows = sum(manifest.rows.values())
@@ -36,3 +41,10 @@ def backup(
     if manifest.objects.gone:
         told += f"\n{len(manifest.objects.gone)} objects were deleted while the others were copied."
     tell(manifest, told, as_json=as_json)
+
+
+def _back_up_tenant(source: Source, tenant: str, target: Path, *, as_json: bool) -> None:
+    with stepping(as_json=as_json) as steps:
+        manifest = asyncio.run(back_up_tenant(source, tenant, target.absolute(), steps))
+    told = f"{target}: {manifest.tenant['slug']}, {sum(manifest.rows.values())} rows, "
+    tell(manifest, f"{told}{manifest.objects.count} objects.", as_json=as_json)

@@ -11,7 +11,9 @@ import typer
 from mis_cli.backups.progress import stepping
 from mis_cli.backups.restoring import Choice, Restored, Target
 from mis_cli.backups.restoring import restore as put_back
+from mis_cli.backups.tenant_restoring import restore_tenant
 from mis_cli.commands.options import DataDir
+from mis_cli.deployment import recorded_settings
 from mis_cli.exits import REFUSED
 from mis_cli.output import AsJson, tell
 from mis_cli.provisioning import standing
@@ -27,6 +29,9 @@ def restore(
     end_api_keys: Annotated[
         bool, typer.Option("--end-api-keys", help="End the keys of tenants' programs as well as sessions.")
     ] = False,
+    tenant: Annotated[
+        str | None, typer.Option(help="The one that the backup is of, by its id or slug.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -36,11 +41,32 @@ def restore(
     settings; without the first, it restores into the data directory of a `mis run` that is stopped. Exit
     code 1 says that it failed, or that isolation does not stand afterwards.
     """
+    if tenant is not None:
+        _restore_tenant(backup, tenant, replace, data_dir, as_json=as_json)
+        return
     with ExitStack() as stack:
         settings = RestorationSettings.of(standing(data_dir, stack))
         steps = stack.enter_context(stepping(as_json=as_json))
         restored = asyncio.run(put_back(backup, _target(settings), Choice(replace, end_api_keys), steps))
     tell(asdict(restored), _told(restored), as_json=as_json)
+    if restored.breaches:
+        raise typer.Exit(REFUSED)
+
+
+def _restore_tenant(
+    backup: Path, tenant: str, replace: bool, data_dir: Path | None, *, as_json: bool
+) -> None:
+    """Put one tenant back beside the others, while services run."""
+    settings = RestorationSettings.of(recorded_settings(data_dir))
+    with stepping(as_json=as_json) as steps:
+        restored = asyncio.run(restore_tenant(backup, tenant, _target(settings), replace, steps))
+    told = (
+        f"Restored {restored.slug} ({restored.id}): {restored.status}, {restored.rows} rows, "
+        f"{restored.objects} objects. Its members have to sign in again."
+    )
+    if restored.breaches:
+        told += f"\nISOLATION DOES NOT STAND, serve nobody: {'; '.join(restored.breaches)}"
+    tell(asdict(restored), told, as_json=as_json)
     if restored.breaches:
         raise typer.Exit(REFUSED)
 
