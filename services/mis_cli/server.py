@@ -33,6 +33,8 @@ class Server(uvicorn.Server):
                 _Closing(app, self),
                 http=ProblemProtocol,
                 lifespan="on",
+                # Its lines go the way of ours.
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 server_header=False,

@@ -31,6 +31,7 @@ async def working(settings: ServiceSettings) -> AsyncIterator[Runner]:
             found.schedules,
             burials=found.burials,
             metrics=parts.metrics,
+            tracer=parts.tracer,
         )
         loops = {"worker": runner.run, **found.loops}
         tasks = [asyncio.create_task(loop(), name=name) for name, loop in loops.items()]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from mis_http.settings import ServiceSettings
+from mis_http.tracing import tracer_of
 from mis_jobs.metrics import JobMetrics
 from mis_jobs.runner import SLOTS
 from mis_tenancy.actor_keys import ActorKeys
@@ -15,6 +16,7 @@ from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
+from mis_tenancy.tracing import Tracer
 from tenant_service.health.jobs import CONNECTIONS as PROBING
 
 
@@ -36,6 +38,7 @@ class Parts:
     redis: Redis | None
     storage: Storage
     metrics: JobMetrics
+    tracer: Tracer | None
 
     @property
     def wrapping(self) -> Wrapping:
@@ -65,9 +68,14 @@ async def opened(settings: ServiceSettings) -> AsyncIterator[Parts]:
         for size in (SLOTS, SLOTS, PROBING)
     )
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
+    tracer = tracer_of(settings, "worker")
     async with AsyncExitStack() as stack:
+        if tracer is not None:
+            stack.push_async_callback(tracer.stop)
         for database in (platform, application, snapshots, probing):
             database.on_wake = redis.wake if redis is not None else None
+            if tracer is not None:
+                tracer.watch(database)
             await database.start()
             stack.push_async_callback(database.stop)
         if redis is not None:
@@ -83,4 +91,5 @@ async def opened(settings: ServiceSettings) -> AsyncIterator[Parts]:
             redis,
             settings.storage(),
             JobMetrics(),
+            tracer,
         )

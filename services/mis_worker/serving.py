@@ -53,7 +53,12 @@ async def serving(runner: Runner, host: str, port: int) -> AsyncIterator[None]:
             f"MIS_WORKER_PORT: cannot listen on {host} port {port}: {error.strerror}."
         ) from error
     config = uvicorn.Config(
-        probe_app(runner), lifespan="off", log_level="warning", access_log=False, server_header=False
+        probe_app(runner),
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]), name="probes")

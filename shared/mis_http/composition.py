@@ -12,6 +12,7 @@ from mis_http.head import HeadAsGet
 from mis_http.limits import BodyLimit
 from mis_http.problems import install_problem_handlers
 from mis_http.settings import ServiceSettings
+from mis_http.tracing import tracer_of
 from mis_tenancy.database import Database
 from mis_tenancy.logging import configure_logging
 from mis_tenancy.routes import RoutePolicy, suite_policy
@@ -39,12 +40,16 @@ def compose(
     `app.state` then holds `tenancy`, `settings`, `readiness` and the databases.
     """
     configure_logging(service)
-    tenancy = Tenancy(settings.tenancy(service))
+    tracer = tracer_of(settings, service)
+    tenancy = Tenancy(settings.tenancy(service), tracer)
     databases = {
         name: Database(url, actor_keys=tenancy.actor_keys)
         for name, url in (roles or {}).items()
         if url is not None
     }
+    if tracer is not None:
+        for database in databases.values():
+            tracer.watch(database)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

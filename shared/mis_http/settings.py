@@ -200,6 +200,9 @@ class ServiceSettings(EnvironmentSettings):
         ge=64,
         description="Set it to the MiB that the large uploads of one process may take, at least 64.",
     )
+    traces_url: PublicUrl | None = Field(
+        None, description="Set it to an OTLP receiver's URL such as http://collector:4318, or leave it out."
+    )
     webhook_allow_private: bool = Field(
         False, description="Set it to false, or to true where webhooks may reach private addresses."
     )

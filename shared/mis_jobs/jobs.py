@@ -14,6 +14,7 @@ from mis_models.work import JobRow
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of, wake_after_commit
+from mis_tenancy.tracing import current_traceparent
 
 CHANNEL: Final = "mis:jobs"
 PLATFORM_LANE: Final = UUID(int=0)
@@ -29,13 +30,17 @@ class PermanentFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One claimed job: `attempt` counts from 1, and beyond `MOST_ATTEMPTS` it is the job's burial."""
+    """One claimed job: `attempt` counts from 1, and beyond `MOST_ATTEMPTS` it is the job's burial.
+
+    `cause` is where whatever enqueued it stands in a trace, as a `traceparent`.
+    """
 
     id: UUID
     tenant_id: UUID | None
     kind: str
     payload: dict[str, Any]
     attempt: int
+    cause: str | None = None
 
     @property
     def is_last_attempt(self) -> bool:
@@ -101,6 +106,7 @@ def _row(kind: str, payload: dict[str, Any], tenant_id: UUID | None, lane: UUID 
         "kind": kind,
         "payload": payload,
         "state": "queued",
+        "traceparent": current_traceparent(),
     }
 
 

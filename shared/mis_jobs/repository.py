@@ -74,7 +74,8 @@ with recursive running as materialized (
 update jobs set state = 'running', attempts = attempts + 1, leased_by = :worker,
        leased_until = clock_timestamp() + :lease
   from chosen where jobs.id = chosen.id
-returning jobs.id, jobs.tenant_id, jobs.kind, jobs.payload, jobs.attempts, jobs.lane, chosen.hop
+returning jobs.id, jobs.tenant_id, jobs.kind, jobs.payload, jobs.attempts, jobs.traceparent, jobs.lane,
+          chosen.hop
 """)
 
 _RECLAIM: Final = text("""
@@ -179,7 +180,7 @@ async def claim(
         "lease": lease,
     }
     rows = sorted(await session.execute(_CLAIM, parameters), key=lambda row: row.hop)
-    jobs = [Job(row.id, row.tenant_id, row.kind, row.payload, row.attempts) for row in rows]
+    jobs = [Job(row.id, row.tenant_id, row.kind, row.payload, row.attempts, row.traceparent) for row in rows]
     return Claim(jobs, rows[-1].lane if rows else after)
 
 

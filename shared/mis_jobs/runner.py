@@ -17,6 +17,7 @@ from mis_jobs.schedules import Schedule, tick
 from mis_jobs.waking import Wakeup
 from mis_tenancy.database import Database
 from mis_tenancy.redis import Redis
+from mis_tenancy.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,7 @@ class Runner:
         share: repository.Share = _SHARE,
         lease: timedelta = repository.LEASE,
         metrics: JobMetrics | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.worker = f"worker-{uuid4().hex}"
         self.metrics = metrics or JobMetrics()
@@ -69,6 +71,7 @@ class Runner:
             handlers,
             self._burials,
             self.metrics,
+            tracer=tracer,
             lease=lease,
             on_free=self._wakeup.wake,
         )

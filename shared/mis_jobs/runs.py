@@ -19,12 +19,14 @@ from mis_jobs import repository
 from mis_jobs.jobs import MOST_ATTEMPTS, Job, PermanentFailure, described
 from mis_jobs.metrics import JobMetrics
 from mis_tenancy.database import Database
+from mis_tenancy.tracing import Span, Tracer, standing_at, trace_id_in
 
 log = structlog.get_logger(__name__)
 
 Handler = Callable[[Job], Awaitable[None]]
 
 _UNKNOWN: Final = "unknown"
+_FAILED: Final = frozenset({"retried", "dead", "lost"})
 # Seconds between two attempts to write down how a job ended, and that a stopped handler may take to end.
 _AGAIN: Final = 1.0
 _STOPPING: Final = 5.0
@@ -45,6 +47,7 @@ class Runs:
         burials: Mapping[str, Handler],
         metrics: JobMetrics,
         *,
+        tracer: Tracer | None = None,
         lease: timedelta,
         on_free: Callable[[], None],
     ) -> None:
@@ -53,6 +56,7 @@ class Runs:
         self._handlers = handlers
         self._burials = burials
         self._metrics = metrics
+        self._tracer = tracer
         self._lease = lease.total_seconds()
         self._on_free = on_free
         self._jobs: dict[asyncio.Task[None], Job] = {}
@@ -114,14 +118,21 @@ class Runs:
     async def _run(self, job: Job) -> None:
         started, outcome = monotonic(), "lost"
         kind = job.kind if job.kind in self._handlers else _UNKNOWN
+        span = None if self._tracer is None else self._tracer.job(f"job {kind}", job.cause, _traced(job))
+        here = job.cause if span is None else span.traceparent
         try:
-            with bound_contextvars(job=str(job.id), kind=job.kind, attempt=job.attempt):
+            with bound_contextvars(**_logged(job, span)), standing_at(here):
                 outcome = await self._settled(job, await self._failure(job))
         except asyncio.CancelledError:
             outcome = "returned" if self._is_ending else "lost"
             raise
         finally:
-            self._metrics.ran(kind, outcome, monotonic() - started)
+            seconds = monotonic() - started
+            self._metrics.ran(kind, outcome, seconds)
+            log.info("job", **_logged(job, span), outcome=outcome, duration_ms=round(seconds * 1e3, 2))
+            if span is not None:
+                span.end({"mis.outcome": outcome}, failed=outcome in _FAILED)
+                span.leave()
 
     async def _failure(self, job: Job) -> BaseException | None:
         """Run the job's handler; return what it failed with, if it did."""
@@ -162,3 +173,20 @@ class Runs:
             return "dead" if given_up else "lost"
         state = await repository.fail(session, job, self._worker, described(failure), for_good=for_good)
         return {None: "lost", "queued": "retried"}.get(state, "dead")
+
+
+def _logged(job: Job, span: Span | None) -> dict[str, str | int]:
+    """Return what every log line of the run says: whose job it is, its own trace and that of its cause."""
+    said: dict[str, str | int] = {"job": str(job.id), "kind": job.kind, "attempt": job.attempt}
+    if job.tenant_id is not None:
+        said["tenant_id"] = str(job.tenant_id)
+    if span is not None:
+        said["trace_id"] = trace_id_in(span.traceparent)
+    if job.cause is not None:
+        said["cause_trace_id"] = trace_id_in(job.cause)
+    return said
+
+
+def _traced(job: Job) -> dict[str, str | int]:
+    said: dict[str, str | int] = {"mis.job.id": str(job.id), "mis.job.attempt": job.attempt}
+    return said if job.tenant_id is None else said | {"mis.tenant.id": str(job.tenant_id)}

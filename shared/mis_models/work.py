@@ -36,6 +36,7 @@ class JobRow(Base):
     last_error: Mapped[str | None]
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    traceparent: Mapped[str | None] = mapped_column(comment="where its cause stands in a trace")
 
     __table_args__ = (
         one_of("state", "queued", "running", "done", "dead"),

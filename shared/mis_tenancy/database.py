@@ -1,7 +1,7 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -58,7 +58,7 @@ class Database:
     `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements.
     `actor_keys` are what audit rows keep origins under; without them a row says nothing of where its request
     came from. `on_news` is called after each commit that carried revocations, `on_wake` with each channel
-    that a commit wakes.
+    that a commit wakes; `around_fetch` is entered around each select through the statement door.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class Database:
         self.actor_keys = actor_keys
         self.on_news: Callable[[], None] | None = None
         self.on_wake: Callable[[str], None] | None = None
+        self.around_fetch: Callable[[Select[*tuple[Any, ...]]], AbstractContextManager[None]] | None = None
 
     @property
     def role(self) -> str:
@@ -139,7 +140,11 @@ class Database:
         self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
     ) -> list[asyncpg.Record]:
         """Run a tenant's select through the statement door (see `StatementDoor.fetch`)."""
-        return await _started(self._door).fetch(statement, tenant_id, values)
+        door = _started(self._door)
+        if self.around_fetch is None:
+            return await door.fetch(statement, tenant_id, values)
+        with self.around_fetch(statement):
+            return await door.fetch(statement, tenant_id, values)
 
     @asynccontextmanager
     async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:

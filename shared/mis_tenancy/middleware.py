@@ -38,6 +38,7 @@ from mis_tenancy.routes import Access, RoutePolicy
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import Admission, Allowance, Tenant
 from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tracing import Tracer
 from mis_tenancy.visit import Visit
 
 ADMISSION: Final = "mis.admission"
@@ -115,6 +116,7 @@ class TenantMiddleware:
         policy: RoutePolicy,
         settings: TenancySettings,
         routes: Callable[[], Iterable[str]] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.app = app
         self._gate = Gate(resolver=resolver, directory=directory, feed=feed, verifier=verifier)
@@ -124,6 +126,7 @@ class TenantMiddleware:
         self._policy = policy
         self._settings = settings
         self._routes = routes
+        self._tracer = tracer
         self._templates: Templates | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,9 +136,12 @@ class TenantMiddleware:
             return
         # The caller's scope stays as it was found: what is established here belongs to this request alone.
         scope = {**scope, "state": {**scope.get("state", {})}}
-        visit = Visit(scope, self._policy.access(scope), self._template_of(scope), self._settings)
+        access, template = self._policy.access(scope), self._template_of(scope)
+        visit = Visit(scope, access, template, self._settings, self._tracer)
         exchange = Exchange(receive, send, visit.headers_of_answer, partial(self._conclude, visit))
         visit.context.update(bind_contextvars(request_id=visit.request_id))
+        if visit.trace.id is not None:
+            visit.context.update(bind_contextvars(trace_id=visit.trace.id))
         try:
             await self._serve(scope, visit, exchange)
         except asyncio.CancelledError:
@@ -144,6 +150,7 @@ class TenantMiddleware:
         finally:
             exchange.end(ERROR)
             reset_contextvars(**visit.context)
+            visit.trace.leave()
 
     async def _serve(self, scope: Scope, visit: Visit, exchange: Exchange) -> None:
         try:
@@ -257,6 +264,8 @@ class TenantMiddleware:
             None if of_tenant is None else of_tenant.id,
             visit.feature,
         )
+        if visit.trace.has_span:
+            visit.trace.end(visit.traced(status, outcome), failed=status >= 500)
         if visit.access is not Access.EXEMPT:
             _log.info(
                 "request",

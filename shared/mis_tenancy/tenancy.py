@@ -33,20 +33,27 @@ from mis_tenancy.routes import RoutePolicy
 from mis_tenancy.session import NEWS_TOLD
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tracing import Tracer
 
 log = structlog.get_logger(__name__)
 
 
 class Tenancy:
-    """The collaborators of one process; construct it anywhere, start it on the event loop that serves."""
+    """The collaborators of one process; construct it anywhere, start it on the event loop that serves.
 
-    def __init__(self, settings: TenancySettings) -> None:
+    With a `tracer` requests and their statements become spans.
+    """
+
+    def __init__(self, settings: TenancySettings, tracer: Tracer | None = None) -> None:
         self.settings = settings
+        self.tracer = tracer
         self.wrapping = Wrapping(settings.master_keys)
         self.actor_keys = ActorKeys(self.wrapping)
         self.database = Database(
             settings.database_url, pool_size=settings.pool_size, actor_keys=self.actor_keys
         )
+        if tracer is not None:
+            tracer.watch(self.database)
         self.redis = Redis(settings.redis_url, settings.redis_timeout) if settings.redis_url else None
         self.feed = RevocationFeed(
             self.database, self.redis, interval=settings.feed_interval, stale_after=settings.feed_stale_after
@@ -94,6 +101,7 @@ class Tenancy:
             policy=policy,
             settings=self.settings,
             routes=routes,
+            tracer=self.tracer,
         )
 
     async def start(self) -> None:
@@ -112,6 +120,8 @@ class Tenancy:
         if self.redis is not None:
             await self.redis.stop()
         await self.database.stop()
+        if self.tracer is not None:
+            await self.tracer.stop()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from mis_tenancy.route_table import UNMATCHED
 from mis_tenancy.routes import Access
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import SourceKind
+from mis_tenancy.tracing import Attributes, RequestTrace, Tracer
 
 # Where an endpoint leaves the name of the feature it serves, in the request's state.
 FEATURE: Final = "mis.feature"
@@ -42,10 +43,18 @@ class Visit:
         "record",
         "request_id",
         "template",
+        "trace",
         "user_agent",
     )
 
-    def __init__(self, scope: Scope, access: Access, template: str | None, settings: TenancySettings) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        access: Access,
+        template: str | None,
+        settings: TenancySettings,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.access = access
         self.template = template
         self.findings = Findings()
@@ -59,6 +68,13 @@ class Visit:
         self.path: str = scope["path"]
         agents = header_values(scope, b"user-agent")
         self.user_agent = agents[0].decode("latin-1") if agents else None
+        self.trace = RequestTrace(
+            scope,
+            # Probes and scrapes are nobody's requests.
+            None if access is Access.EXEMPT else tracer,
+            f"{self.method} {self.route}",
+            {"http.request.method": self.method, "http.route": self.route, "mis.request_id": self.request_id},
+        )
 
     @property
     def route(self) -> str:
@@ -109,6 +125,21 @@ class Visit:
             counted=is_request and allowance is not None and allowance.admitted,
             rejected=is_request and allowance is not None and not allowance.admitted,
         )
+
+    def traced(self, status: int, outcome: str) -> Attributes:
+        """Return what the request's span says of its end: no address, no path, nothing of a person."""
+        said: dict[str, str | int] = {"http.response.status_code": status, "mis.outcome": outcome}
+        tenant, principal = self.findings.tenant, self.findings.principal
+        if tenant is not None:
+            said |= {
+                "mis.tenant.id": str(tenant.id),
+                "mis.tenant.slug": tenant.slug,
+                "mis.tenant.plan": tenant.plan,
+                "mis.tenant.sources": ",".join(source.kind.value for source in self.findings.sources),
+            }
+        if principal is not None:
+            said["mis.principal.kind"] = principal.kind.value
+        return said
 
     def headers_of_answer(self, headers: Headers) -> Headers:
         """Return an answer's headers with the request's id, the limits, and what caches must know."""

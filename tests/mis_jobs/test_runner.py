@@ -11,14 +11,16 @@ from typing import Final
 from uuid import UUID
 
 import pytest
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from mis_jobs.jobs import Job, PermanentFailure
+from mis_jobs.jobs import Job, PermanentFailure, enqueue
 from mis_jobs.runner import Runner
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.tracing import standing_at
 from tests.database import CountingProxy
 from tests.mis_jobs.job_queue import PATIENCE, add, claim, eventually, failed, job_of, until, working
 from tests.servers import TestServers
@@ -55,6 +57,30 @@ async def test_a_run_that_fails_is_tried_again(platform: Database) -> None:
     async with working(platform, {"note": note}):
         await until(platform, job, "done")
     assert tried == [1, 2]
+
+
+async def test_a_run_leaves_a_line_that_tells_whose_it_was_how_it_ended_and_what_caused_it(
+    platform: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mis_jobs.runs.log", structlog.get_logger())
+    cause, tenant = f"00-{'ab' * 16}-{'cd' * 8}-01", new_id()
+
+    async def pass_on(job: Job) -> None:
+        if job.payload["number"] == 0:
+            async with platform.platform_transaction() as session:
+                await enqueue(session, "note", {"number": 1}, tenant_id=tenant)
+
+    with standing_at(cause):
+        (job,) = await add(platform, 1, tenant=tenant)
+    with structlog.testing.capture_logs() as logs:
+        async with working(platform, {"note": pass_on}):
+            await until(platform, job, "done")
+            await eventually(lambda: len([line for line in logs if line["event"] == "job"]) == 2)
+    first, second = (line for line in logs if line["event"] == "job")
+    assert (first["job"], first["kind"], first["attempt"], first["outcome"]) == (str(job), "note", 1, "done")
+    for line in (first, second):
+        assert (line["tenant_id"], line["cause_trace_id"]) == (str(tenant), "ab" * 16)
+        assert line["duration_ms"] >= 0
 
 
 async def test_a_permanent_failure_buries_the_job_at_once_and_says_why(platform: Database) -> None:

@@ -7,7 +7,9 @@ from uuid import UUID
 
 import pytest
 import structlog
+from starlette.applications import Starlette
 
+from mis_cli.server import Server
 from mis_tenancy.logging import WITHHELD, configure_logging, redact
 from tests.mis_tenancy.twins import tenant, token_of
 
@@ -36,6 +38,14 @@ def test_a_line_is_one_json_object_with_service_time_level_and_context(stream: i
     (line,) = lines(stream)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "request", "level": "info", "service": "user", "status": 200, "tenant_id": "t1"}
+
+
+def test_the_servers_own_lines_go_the_same_way(stream: io.StringIO) -> None:
+    Server(Starlette())
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received from %s.", "somebody")
+    (line,) = lines(stream)
+    assert line["event"] == "Invalid HTTP request received from somebody."
+    assert (line["level"], line["service"]) == ("warning", "user")
 
 
 def test_a_line_break_in_a_value_forges_no_line(stream: io.StringIO) -> None:

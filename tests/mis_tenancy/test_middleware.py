@@ -27,6 +27,7 @@ from mis_tenancy.route_table import templates_of
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.tenant import Tenant, TenantStatus
 from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tracing import Tracer
 from tests.mis_tenancy import twins
 from tests.mis_tenancy.twins import http_scope, tenant, token_of
 
@@ -128,6 +129,7 @@ class House:
     limiter: twins.Limiter = field(default_factory=twins.Limiter)
     recorder: twins.Recorder = field(default_factory=twins.Recorder)
     metrics: Metrics = field(default_factory=lambda: Metrics("test", tenants=5))
+    tracer: Tracer | None = None
 
     def __post_init__(self) -> None:
         settings = twins.settings()
@@ -146,6 +148,7 @@ class House:
             policy=suite_policy(),
             settings=settings,
             routes=lambda: templates_of(ROUTES),
+            tracer=self.tracer,
         )
         self.app = Starlette(routes=ROUTES, middleware=[middleware])
 
