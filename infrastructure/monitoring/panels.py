@@ -128,10 +128,12 @@ def now(
 def top(expr: str) -> tuple[Query, ...]:
     """Return the query for the ten tenants with most of `expr`, which is by tenant.
 
-    They are called by their slugs where the worker knows them: it need not name whom a service names.
+    They are called by their slugs, or by their ids where the worker does not name whom a service names.
     """
     slug = f"({expr}) * on (tenant) group_left (slug) tenant:mis_tenant_info:one"
-    return (Query(f"topk(10, ({slug}) or on (tenant) ({expr}))", "{{slug}} {{tenant}}"),)
+    known = f"topk(10, ({slug}) or on (tenant) ({expr}))"
+    by_id = f'label_replace({known}, "who", "$1", "tenant", "(.*)")'
+    return (Query(f'label_replace({by_id}, "who", "$1", "slug", "(.+)")', "{{who}}"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ PLATFORM: Final = Dashboard(
                     (
                         Query(
                             "topk(10, histogram_quantile(0.95, sum by (service, route, method, le) "
-                            "(rate(mis_request_duration_seconds_bucket[5m]))))",
+                            '(rate(mis_request_duration_seconds_bucket{route!~"/(healthz|readyz|metrics)"}[5m]))))',
                             "{{method}} {{route}}",
                         ),
                     ),
