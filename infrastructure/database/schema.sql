@@ -369,10 +369,13 @@ CREATE TABLE public.jobs (
     created_at timestamp with time zone NOT NULL,
     finished_at timestamp with time zone,
     is_due boolean DEFAULT true NOT NULL,
+    traceparent text,
     CONSTRAINT ck_jobs_state CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'dead'::text])))
 );
 
 ALTER TABLE ONLY public.jobs FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.jobs.traceparent IS 'where its cause stands in a trace';
 
 CREATE TABLE public.login_throttles (
     subject text NOT NULL,
@@ -2381,5 +2384,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0036');
+INSERT INTO public.alembic_version (version_num) VALUES ('0037');
 SELECT public.ensure_audit_partitions(3);
