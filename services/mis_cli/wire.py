@@ -5,7 +5,8 @@ Such bytes never become a request, so no application could answer them.
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mis_tenancy.errors import ProblemError, problem_body
+from mis_tenancy.error_responses import problem_body
+from mis_tenancy.errors import ProblemError
 
 
 class RequestMalformed(ProblemError):

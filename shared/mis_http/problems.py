@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from mis_tenancy.error_responses import problem_body
 from mis_tenancy.errors import (
     BodyMalformed,
     BodyTooLarge,
@@ -20,7 +21,6 @@ from mis_tenancy.errors import (
     RouteNotFound,
     UnsupportedMediaType,
     ValidationFailed,
-    problem_body,
 )
 from mis_tenancy.fastapi import tenancy_of
 

@@ -1,30 +1,22 @@
-"""One error tree, and the single place that turns a refusal into problem+json (RFC 9457).
+"""The error tree of the package; `error_responses` turns any of its refusals into problem+json.
 
-    ProblemError                    anything with a status and a stable code
-    ├── TenancyError                refusals of the middleware
-    │   ├── TenantMalformed 400 · TenantAmbiguous 400 · TenantConflict 400 · TenantRequired 400
-    │   ├── AuthenticationRequired 401 · TokenInvalid 401 · TokenExpired 401 · TokenRevoked 401
-    │   ├── TenantMismatch 403 · TenantSuspended 403 · TenantPendingDeletion 403 · ActAsRequired 403
-    │   ├── PermissionDenied 403 · FeatureNotAvailable 403
-    │   ├── TenantNotFound 404
-    │   ├── RateLimited 429 · QuotaExceeded 429
-    │   └── TenantUnavailable 503 · AuditUnavailable 503
-    ├── BodyMalformed 400 · RouteNotFound 404 · MethodNotAllowed 405 · BodyTooLarge 413
-    ├── UnsupportedMediaType 415 · ValidationFailed 422 · InternalError 500
-    └── (each service's own leaves)
-    TenantUnbound, IsolationError   programming errors: never the caller's fault, so never a 4xx
-
-An exception raised inside a middleware never reaches an application's exception handlers, so middleware and
-handlers alike answer through `error_response()`.
+ProblemError                    anything with a status and a stable code
+├── TenancyError                refusals of the middleware
+│   ├── TenantMalformed 400 · TenantAmbiguous 400 · TenantConflict 400 · TenantRequired 400
+│   ├── AuthenticationRequired 401 · TokenInvalid 401 · TokenExpired 401 · TokenRevoked 401
+│   ├── TenantMismatch 403 · TenantSuspended 403 · TenantPendingDeletion 403 · ActAsRequired 403
+│   ├── PermissionDenied 403 · FeatureNotAvailable 403
+│   ├── TenantNotFound 404
+│   ├── RateLimited 429 · QuotaExceeded 429
+│   └── TenantUnavailable 503 · AuditUnavailable 503
+├── BodyMalformed 400 · RouteNotFound 404 · MethodNotAllowed 405 · BodyTooLarge 413
+├── UnsupportedMediaType 415 · ValidationFailed 422 · InternalError 500
+└── (each service's own leaves)
+TenantUnbound, IsolationError   programming errors: never the caller's fault, so never a 4xx
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
-
-import msgspec
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from mis_tenancy.requests import request_id_of
 
 
 class TenantUnbound(RuntimeError):
@@ -293,34 +285,3 @@ class ValidationFailed(ProblemError):
 
 class InternalError(ProblemError):
     """A defect of ours; nothing about it leaves the process but the request's id."""
-
-
-def problem_body(error: ProblemError, scope: Scope) -> bytes:
-    """Return the JSON of `error` as the answer to the request of `scope`."""
-    return msgspec.json.encode(error.document(scope.get("path", ""), request_id_of(scope)))
-
-
-def error_response(error: ProblemError) -> ASGIApp:
-    """Return an ASGI application that answers with `error` as problem+json.
-
-    A WebSocket handshake gets the same document where the server speaks the `websocket.http.response`
-    extension (ASGI 2.4), else it is closed with 1008 (policy violation).
-    """
-
-    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 1008, "reason": error.code})
-            return
-        prefix = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
-        body = problem_body(error, scope)
-        headers = {
-            "content-type": "application/problem+json",
-            "content-length": str(len(body)),
-            "cache-control": "no-store",
-            "x-request-id": request_id_of(scope),
-        } | {name.lower(): value for name, value in error.headers.items()}
-        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await send({"type": f"{prefix}.start", "status": error.status, "headers": encoded})
-        await send({"type": f"{prefix}.body", "body": b"" if scope.get("method") == "HEAD" else body})
-
-    return respond

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from mis_tenancy.audit_record import AuditRecord
+from mis_tenancy.error_responses import error_response
 from mis_tenancy.errors import (
     AuditUnavailable,
     AuthenticationRequired,
@@ -26,7 +27,6 @@ from mis_tenancy.errors import (
     RateLimited,
     RouteNotFound,
     TenantMismatch,
-    error_response,
 )
 from mis_tenancy.exchange import DISCONNECTED, ERROR, REFUSED, Exchange
 from mis_tenancy.gate import Feed, Gate

@@ -155,24 +155,7 @@ class TenantStorage:
             if isinstance(data, bytes):
                 await obstore.put_async(self._store, path, data, use_multipart=False)
                 return
-            await self._put_parts(path, data, parts.part_of(expected_bytes))
-
-    async def _put_parts(self, path: str, data: AsyncIterable[bytes], part: int) -> None:
-        ended = asyncio.Event()
-        sent = _until(ended, aiter(data))
-        put = obstore.put_async(self._store, path, sent, chunk_size=part, max_concurrency=parts.AT_ONCE)
-        putting = asyncio.ensure_future(put)
-        try:
-            await asyncio.shield(putting)
-        except asyncio.CancelledError:
-            # Cut off where it stands, the library would leave the parts that it has sent; where its input
-            # fails, it takes them back.
-            ended.set()
-            await asyncio.wait({putting})
-            if not putting.cancelled():
-                # It has failed as it was made to, which nobody else will ask for.
-                putting.exception()
-            raise
+            await parts.put_stream(self._store, path, data, parts.part_of(expected_bytes))
 
     async def head(self, key: str) -> StoredObject:
         """Return what the store says of the object; raise ObjectNotFound."""
@@ -261,35 +244,6 @@ class TenantStorage:
                     raise StorageUnavailable("The object storage returned something else than was written.")
             finally:
                 await self.delete(key)
-
-
-class _Ended(Exception):
-    """Nobody waits for the stream any more."""
-
-
-async def _until(ended: asyncio.Event, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield what `data` does; fail as soon as it has `ended`, also in the middle of a wait."""
-    ending = asyncio.ensure_future(ended.wait())
-    try:
-        while True:
-            coming = asyncio.ensure_future(_next(data))
-            try:
-                await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                if not coming.done():
-                    coming.cancel()
-                    await asyncio.wait({coming})
-            if ended.is_set():
-                raise _Ended
-            if (piece := coming.result()) is None:
-                return
-            yield piece
-    finally:
-        ending.cancel()
-
-
-async def _next(data: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(data, None)
 
 
 def _is_plain(segment: str) -> bool:

@@ -122,6 +122,12 @@ async def test_the_command_prints_and_writes_its_report(
     assert "0 mistakes" in shown.stdout
 
 
+async def test_more_users_than_a_plan_has_seats_are_refused(mis: CommandLine, there: suites.Suite) -> None:
+    words = ("--tenants=1", "--users-per-tenant=101", "--plan=basic", "--sign-ins=1")
+    result = await mis("load", *words, "--base-url", there.base_url, env=mis.env | SIGNED_IN)
+    assert (result.exit_code, "no seats for 101 users" in result.stderr) == (REFUSED, True)
+
+
 async def test_without_an_operator_or_a_suite_nothing_is_begun(mis: CommandLine) -> None:
     result = await mis("load", "--base-url", "http://127.0.0.1:9", env={})
     assert (result.exit_code, "MIS_OPERATOR_EMAIL" in result.stderr) == (CANNOT_START, True)

@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
-from mis_tenancy.errors import MethodNotAllowed, RouteNotFound, error_response
+from mis_tenancy.error_responses import error_response
+from mis_tenancy.errors import MethodNotAllowed, RouteNotFound
 from mis_tenancy.requests import request_id_of
 
 

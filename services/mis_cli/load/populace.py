@@ -156,7 +156,11 @@ class Populace:
             rows = ((f"user-{at}{member.domain}", NAMES[at % len(NAMES)]) for at in numbers)
             csv.writer(text).writerows([("email", "name"), *rows])
             headers = member.owner.headers | {"Content-Type": "text/csv"}
-            await self._send("POST", f"{USERS}/import", headers, 200, content=text.getvalue())
+            answer = await self._send("POST", f"{USERS}/import", headers, 200, content=text.getvalue())
+            if answer.json()["failed"]:
+                raise LoadError(
+                    f"The plan {self._order.plan.value} has no seats for {self._order.users} users."
+                )
 
     async def _send(
         self, method: str, path: str, headers: dict[str, str], expected: int | tuple[int, ...], **options: Any
