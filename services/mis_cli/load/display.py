@@ -15,7 +15,7 @@ from mis_cli.load.running import Watching
 _HEADINGS: Final = (
     "tenant",
     "served",
-    "per second",
+    "/s",
     "p50 ms",
     "p95 ms",
     "p99 ms",
