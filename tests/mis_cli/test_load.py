@@ -69,7 +69,6 @@ async def status_of(suite: Suite, slug: str) -> str:
 
 
 async def test_tenants_are_made_kept_busy_told_of_and_removed(suite: Suite, there: suites.Suite) -> None:
-    """Catalogue 105."""
     until, order = Until(60), an_order()
     result = await running.run(there, order, until.watching, until.stop, keep=False)
     report = document_of(result, order, there.base_url)

@@ -119,8 +119,9 @@ async def killed(
     *command: str, env: dict[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a process that is killed at the end of the block, if it has not ended before."""
+    # What nobody reads is not to be kept for anybody: a full pipe would stop the worker.
     process = await asyncio.create_subprocess_exec(
-        *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+        *command, env=env, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )
     try:
         yield process
