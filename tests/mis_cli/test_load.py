@@ -18,6 +18,7 @@ from mis_cli.load.charts import curve_of, rows_of, steps_to
 from mis_cli.load.checks import Checks
 from mis_cli.load.measures import Measures, Outcome, jain
 from mis_cli.load.order import Order
+from mis_cli.load.order import Suite as There
 from mis_cli.load.page import page_of
 from mis_cli.load.populace import Member, Populace
 from mis_cli.load.report import document_of
@@ -37,10 +38,10 @@ def an_order(**values: Any) -> Order:
 
 
 @pytest.fixture(scope="module")
-async def there(suite: Suite) -> AsyncIterator[suites.Suite]:
+async def there(suite: Suite) -> AsyncIterator[There]:
     """The suite at a port of this machine."""
     async with served(suite) as port:
-        yield suites.Suite(f"http://127.0.0.1:{port}", OPERATOR_EMAIL, OPERATOR_PASSWORD)
+        yield There(f"http://127.0.0.1:{port}", OPERATOR_EMAIL, OPERATOR_PASSWORD)
 
 
 class Until:
@@ -68,7 +69,7 @@ async def status_of(suite: Suite, slug: str) -> str:
     return str(fine(answer)["status"])
 
 
-async def test_tenants_are_made_kept_busy_told_of_and_removed(suite: Suite, there: suites.Suite) -> None:
+async def test_tenants_are_made_kept_busy_told_of_and_removed(suite: Suite, there: There) -> None:
     until, order = Until(60), an_order()
     result = await running.run(there, order, until.watching, until.stop, keep=False)
     report = document_of(result, order, there.base_url)
@@ -81,22 +82,29 @@ async def test_tenants_are_made_kept_busy_told_of_and_removed(suite: Suite, ther
     assert {await status_of(suite, one["slug"]) for one in report["byTenant"]} == {"pending_deletion"}
 
 
-async def test_who_reaches_for_another_tenants_is_refused_and_counted(there: suites.Suite) -> None:
+async def test_who_reaches_for_another_tenants_is_refused_and_whose_token_grows_old_gets_a_new_one(
+    there: There,
+) -> None:
     async with httpx.AsyncClient(base_url=there.base_url) as client:
-        populace = Populace(client, an_order(sign_ins=1, users=1))
-        await populace.sign_in(there.operator_email, there.operator_password)
+        populace = Populace(client, there, an_order(sign_ins=1, users=1))
+        await populace.sign_in()
         members = await populace.make(lambda: None)
         measures = Measures([member.slug for member in members])
         traffic = running.traffic_of(client, measures, members[0], members, 0.0)
+        members[0].owner.renew_at = 0.0
+        before = members[0].owner.token
+        await traffic.step()
+        assert members[0].owner.token != before
         await traffic.upload(members[0].owner)
         for _ in range(20):
             await traffic.reach_for_another(members[0].owner)
         await populace.remove()
-    assert (measures.foreign_asked, measures.mistakes, measures.total.errors) == (20, [], 0)
+    assert measures.foreign_asked >= 20
+    assert (measures.mistakes, measures.total.errors) == ([], 0)
 
 
 async def test_the_command_prints_and_writes_its_report(
-    mis: CommandLine, there: suites.Suite, tmp_path: Path
+    mis: CommandLine, there: There, tmp_path: Path
 ) -> None:
     page, file = tmp_path / "load.html", tmp_path / "load.json"
     words = [
@@ -121,7 +129,7 @@ async def test_the_command_prints_and_writes_its_report(
     assert "0 mistakes" in shown.stdout
 
 
-async def test_more_users_than_a_plan_has_seats_are_refused(mis: CommandLine, there: suites.Suite) -> None:
+async def test_more_users_than_a_plan_has_seats_are_refused(mis: CommandLine, there: There) -> None:
     words = ("--tenants=1", "--users-per-tenant=101", "--plan=basic", "--sign-ins=1")
     result = await mis("load", *words, "--base-url", there.base_url, env=mis.env | SIGNED_IN)
     assert (result.exit_code, "no seats for 101 users" in result.stderr) == (REFUSED, True)

@@ -14,9 +14,8 @@ import typer
 from mis_cli.commands.options import DataDir
 from mis_cli.exits import AWAY, REFUSED, STOPPED
 from mis_cli.load.display import Display, show
-from mis_cli.load.order import Order
+from mis_cli.load.order import LoadError, Order
 from mis_cli.load.page import page_of
-from mis_cli.load.populace import LoadError
 from mis_cli.load.report import document_of
 from mis_cli.load.running import Stopped, run
 from mis_cli.load.suites import elsewhere, running_or_own

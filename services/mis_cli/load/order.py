@@ -1,8 +1,21 @@
-"""What a load test is to be: how many tenants, how busy, for how long."""
+"""What a load test is to be: where, how many tenants, how busy, for how long."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mis_tenancy.plans import PlanName
+
+
+class LoadError(RuntimeError):
+    """The test cannot be carried out; the message says which step was refused and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Where a suite is, and who makes tenants there."""
+
+    base_url: str
+    operator_email: str
+    operator_password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,14 @@ import asyncio
 import csv
 import io
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import httpx
 
-from mis_cli.load.order import Order
+from mis_cli.load.order import LoadError, Order, Suite
 
 API: Final = "/api/v1"
 TENANTS: Final = f"{API}/tenants"
@@ -30,19 +31,15 @@ _BATCH: Final = 200
 _ATTEMPTS: Final = 30
 
 
-class LoadError(RuntimeError):
-    """The suite refused a step of the preparation; the message says which and why."""
-
-
 @dataclass(slots=True)
 class Session:
     """One signed-in user; a lock, because a refresh token is good for one refresh."""
 
     email: str
     password: str
-    is_owner: bool
-    token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
+    token: str = field(default="", repr=False)
+    refresh_token: str = field(default="", repr=False)
+    renew_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -51,8 +48,14 @@ class Session:
         return {"Authorization": f"Bearer {self.token}"}
 
     def renew(self, document: dict[str, Any]) -> None:
-        """Take over the tokens of a sign-in or a refresh."""
+        """Take over the tokens of a sign-in or a refresh, to be used for half of their time."""
         self.token, self.refresh_token = document["token"], document["refreshToken"]
+        self.renew_at = time.monotonic() + document["expiresIn"] / 2
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is time for a refresh."""
+        return time.monotonic() > self.renew_at
 
 
 @dataclass(slots=True)
@@ -85,17 +88,18 @@ class Member:
 class Populace:
     """Makes the tenants at one suite; `client` speaks to it."""
 
-    def __init__(self, client: httpx.AsyncClient, order: Order) -> None:
+    def __init__(self, client: httpx.AsyncClient, suite: Suite, order: Order) -> None:
         self._client = client
+        self._suite = suite
         self._order = order
         self._operator: dict[str, str] = {}
         run = secrets.token_hex(3)
         self._slugs = [f"load-{run}-{number}" for number in range(1, order.tenants + 1)]
         self._password = f"{secrets.token_urlsafe(18)}-Aa1"
 
-    async def sign_in(self, email: str, password: str) -> None:
+    async def sign_in(self) -> None:
         """Sign the operator in, who makes the tenants."""
-        body = {"email": email, "password": password}
+        body = {"email": self._suite.operator_email, "password": self._suite.operator_password}
         answer = await self._send("POST", f"{API}/auth/operator/login", {}, 200, json=body)
         self._operator = {"Authorization": f"Bearer {answer.json()['token']}"}
 
@@ -113,6 +117,8 @@ class Populace:
 
     async def remove(self) -> None:
         """Ask for the deletion of all that was made, without any grace; the worker purges it."""
+        # The token that made them has run out where the traffic went on for long.
+        await self.sign_in()
         for slug in self._slugs:
             path = f"{TENANTS}/{slug}"
             await self._send("DELETE", path, self._operator, (202, 404), params={"graceDays": 0})
@@ -140,14 +146,9 @@ class Populace:
 
     async def _session(self, slug: str, email: str) -> Session:
         body = {"email": email, "password": self._password, "tenantSlug": slug}
-        document = (await self._send("POST", LOGIN, {}, 200, json=body)).json()
-        return Session(
-            email,
-            self._password,
-            document["user"]["role"] == "owner",
-            document["token"],
-            document["refreshToken"],
-        )
+        session = Session(email, self._password)
+        session.renew((await self._send("POST", LOGIN, {}, 200, json=body)).json())
+        return session
 
     async def _crowd(self, member: Member, count: int) -> None:
         for start in range(0, count, _BATCH):

@@ -13,9 +13,8 @@ import httpx
 from mis_cli.load.asking import Asking
 from mis_cli.load.checks import Checks
 from mis_cli.load.measures import Measures
-from mis_cli.load.order import Order
+from mis_cli.load.order import Order, Suite
 from mis_cli.load.populace import Member, Populace
-from mis_cli.load.suites import Suite
 from mis_cli.load.traffic import Traffic
 
 _TIMEOUT: Final = 30.0
@@ -52,8 +51,8 @@ async def run(suite: Suite, order: Order, watching: Watching, stop: asyncio.Even
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=suite.base_url, timeout=_TIMEOUT, limits=limits) as client:
-        populace = Populace(client, order)
-        await populace.sign_in(suite.operator_email, suite.operator_password)
+        populace = Populace(client, suite, order)
+        await populace.sign_in()
         try:
             members = await _unless_stopped(populace.make(watching.on_tenant), stop)
             return await _busy(client, order, members, watching, stop)

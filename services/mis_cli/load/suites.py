@@ -4,12 +4,11 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from mis_cli.load.populace import LoadError
+from mis_cli.load.order import LoadError, Suite
 from mis_cli.run_record import read_record
 from mis_cli.settings import SeedSettings
 from mis_tenancy.settings import SettingsError
@@ -17,15 +16,6 @@ from mis_tenancy.settings import SettingsError
 # Seconds that a new suite may take to start, and to stop.
 _START: Final = 120.0
 _STOP: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """Where a suite is, and who makes tenants there."""
-
-    base_url: str
-    operator_email: str
-    operator_password: str = field(repr=False)
 
 
 def elsewhere(settings: SeedSettings, base_url: str) -> Suite:

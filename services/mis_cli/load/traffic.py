@@ -52,8 +52,12 @@ class Traffic:
 
     async def step(self) -> None:
         """Have one of the users do one thing."""
+        session = random.choice(self._member.sessions)  # noqa: S311  # traffic, not secrets
+        for one in (session, self._member.owner):
+            if one.is_stale:
+                await self._refresh(one)
         (action,) = random.choices(list(self._weights), list(self._weights.values()))  # noqa: S311
-        await action(random.choice(self._member.sessions))  # noqa: S311  # traffic, not secrets
+        await action(session)
 
     async def _get(self, action: str, path: str, session: Session, **query: Any) -> httpx.Response | None:
         return await self._asking.ask(action, "GET", path, 200, headers=session.headers, params=query)
