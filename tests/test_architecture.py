@@ -80,6 +80,7 @@ SPEAK_SQL: Final = {
             "claims",
             "departures",
             "members",
+            "recent_sign_ins",
             "reservations",
             "seats",
             "space",

@@ -4,7 +4,7 @@ ProblemError
 ├── InvalidCredentials 401 · MfaRequired 401 · LoginThrottled 429
 ├── PasskeyInvalid 400 · PasskeyNotFound 404 · PasskeyTaken 409 · PasskeyLimit 409
 ├── PasskeyOriginUnsupported 422
-├── MfaAlreadySet 409 · MfaNotPending 409 · MfaNotSet 404 · ProofRequired 403 · UserNotFound 404
+├── MfaAlreadySet 409 · MfaNotPending 409 · MfaNotSet 404 · UserNotFound 404
 ├── RefreshSuperseded 409
 ├── SessionNotFound 404
 ├── ApiKeyNotFound 404
@@ -65,17 +65,6 @@ class MfaNotSet(ProblemError):
     status = 404
     code = "mfa_not_set"
     detail = "No authenticator app is set. Enrol one first."
-
-
-class ProofRequired(ProblemError):
-    """The sign-in is too long ago for what was asked, and nothing proves anew who asks."""
-
-    status = 403
-    code = "proof_required"
-    detail = (
-        "Your sign-in is more than ten minutes ago. Send code, recoveryCode or password to show that it is "
-        "you, or sign in again."
-    )
 
 
 class UserNotFound(ProblemError):

@@ -10,6 +10,7 @@ from sqlalchemy import update
 from mis_models.links import AccountTokenRow
 from tests.auth_service.links import mails_of, reset_link, token_of
 from tests.auth_service.requests import AUTH, USERS, alter, audited, fine, refused, sign_in
+from tests.auth_service.test_mfa import age_sign_in
 from tests.suite import PUBLIC_URL, Suite, TenantHandle, UserHandle
 
 
@@ -48,6 +49,20 @@ async def test_an_address_changes_when_the_new_one_confirms(suite: Suite) -> Non
     reset = {"token": lost, "newPassword": "Another-Horse-8-Battery"}
     refused(await suite.post_anonymously(f"{AUTH}/password/reset", reset), 400, "link_invalid")
     assert {"user.email_change_requested", "user.email_changed"} <= set(await audited(suite, tenant))
+
+
+async def test_an_old_sign_in_moves_nobodys_mail(suite: Suite) -> None:
+    """Catalogue 76: whoever stole an access token does not keep the account by it."""
+    tenant = await suite.tenant()
+    member = await suite.user(tenant)
+    new = f"moved@{tenant.slug}.example"
+    for by, who in ((member, "me"), (tenant.owner, str(member.id))):
+        await age_sign_in(suite, tenant, by)
+        refused(await move(suite, by, new, who), 403, "proof_required")
+        fine(await move(suite, by, member.email, who, name="Mia Member"))
+    assert await mails_of(suite, tenant) == []
+    again = await suite.sign_in(tenant.slug, member.email, member.password)
+    fine(await move(suite, again, new))
 
 
 async def test_a_newer_request_replaces_an_older_one(suite: Suite) -> None:

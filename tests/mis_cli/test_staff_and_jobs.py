@@ -4,13 +4,14 @@ import json
 import secrets
 from pathlib import Path
 
+import httpx
 import pytest
 
 from mis_cli.demo import seed as seeding
 from mis_cli.desk import COMMAND_LINE
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_tenancy.identifiers import new_id
-from tests.auth_service.operators import MFA, as_operator, operator_login, operator_with_app
+from tests.auth_service.operators import MFA, as_operator, new_operator, operator_login, operator_with_app
 from tests.auth_service.requests import eventually, platform_events
 from tests.integration.wire import served
 from tests.mis_cli.command_line import CommandLine
@@ -54,6 +55,39 @@ async def test_an_operator_who_lost_their_app_signs_in_with_the_password_again(
     for email, code in ((app.staff.email, "mfa_not_set"), (an_address(), "operator_not_found")):
         (told,) = await mis.json("operator", "reset-mfa", email, code=REFUSED)
         assert told["problem"]["code"] == code
+
+
+async def test_an_operator_is_let_go_and_back_in(mis: CommandLine, suite: Suite) -> None:
+    """Catalogue 67."""
+    staff, tenant = await new_operator(suite), await suite.tenant()
+    visit = {"tenantId": str(tenant.id), "reason": "Before they go."}
+    inside = fine(await as_operator(suite, staff, "POST", "/api/v1/auth/act-as", visit))["token"]
+    (told,) = await mis.json("operator", "disable", staff.email)
+    assert told == {"id": str(staff.id), "email": staff.email}
+    for path, token in (("/api/v1/auth/me", staff.token), ("/api/v1/users", inside)):
+
+        async def ask(path: str = path, token: str = token) -> httpx.Response:
+            return await suite.client.get(path, headers={"Authorization": f"Bearer {token}"})
+
+        ended = await eventually(ask, lambda answer: answer.status_code == 401)
+        assert ended.json()["code"] == "token_revoked"
+    assert (await operator_login(suite, staff.email)).status_code == 401
+    await mis.json("operator", "enable", staff.email)
+    fine(await operator_login(suite, staff.email))
+    (told,) = await mis.json("operator", "disable", an_address(), code=REFUSED)
+    assert told["problem"]["code"] == "operator_not_found"
+
+
+async def test_an_operator_gets_another_password(mis: CommandLine, suite: Suite) -> None:
+    staff = await new_operator(suite)
+    words = ("operator", "set-password", staff.email, "--password-stdin")
+    (told,) = await mis.json(*words, stdin="short\n", code=REFUSED)
+    assert told["problem"]["code"] == "password_policy"
+    await mis.json(*words, stdin=f"{GOOD}\n")
+    assert (await operator_login(suite, staff.email)).status_code == 401
+    fine(await operator_login(suite, staff.email, password=GOOD))
+    *_, event = await platform_events(suite, "operator.password_set")
+    assert (event.actor, event.resource) == (COMMAND_LINE, f"operators/{staff.id}")
 
 
 async def test_an_operators_password_is_asked_for_twice_and_never_shown(mis: CommandLine) -> None:

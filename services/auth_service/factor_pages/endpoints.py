@@ -16,7 +16,6 @@ from auth_service.errors import (
     PasskeyNotFound,
     PasskeyOriginUnsupported,
     PasskeyTaken,
-    ProofRequired,
     SsoRequired,
 )
 from auth_service.factor_pages.dependencies import OwnPasskeysOf, RegistrationOf
@@ -29,6 +28,7 @@ from auth_service.passkeys.signing_in import PasskeySignIn
 from auth_service.sign_in.forms import require_own_form
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
+from mis_accounts.recent_sign_ins import ProofRequired
 from mis_http.problems import problems
 from mis_tenancy.errors import AuthenticationRequired, FeatureNotAvailable, TenantNotFound, TokenInvalid
 

@@ -13,7 +13,6 @@ from auth_service.errors import (
     MfaAlreadySet,
     MfaNotPending,
     MfaNotSet,
-    ProofRequired,
     UserNotFound,
 )
 from auth_service.login.schemas import LoginOut
@@ -30,6 +29,7 @@ from auth_service.mfa.schemas import (
 )
 from auth_service.mfa.service import OwnFactor
 from auth_service.mfa.signing_in import SecondStep
+from mis_accounts.recent_sign_ins import ProofRequired
 from mis_http.problems import problems
 from mis_tenancy.errors import PermissionDenied, TenantPendingDeletion, TenantSuspended, TokenInvalid
 

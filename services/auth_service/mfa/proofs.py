@@ -7,7 +7,6 @@ proof enough; after that a code, a recovery code or the password is.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final, NoReturn
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit import record
 from auth_service.authority import Authority
 from auth_service.caller import Caller
-from auth_service.errors import InvalidCredentials, ProofRequired
+from auth_service.errors import InvalidCredentials
 from auth_service.membership import tenant_of_member
 from auth_service.mfa import repository
 from auth_service.mfa.checking import RESET_CALLED_OFF, SecondFactor, Shown, attempt_at
@@ -24,12 +23,12 @@ from auth_service.mfa_resets.repository import call_off
 from auth_service.notices.telling import tell
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_accounts.emails import norm_of
+from mis_accounts.recent_sign_ins import ProofRequired, is_recent
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Principal, Tenant
 
-RECENT: Final = timedelta(minutes=10)
 _WRONG: Final = "What you sent to show that it is you is wrong, or was used already."
 
 
@@ -131,10 +130,10 @@ class Oneself:
             if proof.password is not None:
                 attempt = Attempt.of(str(self.tenant.id), norm_of(person.email), self.caller.network)
             is_known = await require_free(session, attempt)
-            is_recent = await repository.has_signed_in_within(session, session_id, RECENT)
+            recent = await is_recent(session, session_id)
         if proof.password is not None:
             verified = await self.authority.passwords.verify(person.password_hash, proof.password)
             return attempt, is_known, verified
-        if proof.shown is None and not is_recent:
+        if proof.shown is None and not recent:
             raise ProofRequired
         return attempt, is_known, proof.shown is None

@@ -1,14 +1,14 @@
 """Every statement about second factors."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mis_models.accounts import SessionRow, UserRow
+from mis_models.accounts import UserRow
 from mis_models.factors import RecoveryCodeRow, TotpFactorRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
@@ -88,13 +88,6 @@ async def person(session: TenantSession, user_id: UUID) -> Row[str, str, str, st
     """Return email, name, role and password hash of the user, or None."""
     columns = select(UserRow.email, UserRow.name, UserRow.role, UserRow.password_hash)
     return (await session.execute(columns.where(UserRow.id == user_id))).one_or_none()
-
-
-async def has_signed_in_within(session: TenantSession, session_id: UUID, age: timedelta) -> bool:
-    """Return whether the session began at most so long ago."""
-    young = SessionRow.created_at > func.statement_timestamp() - age
-    found = select(SessionRow.id).where(SessionRow.id == session_id, young)
-    return await session.scalar(found) is not None
 
 
 def _confirmed(user_id: UUID) -> tuple[ColumnElement[bool], ...]:

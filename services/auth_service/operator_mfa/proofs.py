@@ -13,11 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit import record_platform
 from auth_service.authority import Authority
 from auth_service.caller import Caller
-from auth_service.errors import InvalidCredentials, ProofRequired
-from auth_service.mfa.proofs import RECENT, Proof
+from auth_service.errors import InvalidCredentials
+from auth_service.mfa.proofs import Proof
 from auth_service.operator_mfa import repository
 from auth_service.operator_mfa.checking import attempt_at, takes
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
+from mis_accounts.recent_sign_ins import RECENT, ProofRequired
 from mis_http.sessions import recorded_refusal
 from mis_models.platform import OperatorRow
 from mis_tenancy.claims import OPERATOR

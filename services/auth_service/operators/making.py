@@ -12,7 +12,7 @@ from mis_models.platform import OperatorRow
 from mis_tenancy.errors import ProblemError
 
 # Whoever holds this password reaches every tenant.
-_POLICY: Final = {"policyMode": "nist", "minLength": 12}
+POLICY: Final = {"policyMode": "nist", "minLength": 12}
 
 
 class OperatorTaken(ProblemError):
@@ -28,7 +28,7 @@ async def make_operator(
 ) -> OperatorRow:
     """Add an active operator; raise ValidationFailed, PasswordPolicyUnmet or OperatorTaken."""
     address = parse_email(email)
-    encoded = await passwords.hash_new(password, _POLICY, (address.norm, name))
+    encoded = await passwords.hash_new(password, POLICY, (address.norm, name))
     await repository.lock(session)
     if await repository.find_by_email(session, address.norm) is not None:
         raise OperatorTaken

@@ -15,7 +15,6 @@ from auth_service.errors import (
     PasskeyNotFound,
     PasskeyOriginUnsupported,
     PasskeyTaken,
-    ProofRequired,
     SsoRequired,
 )
 from auth_service.login.schemas import LoginOut
@@ -23,6 +22,7 @@ from auth_service.mfa.schemas import ProofIn, proof_of
 from auth_service.passkeys.dependencies import ArrivalOf, OwnPasskeysOf, RegistrationOf, passkey_of_path
 from auth_service.passkeys.schemas import AnswerIn, AskedOut, PasskeyOut, RegistrationIn
 from auth_service.passkeys.signing_in import PasskeySignIn
+from mis_accounts.recent_sign_ins import ProofRequired
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.errors import (

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.members import EmailTaken
 from mis_accounts.password_rules import PasswordPolicyUnmet
+from mis_accounts.recent_sign_ins import ProofRequired
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.fast_lane import plain_page, with_lane
 from mis_http.idempotency import IdempotentRoute
@@ -75,7 +76,9 @@ async def read_own_profile(
     return UserOut.of(user)
 
 
-@router.patch("/me", responses=problems(PermissionDenied, UserNotFound, EmailTaken, PreconditionFailed))
+@router.patch(
+    "/me", responses=problems(PermissionDenied, ProofRequired, UserNotFound, EmailTaken, PreconditionFailed)
+)
 async def change_own_profile(
     body: ProfileChange,
     response: Response,
@@ -100,7 +103,9 @@ async def read_user(response: Response, user_id: UserId, users: TenantUsers, by:
 
 @router.patch(
     "/{user_id}",
-    responses=problems(PermissionDenied, UserNotFound, LastOwner, EmailTaken, PreconditionFailed),
+    responses=problems(
+        PermissionDenied, ProofRequired, UserNotFound, LastOwner, EmailTaken, PreconditionFailed
+    ),
 )
 async def change_user(
     body: UserChange,

@@ -10,6 +10,7 @@ from mis_accounts.departures import end_sessions, raise_epoch
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.members import add_member, renew_terms
 from mis_accounts.passwords import Passwords
+from mis_accounts.recent_sign_ins import ProofRequired, is_recent
 from mis_accounts.seats import lock_seats, release_seats
 from mis_accounts.withdrawals import withdraw_invitations
 from mis_http.etags import Precondition
@@ -32,6 +33,9 @@ from user_service.verifications.discarding import discard_pictures
 # Fields whose change touches rules about the whole membership, or ends tokens.
 _STANDING: Final = frozenset({"role", "status"})
 _EMAIL_ASKED: Final = "user.email_change_requested"
+_SIGN_IN_AGAIN: Final = (
+    "Your sign-in is more than ten minutes ago. Sign in again to change an e-mail address."
+)
 
 
 async def page_of_users(database: Database, tenant: Tenant, wanted: UserFilter, page: Page) -> Sequence[Any]:
@@ -130,6 +134,10 @@ class Users:
         refuse_visiting_operator(self._principal, "change e-mail addresses")
         if user.id != self._principal.id:
             require_grant(self._principal, Role(user.role))
+        session_id = self._principal.session_id
+        if session_id is not None and not await is_recent(self._session, session_id):
+            # So a stolen access token does not turn into a mailbox that outlasts it; a key has no sign-in.
+            raise ProofRequired(_SIGN_IN_AGAIN)
         is_asked = await self._addresses.ask(user, email)
         return {"requestedEmail": {}} if is_asked else {}
 
