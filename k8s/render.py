@@ -1,4 +1,4 @@
-"""Renders the manifests of the suite's processes from one template: `make manifests`.
+"""Renders the manifests of the suite's processes from one template, and the rules: `make manifests`.
 
 Kustomize takes `base` as it lies there; `tenant-service.yaml` is what of it the tenant service alone needs,
 in one file for `kubectl apply -f`.
@@ -12,9 +12,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 HERE: Final = Path(__file__).resolve().parent
 BASE: Final = HERE / "base"
 ALONE: Final = HERE / "tenant-service.yaml"
+RULES: Final = HERE / "monitoring" / "rules.yaml"
+_RULES_SOURCE: Final = HERE.parent / "infrastructure" / "monitoring" / "rules.yml"
 _HEAD: Final = (
     "# Rendered from k8s/base by `make manifests`. It needs the Secret mis-secrets (docs/operations.md).\n"
 )
+
+_RULES_HEAD: Final = """\
+# Rendered from infrastructure/monitoring/rules.yml by `make manifests`; edit that.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: mis
+  namespace: mis
+spec:
+"""
 
 _EVERY: Final = ("MIS_DATABASE_URL", "MIS_REDIS_URL", "MIS_MASTER_KEYS")
 _PLATFORM: Final = "MIS_PLATFORM_DATABASE_URL"
@@ -29,7 +41,9 @@ PROCESSES: Final[dict[str, dict[str, Any]]] = {
     "worker": {
         "args": ["worker", "--host", "0.0.0.0", "--port", "9090"],  # noqa: S104  # within its pod
         "port": 9090,
-        "variables": (*_EVERY, _PLATFORM, "MIS_SMTP_URL", "MIS_OPERATOR_EMAIL"),
+        "variables": (*_EVERY, _PLATFORM, "MIS_OPERATOR_EMAIL"),
+        # Without it no mail is sent.
+        "optional": ("MIS_SMTP_URL",),
     },
 }
 
@@ -50,10 +64,14 @@ def rendered() -> dict[Path, str]:
     environment.filters["key"] = key
     template = environment.get_template("service.yaml.j2")
     files = {
-        BASE / f"{name}.yaml": template.render(name=name, is_public=name != "worker", **process)
+        BASE / f"{name}.yaml": template.render(
+            name=name, is_public=name != "worker", **{"optional": (), **process}
+        )
         for name, process in PROCESSES.items()
     }
     parts = [(BASE / f"{name}.yaml").read_text() for name in ("namespace", "settings")]
+    groups = _RULES_SOURCE.read_text().splitlines(keepends=True)
+    files[RULES] = _RULES_HEAD + "".join(f"  {line}" if line.strip() else line for line in groups)
     return files | {ALONE: _HEAD + "---\n".join([*parts, files[BASE / "tenant-service.yaml"]])}
 
 

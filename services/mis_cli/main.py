@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.commands.audit import app as audit
 from mis_cli.commands.backup import backup
+from mis_cli.commands.describe import describe
 from mis_cli.commands.doctor import doctor
 from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
@@ -74,6 +75,7 @@ app.command()(serve)
 app.command()(migrate)
 app.command()(worker)
 app.command()(secrets)
+app.command()(describe)
 app.command()(seed)
 app.command()(doctor)
 app.command()(load)

@@ -51,6 +51,27 @@ def test_every_secret_is_a_file_that_its_container_is_handed(service: str, tmp_p
     assert {file.name for file in handed.iterdir()} == wanted
 
 
+def test_the_gateway_shows_what_the_image_describes() -> None:
+    described = SERVICES["description"]["command"]
+    assert described[0] == "describe"
+    assert f"description:{described[1]}" in SERVICES["description"]["volumes"]
+    assert f"description:{described[1]}:ro" in SERVICES["gateway"]["volumes"]
+    caddy = (ROOT / "infrastructure" / "gateway" / "Caddyfile").read_text()
+    assert f"root * {described[1]}" in caddy
+
+
+def test_whichever_container_is_started_first_has_the_image_built() -> None:
+    for name, service in SERVICES.items():
+        if service["image"] == SERVICES["secrets"]["image"]:
+            assert service["build"] == SERVICES["secrets"]["build"], name
+
+
+def test_each_service_takes_its_share_while_redis_is_away() -> None:
+    serving = [name for name, one in SERVICES.items() if one.get("command", [""])[0] == "serve"]
+    for name in serving:
+        assert SERVICES[name]["environment"]["MIS_EXPECTED_PROCESSES"] == str(len(serving))
+
+
 def test_no_password_stands_in_the_file() -> None:
     assert not re.search(r"(?i)(password|secret_key|master_keys)\s*[:=]\s*[^\s/$]", FILE.read_text())
 
@@ -65,7 +86,7 @@ def test_every_volume_is_declared_and_every_mounted_file_is_there() -> None:
                 assert source in COMPOSE["volumes"], (name, source)
 
 
-@pytest.mark.parametrize("service", [*OURS, "tenant-service-tests"])
+@pytest.mark.parametrize("service", [*OURS, "description", "tenant-service-tests"])
 def test_our_containers_can_neither_write_their_files_nor_gain_rights(service: str) -> None:
     container = SERVICES[service]
     assert container["read_only"] is True

@@ -22,7 +22,7 @@ K8S: Final = ROOT / "k8s"
 FILES: Final = sorted(file for file in K8S.rglob("*.yaml") if file.name != "kustomization.yaml")
 KUSTOMIZATIONS: Final = sorted(K8S.rglob("kustomization.yaml"))
 # Kinds that come with an operator, whose schemas are not Kubernetes' own.
-EXTENSIONS: Final = {"HTTPRoute", "PodMonitor", "ExternalSecret"}
+EXTENSIONS: Final = {"HTTPRoute", "ServiceMonitor", "PrometheusRule", "ExternalSecret"}
 READ: Final[tuple[type[EnvironmentSettings], ...]] = (
     TenantServiceSettings,
     AuthSettings,
@@ -54,7 +54,8 @@ def each_pod() -> pytest.MarkDecorator:
 
 
 def test_what_is_rendered_is_up_to_date(tmp_path: Path) -> None:
-    shutil.copytree(K8S, tmp_path / "k8s")
+    for part in (K8S, ROOT / "infrastructure" / "monitoring"):
+        shutil.copytree(part, tmp_path / part.relative_to(ROOT))
     subprocess.run([sys.executable, tmp_path / "k8s" / "render.py"], check=True)  # noqa: S603
     for file in FILES:
         again = tmp_path / "k8s" / file.relative_to(K8S)
@@ -91,8 +92,14 @@ def test_a_pod_may_do_no_more_than_the_restricted_standard_lets_it(name: str, po
 def test_every_variable_is_a_setting_and_every_secret_is_read(name: str, pod: dict[str, Any]) -> None:
     known = {f"MIS_{field.upper()}" for settings in READ for field in settings.model_fields}
     (container,) = pod["containers"]
-    variables = {one["name"]: one["value"] for one in container["env"]}
-    assert {variable.removesuffix("_FILE") for variable in variables} <= known
+    assert {one["name"].removesuffix("_FILE") for one in container["env"]} <= known
+    # What may be left out comes as a variable: a file that is named and is not there is a mistake.
+    optional = {
+        one["name"]: one["valueFrom"]["secretKeyRef"] for one in container["env"] if "value" not in one
+    }
+    assert all(key["optional"] is True and key["name"] == "mis-secrets" for key in optional.values())
+    assert set(optional) <= {"MIS_SMTP_URL"}
+    variables = {one["name"]: one["value"] for one in container["env"] if "value" in one}
     (secret,) = [volume["secret"] for volume in pod["volumes"] if "secret" in volume]
     assert {f"/run/mis/{item['path']}" for item in secret["items"]} == set(variables.values())
 
@@ -115,6 +122,51 @@ def test_a_deployment_is_probed_scaled_spread_and_walled_in(deployment: dict[str
     for kind, selector in (("PodDisruptionBudget", "selector"), ("NetworkPolicy", "podSelector")):
         selected = [one["spec"][selector].get("matchLabels", {}).get("app") for one in base(kind)]
         assert selected.count(name) == 1, kind
+
+
+def test_the_monitor_finds_every_service_and_calls_it_as_the_rules_do() -> None:
+    (monitor,) = documents(K8S / "monitoring" / "monitor.yaml")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    for service in base("Service"):
+        assert wanted <= service["metadata"]["labels"].items()
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    labels = {one["targetLabel"]: one for one in endpoint["relabelings"]}
+    assert labels["process"]["sourceLabels"] == ["__meta_kubernetes_service_label_app"]
+    assert labels["job"]["replacement"] == "mis"
+    (rules,) = documents(K8S / "monitoring" / "rules.yaml")
+    gone = next(
+        rule["expr"]
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "MisServiceGone"
+    )
+    for service in base("Service"):
+        assert f'process="{service["metadata"]["labels"]["app"]}"' in gone
+
+
+def test_prometheus_and_the_gateway_get_in_and_pods_get_out_to_what_they_need() -> None:
+    policies = {one["metadata"]["name"]: one["spec"] for one in base("NetworkPolicy")}
+    for deployment in base("Deployment"):
+        policy = policies[deployment["metadata"]["name"]]
+        let_in = {
+            next(iter(peer["namespaceSelector"]["matchLabels"]))
+            for rule in policy["ingress"]
+            for peer in rule["from"]
+        }
+        worker = deployment["metadata"]["name"] == "worker"
+        assert let_in == ({"mis/monitoring"} if worker else {"mis/monitoring", "mis/gateway"})
+        reached = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+        # Names, Postgres and its pooler, Redis, the store, mail, a collector of traces.
+        assert {53, 5432, 6432, 6379, 443, 587, 4318} <= reached
+    assert {port["port"] for rule in policies["migrations"]["egress"] for port in rule["ports"]} == {53, 5432}
+
+
+def test_processes_share_limits_as_many_as_there_may_be() -> None:
+    scalers = {one["metadata"]["name"]: one["spec"]["maxReplicas"] for one in base("HorizontalPodAutoscaler")}
+    (settings,) = base("ConfigMap")
+    serving = sum(most for name, most in scalers.items() if name != "worker")
+    assert settings["data"]["MIS_EXPECTED_PROCESSES"] == str(serving)
 
 
 def test_a_pod_has_time_to_end_what_it_has_begun() -> None:
