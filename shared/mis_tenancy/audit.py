@@ -43,7 +43,7 @@ class Recorder:
         spool: Spool,
         database: SystemDatabase,
         *,
-        interval: float = 0.5,
+        interval: float = 1.0,
         adopt_every: float = 5.0,
         stop_within: float = 5.0,
     ) -> None:

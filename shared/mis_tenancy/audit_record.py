@@ -7,12 +7,12 @@ control character. Where a request came from stands in it as ciphertext.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins import Origin, SpoolCipher, printable
@@ -24,8 +24,7 @@ UNKNOWN: Final = "unknown"
 OUTCOME_BYTES: Final = 384
 
 
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
+class AuditRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who did what in a tenant, from where and with what outcome; the moment is the one in `id` (UUIDv7).
 
     `action` of a request is "METHOD /route", `sources` are the kinds that named the tenant. `counted` says
@@ -36,7 +35,7 @@ class AuditRecord:
     tenant_id: UUID
     kind: Kind
     action: str
-    id: UUID = field(default_factory=new_id)
+    id: UUID = msgspec.field(default_factory=new_id)
     actor: UUID | None = None
     actor_kind: str | None = None
     resource: str | None = None
@@ -51,8 +50,7 @@ class AuditRecord:
     feature: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the admitted request `id` ended; `status` is empty where no answer was begun."""
 
     id: UUID

@@ -8,12 +8,12 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.audit_store import insert_records, refuses_rows, refuses_tenant

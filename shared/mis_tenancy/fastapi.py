@@ -1,7 +1,8 @@
 """For FastAPI services: the admission, the permission and the session of a request as dependencies.
 
 Every dependency is a coroutine function, because FastAPI hands plain functions to a thread, which costs
-more than the rest of a request. The session's has function scope, so that its commit happens before the
+more than the rest of a request. Each asks the request itself and not another dependency, because such a step
+costs more than what it hands over. The session's has function scope, so that its commit happens before the
 answer leaves: a commit that fails is then a failed request, not a success that never happened.
 """
 
@@ -38,23 +39,31 @@ async def admission(request: Request) -> Admission:
     return admission_of(request.scope)
 
 
-Admitted = Annotated[Admission, Depends(admission)]
-
-
-async def current_tenant(admitted: Admitted) -> Tenant:
+async def current_tenant(request: Request) -> Tenant:
     """Return the request's tenant; raise TenantRequired where none is named."""
-    if admitted.tenant is None:
-        raise TenantRequired
-    return admitted.tenant
+    return _tenant_of(request)
 
 
-async def current_principal(admitted: Admitted) -> Principal:
+async def current_principal(request: Request) -> Principal:
     """Return the verified caller; raise AuthenticationRequired for an anonymous one."""
-    if admitted.principal is None:
+    return _principal_of(request)
+
+
+def _tenant_of(request: Request) -> Tenant:
+    tenant = admission_of(request.scope).tenant
+    if tenant is None:
+        raise TenantRequired
+    return tenant
+
+
+def _principal_of(request: Request) -> Principal:
+    principal = admission_of(request.scope).principal
+    if principal is None:
         raise AuthenticationRequired
-    return admitted.principal
+    return principal
 
 
+Admitted = Annotated[Admission, Depends(admission)]
 CurrentTenant = Annotated[Tenant, Depends(current_tenant)]
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
@@ -74,9 +83,9 @@ async def serve(
     await tenancy_of(request).settle(session)
 
 
-async def open_session(request: Request, tenant: CurrentTenant) -> AsyncIterator[TenantSession]:
+async def open_session(request: Request) -> AsyncIterator[TenantSession]:
     """Yield a session bound to the request's tenant; commit before the answer, roll back on any exception."""
-    async with serve(request, tenancy_of(request).database.transaction(tenant.id)) as session:
+    async with serve(request, tenancy_of(request).database.transaction(_tenant_of(request).id)) as session:
         yield session
 
 
@@ -86,7 +95,8 @@ Session = Annotated[TenantSession, Depends(open_session, scope="function")]
 def requires(permission: Permission) -> Dependency:
     """Return the dependency that lets principals with `permission` through, and operators."""
 
-    async def check(principal: CurrentPrincipal) -> Principal:
+    async def check(request: Request) -> Principal:
+        principal = _principal_of(request)
         if not is_platform_operator(principal):
             require_permission(principal, permission)
         return principal
@@ -105,7 +115,8 @@ def use_feature(request: Request, tenant: Tenant, feature: Feature) -> None:
 def requires_feature(feature: Feature) -> Dependency:
     """Return the dependency that lets tenants with `feature` through, and counts its use."""
 
-    async def check(request: Request, tenant: CurrentTenant) -> Tenant:
+    async def check(request: Request) -> Tenant:
+        tenant = _tenant_of(request)
         use_feature(request, tenant, feature)
         return tenant
 

@@ -5,6 +5,7 @@ the router itself decides on is read, never a URL built from headers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
@@ -12,6 +13,8 @@ from starlette.types import Scope
 
 T = TypeVar("T")
 
+# How many paths a table remembers: the few that come all the time, however many others there are.
+_REMEMBERED: Final = 256
 ANY_METHOD: Final = "*"
 UNMATCHED: Final = "unmatched"
 _TRICKS: Final = frozenset("\\;%")
@@ -21,11 +24,13 @@ class PathTable(Generic[T]):
     """Values by path pattern and method; `*` is one segment, a closing `**` any number of them, also none.
 
     The most specific pattern wins. A segment that is empty, made of dots only, or holds a backslash,
-    semicolon, percent sign or control character is matched by no wildcard.
+    semicolon, percent sign or control character is matched by no wildcard. `find(path, method)` returns the
+    value of the most specific pattern that takes both, or None.
     """
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
+        self.find = lru_cache(_REMEMBERED)(self._find)
 
     def add(self, pattern: str, value: T, method: str = ANY_METHOD) -> None:
         """Set the value of `pattern`, for one method or all; raise ValueError if it has one already."""
@@ -35,9 +40,9 @@ class PathTable(Generic[T]):
         if method in node.values:
             raise ValueError(f"{pattern} has two rules for the method {method}.")
         node.values[method] = value
+        self.find.cache_clear()
 
-    def find(self, path: str, method: str = ANY_METHOD) -> T | None:
-        """Return the value of the most specific pattern that takes this path and method, or None."""
+    def _find(self, path: str, method: str = ANY_METHOD) -> T | None:
         return self._root.find(_segments(path), 0, method) if path[:1] == "/" else None
 
 

@@ -7,10 +7,11 @@ successor reads a dead process's spool by the very code that the process used it
 import os
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from mis_tenancy.audit_record import UNKNOWN, AuditRecord, Line, Lines
 from mis_tenancy.spool import SEGMENT_SUFFIX

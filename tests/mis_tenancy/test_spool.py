@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID
@@ -14,6 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mis_tenancy.audit_record import (
     OUTCOME_BYTES,
@@ -266,7 +266,7 @@ def test_a_damaged_stretch_costs_only_itself(spool: Spool, damage: bytes) -> Non
 
 
 def test_segments_end_by_age_and_by_size(tmp_path: Path, clock: Clock) -> None:
-    spool = Spool(tmp_path, 2**20, "tests", LINES, segment_bytes=2000, clock=clock)
+    spool = Spool(tmp_path, 2**20, "tests", LINES, segment_bytes=500, clock=clock)
     spool.start()
     spool.note(request_of(TENANT))
     clock.now = 1.5
