@@ -89,26 +89,30 @@ async def test_only_operators_rotate(suite: Suite) -> None:
     refused(await suite.client.post(ROTATE), 401, "authentication_required")
 
 
-async def test_rotations_under_load_fail_no_verification(suite: Suite) -> None:
-    """Catalogue 72."""
+@pytest.mark.parametrize("each", [25, pytest.param(1_500, marks=pytest.mark.deep)])
+async def test_rotations_under_load_fail_no_verification(suite: Suite, each: int) -> None:
+    """Catalogue 72: `each` requests between two rotations, as fast as the machine answers them."""
     tenant = await suite.tenant("custom")
     tokens, statuses, done = [tenant.owner_token], [], asyncio.Event()
+    reached = asyncio.Condition()
 
     async def use() -> None:
         while not done.is_set():
-            answer = await suite.client.get(f"{USERS}/me", headers=bearer(tokens[-1]))
+            answer = await suite.client.get(USERS, headers=bearer(tokens[-1]))
             statuses.append(answer.status_code)
-            await asyncio.sleep(0)
+            async with reached:
+                reached.notify_all()
 
     async def renew() -> None:
         while not done.is_set():
             tokens.append(fine(await sign_in(suite, tenant))["token"])
 
-    users = [asyncio.create_task(each()) for each in (use, use, renew)]
-    for _ in range(4):
-        await asyncio.sleep(0.25)
-        fine(await suite.client.post(ROTATE, headers=suite.operator))
-    await asyncio.sleep(0.25)
+    users = [asyncio.create_task(work()) for work in (*[use] * 16, renew)]
+    for number in range(1, 6):
+        async with reached:
+            await reached.wait_for(lambda: len(statuses) >= each * number)  # noqa: B023  # awaited at once
+        if number < 5:
+            fine(await suite.client.post(ROTATE, headers=suite.operator))
     done.set()
     await asyncio.gather(*users)
     assert set(statuses) == {200}

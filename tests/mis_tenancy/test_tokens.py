@@ -9,6 +9,7 @@ import pytest
 
 from mis_tenancy.errors import TokenExpired, TokenInvalid, TokenRevoked
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.jose import encode_segment
 from mis_tenancy.keyring import KeyRing, public_key
 from mis_tenancy.signing import load_signing_key, new_signing_key, sign_access_token
 from mis_tenancy.tenant import Principal, PrincipalKind, Role
@@ -189,9 +190,14 @@ async def test_a_flood_of_unknown_keys_loads_them_once_in_thirty_seconds() -> No
 
     subject = verifier(KeyRing(load, clock))
     unknown = sign_access_token(load_signing_key(fresh.private_pem), fresh.kid, good())
-    refusals = await asyncio.gather(
-        *(subject.principal_of(unknown) for _ in range(1_000)), return_exceptions=True
+    signed = unknown.partition(".")[2]
+    # Each names a key of its own, as whoever floods would.
+    headers = (
+        encode_segment(b'{"alg":"ES256","typ":"at+jwt","kid":"%d"}' % number) for number in range(9_999)
     )
+    flood = [unknown, *(f"{header}.{signed}" for header in headers)]
+    refusals = await asyncio.gather(*map(subject.principal_of, flood), return_exceptions=True)
+    assert len(refusals) == 10_000
     assert {type(refusal) for refusal in refusals} == {TokenInvalid}
     assert loads == 1
     keys[fresh.kid] = fresh.public_jwk
