@@ -17,7 +17,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-load clean
+.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-pooler test-load clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ test-config: $(STAMP)  ## Run the tests of tenant configuration.
 
 test-integration: $(STAMP)  ## Run the tests that cross the services.
 	@$(PYTEST) -n auto tests/integration $(ARGS)
+
+test-pooler: $(STAMP)  ## Run the tests of isolation and across the services through a PgBouncer in transaction mode.
+	@$(PYTEST) -n auto --pooler tests/isolation tests/integration tests/mis_tenancy/test_poolers.py $(ARGS)
 
 test-load: $(STAMP)  ## Run the tests under concurrent load.
 	@$(PYTEST) tests/load $(ARGS)

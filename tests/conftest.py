@@ -10,6 +10,10 @@ from tests.isolation.world import World, make_world
 from tests.suite import Suite, running_suite
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    servers.add_options(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     servers.register(config)
 

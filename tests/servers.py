@@ -26,10 +26,14 @@ from mis_cli.embedded import (
     prepare_database,
 )
 from mis_cli.migrations import ROLES_FILE, upgrade
+from mis_tenancy.poolers import Pooler
+from tests.poolers import MISSING, PoolerAddress, TransactionPooler, pgbouncer
 
 TEMPLATE: Final = "mis_template"
 _INPUT: Final = "mis_servers"
 _PLUGIN: Final = "mis-servers"
+# Enough server connections that statements meet others than those that they were prepared on.
+_POOLER_SIZE: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ class TestServers:
     postgres: PostgresAddress
     redis_url: str
     worker: str
+    pooler: PoolerAddress | None = None
+
+    def services(self, name: str | None = None) -> DatabaseUrls:
+        """Return the URLs of `database` as services get them: through the run's pooler, if it has one."""
+        direct = self.database(name)
+        return direct if self.pooler is None else self.pooler.services(direct)
 
     def database(self, name: str | None = None) -> DatabaseUrls:
         """Return the URLs of this worker's database, or of a further one, `name`, made on first use.
@@ -97,6 +107,7 @@ class ServersPlugin:
         self._directory: Path | None = None
         self._postgres: EmbeddedPostgres | None = None
         self._redis: EmbeddedRedis | None = None
+        self._pooler: TransactionPooler | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         if self._handed_over is not None or session.config.option.collectonly:
@@ -114,12 +125,19 @@ class ServersPlugin:
             "password": address.superuser_password,
             "redis": self._redis.start().removesuffix("/0"),
         }
+        if session.config.getoption("pooler"):
+            self._pooler = TransactionPooler(
+                address, self._directory / "pooler", size=_POOLER_SIZE, statements=200
+            )
+            self._handed_over["pooler"] = [self._pooler.address.port, self._pooler.address.pooler]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         node.workerinput[_INPUT] = json.dumps(self._handed_over)
 
     def pytest_unconfigure(self) -> None:
+        if self._pooler is not None:
+            self._pooler.stop()
         if self._redis is not None:
             self._redis.stop()
         if self._postgres is not None:
@@ -135,11 +153,20 @@ class ServersPlugin:
         number = int(worker.removeprefix("gw")) if worker.startswith("gw") else 0
         sockets = Path(given["sockets"]) if given["sockets"] else None
         address = PostgresAddress(Path(given["directory"]), given["port"], sockets, given["password"])
-        return TestServers(address, f"{given['redis']}/{number}", worker)
+        pooler = PoolerAddress(given["pooler"][0], Pooler(given["pooler"][1])) if "pooler" in given else None
+        return TestServers(address, f"{given['redis']}/{number}", worker, pooler)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the servers' options; for `pytest_addoption` in conftest.py."""
+    help_text = "put a PgBouncer in transaction mode between the services under test and Postgres"
+    parser.addoption("--pooler", action="store_true", help=help_text)
 
 
 def register(config: pytest.Config) -> None:
     """Add the plugin to a run; for `pytest_configure` in conftest.py."""
+    if config.getoption("pooler") and pgbouncer() is None:
+        pytest.exit(MISSING, returncode=0)
     text = getattr(config, "workerinput", {}).get(_INPUT)
     config.pluginmanager.register(ServersPlugin(json.loads(text) if text else None), _PLUGIN)
 

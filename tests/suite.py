@@ -187,7 +187,7 @@ async def running_suite(servers: TestServers, directory: Path, **overrides: Any)
 async def _running(
     servers: TestServers, directory: Path, dns: NameServer, overrides: dict[str, Any]
 ) -> AsyncIterator[Suite]:
-    urls = servers.database()
+    urls = servers.services()
     given = {
         "database_url": urls.app,
         "auth_database_url": urls.auth,

@@ -31,6 +31,7 @@ NEEDS: Final = re.compile(r"(?:sh|bash) needs: (?:docker|kubectl|browser)")
 # What each `make` target comes to, and the tests that do the same.
 TARGETS: Final = {
     "make run": ("mis run", "tests/mis_cli/test_launcher.py"),
+    "make test-pooler": ("--pooler tests/isolation tests/integration", "tests/mis_tenancy/test_poolers.py"),
     "make test": ("-m pytest", "tests/test_documents.py"),
 }
 

@@ -11,6 +11,7 @@ from mis_http.settings import (
     DatabaseUrl,
     EnvironmentSettings,
     MasterKeysText,
+    OwnersDatabaseUrl,
     PublicUrl,
     RedisUrl,
     StorageUrl,
@@ -34,7 +35,7 @@ class LauncherSettings(EnvironmentSettings):
     platform_database_url: DatabaseUrl | None = Field(
         None, repr=False, description="Set it to the postgresql:// URL of the role mis_platform."
     )
-    migration_database_url: DatabaseUrl | None = Field(
+    migration_database_url: OwnersDatabaseUrl | None = Field(
         None, repr=False, description="Set it to the postgresql:// URL of the role mis_owner."
     )
     redis_url: RedisUrl | None = Field(
@@ -79,7 +80,7 @@ class ServingSettings(EnvironmentSettings):
 class MasterKeySettings(EnvironmentSettings):
     """The settings of `mis keys rotate-master`."""
 
-    migration_database_url: DatabaseUrl = Field(
+    migration_database_url: OwnersDatabaseUrl = Field(
         repr=False, description="Set it to the postgresql:// URL of the role mis_owner."
     )
     master_keys: MasterKeysText = Field(
@@ -90,7 +91,7 @@ class MasterKeySettings(EnvironmentSettings):
 class MigrationSettings(EnvironmentSettings):
     """The settings of `mis migrate`."""
 
-    migration_database_url: DatabaseUrl = Field(
+    migration_database_url: OwnersDatabaseUrl = Field(
         repr=False,
         description="Set it to the postgresql:// URL of the role mis_owner. "
         "(`mis run` migrates its embedded database by itself.)",

@@ -10,12 +10,13 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mis_tenancy.poolers import Pooler
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
 from mis_tenancy.storage import Storage
 from mis_tenancy.stores import StoreAccess
@@ -120,8 +121,22 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _known_pooler(value: str) -> str:
+    for named in parse_qs(urlsplit(value).query).get("pooler", ()):
+        if named not in set(Pooler):
+            raise ValueError(f"names a pooler that is none ({' and '.join(Pooler)} are)")
+    return value
+
+
+def _no_pooler(value: str) -> str:
+    if "pooler" in parse_qs(urlsplit(value).query):
+        raise ValueError("leads to a pooler, where the owner's work needs Postgres itself")
+    return value
+
+
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-DatabaseUrl = Annotated[str, _url_of("postgresql", "postgres")]
+DatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_known_pooler)]
+OwnersDatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_no_pooler)]
 RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
 StorageUrl = Annotated[str, _url_of("file", "s3", "gs", "az")]
 SmtpUrl = Annotated[str, _url_of("smtp", "smtps")]

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 from sqlalchemy import Select, event, exc
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
@@ -15,6 +15,13 @@ from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.door import StatementDoor
 from mis_tenancy.pool import TenantPool
+from mis_tenancy.poolers import (
+    Pooler,
+    dialect_options,
+    driver_options,
+    parse_database_url,
+    refuse_wrong_pooler,
+)
 from mis_tenancy.row_origins import ACTOR_KEYS
 from mis_tenancy.session import ON_NEWS, ON_WAKE, PlatformSession, TenantSession, bind_platform, bind_tenant
 from mis_tenancy.settings import SettingsError
@@ -55,7 +62,7 @@ class SystemTransaction:
 class Database:
     """The connections of one database role.
 
-    `pool_size` is per door. `prepared=False` is for a transaction pooler without prepared statements.
+    `pool_size` is per door, `url` says by its parameter `pooler` what stands before Postgres (`Pooler`).
     `actor_keys` are what audit rows keep origins under; without them a row says nothing of where its request
     came from. `on_news` is called after each commit that carried revocations, `on_wake` with each channel
     that a commit wakes; `around_fetch` is entered around each select through the statement door.
@@ -66,15 +73,13 @@ class Database:
         url: str,
         *,
         pool_size: int = 8,
-        prepared: bool = True,
         actor_keys: ActorKeys | None = None,
     ) -> None:
-        parsed = make_url(url).set(drivername="postgresql")
-        options: dict[str, Any] = {"server_settings": {"application_name": "mis"}, "timeout": 10}
-        if not prepared:
-            options |= {"statement_cache_size": 0}
-        self.engine = _engine(parsed, pool_size, options, prepared=prepared)
-        self._dsn = parsed.render_as_string(hide_password=False)
+        parsed, self._pooler = parse_database_url(url)
+        named = {"application_name": "mis"}
+        options = {"server_settings": named, "timeout": 10, **driver_options(self._pooler)}
+        self.engine = _engine(parsed, pool_size, options, self._pooler)
+        self._dsn = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
         self._pool_size = pool_size
         self._options = options
         self._pool: TenantPool | None = None
@@ -90,10 +95,15 @@ class Database:
         return self.engine.url.username or ""
 
     async def start(self) -> None:
-        """Open the pool; raise SettingsError when the role could see past row-level security."""
+        """Open the pool; raise SettingsError when the role could see past row-level security.
+
+        So does a URL that says another pooler than the one it leads to.
+        """
         self._pool = await TenantPool.open(self._dsn, self._pool_size, **self._options)
         self._door = StatementDoor(self._pool)
         try:
+            async with self._pool.transaction(Binding.NOBODY) as connection:
+                await refuse_wrong_pooler(connection, self.role, self._pooler)
             await self._refuse_strong_role()
         except BaseException:
             await self.stop()
@@ -172,12 +182,12 @@ def _started(part: Part | None) -> Part:
     return part
 
 
-def _engine(url: URL, pool_size: int, options: dict[str, Any], *, prepared: bool) -> AsyncEngine:
-    arguments = options | {"connection_class": TenantConnection}
-    if not prepared:
-        arguments |= {"prepared_statement_cache_size": 0}
+def _engine(url: URL, pool_size: int, options: dict[str, Any], pooler: Pooler | None) -> AsyncEngine:
     engine = create_async_engine(
-        url.set(drivername="postgresql+asyncpg"), pool_size=pool_size, max_overflow=0, connect_args=arguments
+        url.set(drivername="postgresql+asyncpg"),
+        pool_size=pool_size,
+        max_overflow=0,
+        connect_args={**options, **dialect_options(pooler), "connection_class": TenantConnection},
     )
     _guard(engine)
     return engine

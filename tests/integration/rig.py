@@ -142,8 +142,7 @@ async def suite_on_a_cable(
     servers: TestServers, directory: Path, roles: Sequence[str] = ("app", "auth", "platform")
 ) -> AsyncIterator[tuple[Suite, ForgetfulCable]]:
     """Yield a suite, on this worker's database, whose `roles` reach Postgres over a line to be cut."""
-    name = urlsplit(servers.database().app).path.removeprefix("/")
-    urls: DatabaseUrls = database_urls(servers.postgres, name, tcp=True)
+    urls = _over_tcp(servers)
     cable = ForgetfulCable(urls.app)
     await cable.start()
     over = {role: _over(cable, getattr(urls, role)) for role in roles}
@@ -154,6 +153,13 @@ async def suite_on_a_cable(
             cable.mend()
     finally:
         await cable.stop()
+
+
+def _over_tcp(servers: TestServers) -> DatabaseUrls:
+    if servers.pooler is not None:
+        return servers.services()
+    name = urlsplit(servers.database().app).path.removeprefix("/")
+    return database_urls(servers.postgres, name, tcp=True)
 
 
 _SETTING = {"app": "database_url", "auth": "auth_database_url", "platform": "platform_database_url"}

@@ -56,6 +56,23 @@ def test_a_setting_given_twice_is_refused(environment: pytest.MonkeyPatch) -> No
         ServiceSettings.read()
 
 
+def test_a_url_may_name_a_pooler_that_is_known(environment: pytest.MonkeyPatch) -> None:
+    url = f"{REQUIRED['MIS_DATABASE_URL']}?pooler=transaction"
+    environment.setenv("MIS_DATABASE_URL", url)
+    assert ServiceSettings.read().database_url == url
+    environment.setenv("MIS_DATABASE_URL", f"{url}s")
+    with pytest.raises(
+        SettingsError, match=r"MIS_DATABASE_URL: names a pooler that is none \(transaction and"
+    ):
+        ServiceSettings.read()
+
+
+def test_the_owner_works_on_postgres_itself(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MIS_MIGRATION_DATABASE_URL", "postgresql://mis_owner@db/mis_db?pooler=transaction")
+    with pytest.raises(SettingsError, match="MIS_MIGRATION_DATABASE_URL: leads to a pooler"):
+        MigrationSettings.read()
+
+
 def test_a_file_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MIS_REDIS_URL_FILE", "/no/such/file")
     with pytest.raises(SettingsError, match="MIS_REDIS_URL_FILE: /no/such/file cannot be read"):
