@@ -25,6 +25,7 @@ from mis_cli.migrations import ROLES_FILE
 from mis_tenancy.poolers import Pooler
 
 CONFIGURATION = ROLES_FILE.with_name("pgbouncer.ini")
+SERVER = "mis_db = host=postgres port=5432"
 MISSING = "There is no pgbouncer on this machine; `apt-get install pgbouncer` brings one."
 _SYSTEM_PROGRAMS = "/usr/sbin:/usr/local/sbin"
 
@@ -96,20 +97,20 @@ class TransactionPooler:
         return spawn(command, log=self._log, on_parent_death=signal.SIGQUIT, identity=identity)
 
     def _configuration(self) -> str:
-        """Return the configuration that we ship, with what is said again in its place."""
+        """Return the configuration that we ship, with what differs here put in its place or said again."""
+        shipped = CONFIGURATION.read_text()
+        assert SERVER in shipped
         here = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.address.port,
             "auth_file": self._directory / "users.txt",
+            # No verdict by the time that a busy machine takes.
+            "query_wait_timeout": 120,
             **self._settings,
         }
-        return "\n".join(
-            [
-                CONFIGURATION.read_text(),
-                *("[databases]", f"* = host=127.0.0.1 port={self._postgres.port}"),
-                *("[pgbouncer]", *(f"{name} = {value}" for name, value in here.items()), ""),
-            ]
-        )
+        # Under the section that the file ends with: a second one of its name would begin from the defaults.
+        said_again = "".join(f"{name} = {value}\n" for name, value in here.items())
+        return shipped.replace(SERVER, f"* = host=127.0.0.1 port={self._postgres.port}") + said_again
 
     def _users(self) -> str:
         passwords = generated(self._postgres.directory / "roles.json", ROLES)
