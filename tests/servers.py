@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -45,7 +45,7 @@ class TestServers:
     postgres: PostgresAddress
     redis_url: str
     worker: str
-    pooler: PoolerAddress | None = None
+    pooler: PoolerAddress | None = field(default=None, kw_only=True)
 
     def services(self, name: str | None = None) -> DatabaseUrls:
         """Return the URLs of `database` as services get them: through the run's pooler, if it has one."""
@@ -154,7 +154,7 @@ class ServersPlugin:
         sockets = Path(given["sockets"]) if given["sockets"] else None
         address = PostgresAddress(Path(given["directory"]), given["port"], sockets, given["password"])
         pooler = PoolerAddress(given["pooler"][0], Pooler(given["pooler"][1])) if "pooler" in given else None
-        return TestServers(address, f"{given['redis']}/{number}", worker, pooler)
+        return TestServers(address, f"{given['redis']}/{number}", worker, pooler=pooler)
 
 
 def add_options(parser: pytest.Parser) -> None:
