@@ -49,6 +49,7 @@ SPEAK_SQL: Final = {
         "encryption",
         "insertion",
         "ledger",
+        "poolers",
         "published_keys",
         "revocations",
         "row_origins",
