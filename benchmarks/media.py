@@ -1,8 +1,8 @@
 """Run with `python -m benchmarks media`: how fast a large file goes in and out, and in what memory.
 
 A suite of its own is started as a newcomer starts it, with a store on the local disk; one client sends one
-file and fetches it again. The memory is that of the process which serves, as the operating system says while
-it works, against what it was before.
+file and fetches it again, and then many of the same size together at once. The memory is that of the process
+which serves, as the operating system says while it works, against what it was before.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +28,7 @@ import psutil
 
 MIB: Final = 2**20
 _PIECE: Final = 256 * 1024
+_AT_ONCE: Final = 16
 _PASSWORD: Final = "Correct-Horse-7-Battery"  # noqa: S105  # of a suite that lives for a minute
 _MEDIA: Final = "/api/v1/media"
 
@@ -47,6 +50,12 @@ def main() -> None:
             _fetch(client, stored, size)
             seconds = time.perf_counter() - started
         print(_line("download", size, seconds, memory.growth))
+        with _Memory(process) as memory, ThreadPoolExecutor(_AT_ONCE) as senders:
+            started = time.perf_counter()
+            statuses = Counter(senders.map(lambda _: _status(client, size // _AT_ONCE), range(_AT_ONCE)))
+            seconds = time.perf_counter() - started
+        print(_line(f"{_AT_ONCE} uploads at once", size * statuses[201] // _AT_ONCE, seconds, memory.growth))
+        print(", ".join(f"{count} answered {status}" for status, count in sorted(statuses.items())))
 
 
 def _options() -> argparse.Namespace:
@@ -117,6 +126,11 @@ def _listener(root: int, port: int) -> psutil.Process:
         if any(one.laddr.port == port and one.status == "LISTEN" for one in process.net_connections("tcp")):
             return process
     raise SystemExit("No process of the suite listens on its port.")
+
+
+def _status(client: httpx.Client, size: int) -> int:
+    params = {"filename": "one-of-many.bin"}
+    return client.post(_MEDIA, params=params, content=_body(size, b"", b"")).status_code
 
 
 def _sent(client: httpx.Client, size: int, way: str) -> Any:

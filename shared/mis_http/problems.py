@@ -7,10 +7,12 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
+from mis_http.conflicts import refusal_behind
 from mis_tenancy.error_responses import problem_body
 from mis_tenancy.errors import (
     BodyMalformed,
@@ -103,6 +105,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _refused)
     app.add_exception_handler(RequestValidationError, _unfit)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -131,6 +134,13 @@ def _methods_at(request: Request) -> list[str]:
 def _is_taken(request: Request, method: str) -> bool:
     scope = {**request.scope, "method": method}
     return any(route.matches(scope)[0] is Match.FULL for route in request.app.router.routes)
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    refusal = refusal_behind(error)
+    if isinstance(refusal, InternalError):
+        raise error
+    return _counted(refusal, request)
 
 
 async def _defect(request: Request, error: Exception) -> Response:

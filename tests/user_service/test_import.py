@@ -392,8 +392,8 @@ async def test_an_import_stops_where_its_importer_is_thrown_out(
     admin = await suite.user(tenant, "admin")
     monkeypatch.setattr(service, "_BATCH", 2)
 
-    async def seat_and_throw_out(*given: Any) -> Any:
-        results = await seat(*given)
+    async def seat_and_throw_out(*given: Any, **options: Any) -> Any:
+        results = await seat(*given, **options)
         monkeypatch.setattr(service, "seat", seat)
         path = f"{USERS}/{admin.id}"
         throw_out = suite.client.patch(path, json={"status": "disabled"}, headers=tenant.auth)
@@ -429,12 +429,20 @@ async def test_who_changes_something_meanwhile_does_not_wait_for_an_import(
     tenant = await suite.tenant("custom")
     user = await suite.user(tenant, "member")
     answers: list[int] = []
+    writes = [
+        ("PATCH", f"{USERS}/{user.id}", tenant.auth, {"name": "Renamed"}),
+        ("PATCH", f"{USERS}/me", user.auth, {"name": "Self Named"}),
+    ]
+    if atomic == "true":
+        # A batch by itself holds the seats, for a moment.
+        writes.append(("PATCH", f"{USERS}/{user.id}", tenant.auth, {"role": "viewer"}))
+        writes.append(("POST", USERS, tenant.auth, {"email": "meanwhile@x.example", "name": "M"}))
 
-    async def seat_and_look(*given: Any) -> Any:
-        results = await seat(*given)
-        for path, auth in ((f"{USERS}/{user.id}", tenant.auth), (f"{USERS}/me", user.auth)):
-            changed = await suite.client.patch(path, json={"name": f"N {len(answers)}"}, headers=auth)
-            answers.append(changed.status_code)
+    async def seat_and_look(*given: Any, **options: Any) -> Any:
+        results = await seat(*given, **options)
+        while writes:
+            method, path, auth, body = writes.pop(0)
+            answers.append((await suite.client.request(method, path, json=body, headers=auth)).status_code)
         return results
 
     monkeypatch.setattr(service, "_BATCH", 2)
@@ -443,4 +451,73 @@ async def test_who_changes_something_meanwhile_does_not_wait_for_an_import(
     sent = tenant.auth | {"Content-Type": CSV}
     answer = await suite.client.post(IMPORT, params={"atomic": atomic}, content=body, headers=sent)
     assert answer.json()["created"] == 4
-    assert answers == [200] * 4
+    assert answers == ([200, 200, 200, 201] if atomic == "true" else [200, 200])
+
+
+async def test_an_atomic_import_whose_seats_others_have_taken_meanwhile_takes_none(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 99."""
+    tenant = await suite.tenant("custom", maxUsers=5)
+    await create(suite, tenant, "before@x.example")
+
+    async def seat_and_join(*given: Any, **options: Any) -> Any:
+        results = await seat(*given, **options)
+        monkeypatch.setattr(service, "seat", seat)
+        await create(suite, tenant, "meanwhile@x.example")
+        return results
+
+    monkeypatch.setattr(service, "_BATCH", 2)
+    monkeypatch.setattr(service, "seat", seat_and_join)
+    body = "\n".join(["email,name", *(f"u{number}@x.example,U" for number in range(3))])
+    sent = tenant.auth | {"Content-Type": CSV}
+    answer = await suite.client.post(f"{IMPORT}?atomic=true", content=body, headers=sent)
+    # The second batch sees that there is no seat left.
+    assert code(answer) == (422, "import_refused")
+    assert await counted(suite, tenant) == (3, 3)
+    monkeypatch.setattr(service, "seat", seat_and_join_late(suite, tenant))
+    answer = await suite.client.post(
+        f"{IMPORT}?atomic=true", content="email,name\na@x.example,A\nb@x.example,B", headers=sent
+    )
+    assert code(answer) == (409, "limit_exceeded")
+    assert await counted(suite, tenant) == (4, 4)
+
+
+def seat_and_join_late(suite: Suite, tenant: TenantHandle) -> Any:
+    """Return what seats a batch, and lets somebody else join behind it."""
+
+    async def one_more(*given: Any, **options: Any) -> Any:
+        results = await seat(*given, **options)
+        await create(suite, tenant, "late@x.example")
+        return results
+
+    return one_more
+
+
+async def test_who_joins_with_an_address_of_an_atomic_import_or_the_import_comes_in_and_not_both(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catalogue 137: each waits for what the other one holds, and Postgres lets one of them go."""
+    tenant = await suite.tenant("custom")
+    joining: list[asyncio.Task[httpx.Response]] = []
+
+    async def seat_and_join(*given: Any, **options: Any) -> Any:
+        results = await seat(*given, **options)
+        join = suite.client.post(USERS, json={"email": "u0@x.example", "name": "U"}, headers=tenant.auth)
+        joining.append(asyncio.create_task(join))
+        # Long enough to hold the seats and to wait for the address; whatever becomes of that is fine.
+        await asyncio.wait({joining[0]}, timeout=0.5)
+        return results
+
+    monkeypatch.setattr(service, "seat", seat_and_join)
+    body = "\n".join(["email,name", *(f"u{number}@x.example,U" for number in range(3))])
+    sent = tenant.auth | {"Content-Type": CSV}
+    answer = await suite.client.post(f"{IMPORT}?atomic=true", content=body, headers=sent)
+    joined = await joining[0]
+    if answer.status_code == 200:
+        assert code(joined) in ((409, "email_taken"), (503, "transaction_conflict"))
+        assert await counted(suite, tenant) == (4, 4)
+    else:
+        assert code(answer) == (503, "transaction_conflict")
+        assert joined.status_code == 201
+        assert await counted(suite, tenant) == (2, 2)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from mis_accounts.claims import LimitExceeded
 from mis_http.problems import problems
 from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge, PermissionDenied, UnsupportedMediaType
@@ -49,7 +50,9 @@ TenantImporter = Annotated[Importer, Depends(importer_of_tenant)]
 @router.post(
     "/import",
     response_model=ImportOut,
-    responses=problems(PermissionDenied, BodyMalformed, BodyTooLarge, UnsupportedMediaType, ImportRefused),
+    responses=problems(
+        PermissionDenied, BodyMalformed, BodyTooLarge, UnsupportedMediaType, ImportRefused, LimitExceeded
+    ),
     openapi_extra=_BODY,
 )
 async def import_users(

@@ -1,18 +1,19 @@
 """Brings judged rows into the tenant, within a transaction of the caller's.
 
-The seats are held from the first statement to the transaction's end, so what a row is told is true when it
-commits. Who waited for an invitation takes the seat that it held. A row that cannot go in never reaches
-Postgres, so it harms none beside it.
+Who waited for an invitation takes the seat that it held. A row that cannot go in never reaches Postgres, so
+it harms none beside it. Seats are claimed at the transaction's end. A short one holds them from its first
+statement on, so that what each row is told is true when it commits; a long one does not, because whoever else
+joins, leaves or uploads would wait for it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from mis_accounts.members import EmailTaken, insert_members, member_columns
-from mis_accounts.seats import Seats, claim_seats, lock_seats
+from mis_accounts.seats import Seats, claim_seats, count_seats, lock_seats
 from mis_accounts.withdrawals import invited_roles, withdraw_invitations
 from mis_jobs.outbox import EventType, publish_many
 from mis_tenancy.access import require_rank
@@ -22,6 +23,21 @@ from mis_tenancy.tenant import Principal, Role
 from user_service.imports import repository
 from user_service.imports.judging import Candidate
 from user_service.imports.results import RowResult
+
+
+@dataclass(slots=True)
+class Unsettled:
+    """What a transaction has given out and not claimed yet: so many seats, some of them of the `invited`."""
+
+    users: int = 0
+    invited: list[str] = field(default_factory=list)
+
+    async def settle(self, session: TenantSession) -> None:
+        """Claim the seats, and end the invitations; raise LimitExceeded where others were quicker."""
+        if self.users:
+            await lock_seats(session)
+            await withdraw_invitations(session, self.invited)
+            await claim_seats(session, self.users)
 
 
 @dataclass(slots=True)
@@ -47,10 +63,19 @@ class _Places:
 
 
 async def seat(
-    session: TenantSession, by: Principal, judged: Sequence[Candidate | RowResult]
+    session: TenantSession,
+    by: Principal,
+    judged: Sequence[Candidate | RowResult],
+    given: Unsettled,
+    *,
+    hold: bool,
 ) -> list[RowResult]:
-    """Make a user of each candidate that there is a place for; return what became of each row, in order."""
-    places = await _places(session, {one.email.norm for one in judged if isinstance(one, Candidate)})
+    """Make a user of each candidate that there is a place for; return what became of each row, in order.
+
+    What they take is added to `given`. With `hold` nobody else takes a seat until the transaction ends.
+    """
+    norms = {one.email.norm for one in judged if isinstance(one, Candidate)}
+    places = await _places(session, norms, given, hold=hold)
     chosen: list[Candidate] = []
     results: dict[int, RowResult] = {}
     for one in judged:
@@ -64,26 +89,27 @@ async def seat(
         else:
             results[one.number] = RowResult(one.number, ok=True)
             chosen.append(one)
-    results |= {result.number: result for result in await _inserted(session, chosen)}
+    given.invited += [one.email.norm for one in chosen if one.email.norm in places.invited]
+    inserted = await _inserted(session, chosen)
+    given.users += sum(one.ok for one in inserted)
+    results |= {result.number: result for result in inserted}
     return list(results.values())
 
 
-async def _places(session: TenantSession, norms: set[str]) -> _Places:
-    seats = await lock_seats(session)
+async def _places(session: TenantSession, norms: set[str], given: Unsettled, *, hold: bool) -> _Places:
+    seats = await (lock_seats(session) if hold else count_seats(session))
+    seats = replace(seats, used=seats.used + given.users - len(given.invited))
     taken = await repository.taken_addresses(session, norms)
     return _Places(taken, await invited_roles(session, norms), seats)
 
 
 async def _inserted(session: TenantSession, chosen: Sequence[Candidate]) -> list[RowResult]:
-    """Make users of the candidates, whose invitations end with that, and tell of them."""
+    """Make users of the candidates, and tell of them."""
     if not chosen:
         return []
-    await withdraw_invitations(session, [one.email.norm for one in chosen])
     now = datetime.now(UTC)
     members = [_columns(one, now) for one in chosen]
     inserted = await insert_members(session, members)
-    if inserted:
-        await claim_seats(session, len(inserted))
     told = ({"id": str(row["id"]), "role": row["role"]} for row in members if row["id"] in inserted)
     await publish_many(session, EventType.USER_CREATED, told)
     return [_created(one, columns["id"], inserted) for one, columns in zip(chosen, members, strict=True)]

@@ -11,8 +11,9 @@ from typing import Final
 
 import structlog
 
+from mis_http.conflicts import refusal_behind
 from mis_tenancy.database import Database
-from mis_tenancy.errors import InternalError, ProblemError, TokenRevoked
+from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Tenant
@@ -20,7 +21,7 @@ from user_service.imports.errors import ImportRefused
 from user_service.imports.files import Row
 from user_service.imports.judging import Candidate, Judge
 from user_service.imports.results import Made, RowResult, Tally
-from user_service.imports.seating import seat
+from user_service.imports.seating import Unsettled, seat
 
 log = structlog.get_logger(__name__)
 
@@ -54,27 +55,27 @@ class Importer:
                 return
             try:
                 async with self._database.transaction(self._tenant.id) as session:
-                    results = await seat(session, self._principal, batch)
-                    tally = Tally()
+                    tally, given = Tally(), Unsettled()
+                    results = await seat(session, self._principal, batch, given, hold=True)
+                    await given.settle(session)
                     tally.add(results)
                     self._record(session, tally)
             except Exception as error:
                 log.error("users.import_stopped", row=first, exc_info=error)
-                refusal = error if isinstance(error, ProblemError) else InternalError()
-                yield [RowResult.refused(first, refusal)]
+                yield [RowResult.refused(first, refusal_behind(error))]
                 return
             yield results
 
     async def all_or_nothing(self, rows: Iterator[Row]) -> Made:
         """Create a user for each row; raise ImportRefused, having created none, where one cannot go in.
 
-        All others who join the tenant wait meanwhile.
+        Raise LimitExceeded where others have taken the seats meanwhile.
         """
-        made, tally = Made(), Tally()
+        made, tally, given = Made(), Tally(), Unsettled()
         refused: list[RowResult] = []
         async with self._database.transaction(self._tenant.id) as session:
             while batch := await self._next(rows):
-                results = await seat(session, self._principal, batch)
+                results = await seat(session, self._principal, batch, given, hold=False)
                 tally.add(results)
                 made.add(results)
                 refused += [one for one in results if not one.ok][: _MOST_TOLD - len(refused)]
@@ -85,6 +86,7 @@ class Importer:
                 raise ImportRefused(total=tally.total, created=0, failed=tally.failed, rows=told)
             if tally.total:
                 self._record(session, tally)
+                await given.settle(session)
         return made
 
     async def _next(self, rows: Iterator[Row]) -> list[Candidate | RowResult]:
