@@ -1,4 +1,4 @@
-"""What Postgres undoes because two transactions stood in each other's way, and what the caller hears of it."""
+"""What Postgres undoes because two transactions stood in each other's way, and what callers hear of it."""
 
 from typing import Final
 
