@@ -16,6 +16,7 @@ from tests.auth_service.programs import add_api_key, ask
 from tests.database import connected
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle
+from tests.tenant_service.exports import finished
 from tests.tenant_service.seals import Log
 from tests.tenant_service.test_audit_origins import drained
 from tests.user_service.media import held, stored
@@ -121,6 +122,16 @@ async def test_the_report_counts_what_went(suite: Suite) -> None:
     assert (counters.storage_bytes, counters.files, discards) == (0, 0, 1)
     assert told == [{"id": str(person.id), "role": "admin"}]
     assert await counted(suite, tenant) == (2, 2)
+
+
+async def test_what_may_still_hold_the_person_is_named_with_its_end(suite: Suite) -> None:
+    """Catalogue 117."""
+    tenant = await suite.tenant("custom")
+    user = await create(suite, tenant, "ada@x.example")
+    held_by = await finished(suite, tenant, "users", "usage")
+    await finished(suite, tenant, "usage")
+    remains = (await erase(suite, tenant, user["id"])).json()["remains"]
+    assert remains == [{"kind": "export", "id": held_by["exportId"], "until": held_by["expiresAt"]}]
 
 
 async def test_an_erasure_repeated_finds_nothing_more(suite: Suite) -> None:
