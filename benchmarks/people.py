@@ -16,6 +16,7 @@ from uuid import UUID
 from benchmarks.exports import MIB, TENANT, Memory
 from benchmarks.ground import ground
 from mis_http.pages import Page
+from mis_tenancy.access import ROLE_PERMISSIONS
 from mis_tenancy.configuration import effective
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
@@ -147,5 +148,6 @@ def _importer(database: Database, tenant_id: UUID) -> Importer:
         *(tenant_id, "empty", "empty", "Empty", PlanName.CUSTOM, TenantStatus.ACTIVE),
         configuration=configuration,
     )
-    by = Principal(new_id(), PrincipalKind.MEMBER, tenant_id, Role.OWNER)
+    may = ROLE_PERMISSIONS[Role.OWNER]
+    by = Principal(new_id(), PrincipalKind.MEMBER, tenant_id, Role.OWNER, frozenset(may))
     return Importer(database, tenant, Admission("bench", "127.0.0.1", (), tenant, by), lambda: False)
