@@ -7,7 +7,9 @@ import typer
 from sqlalchemy.exc import InterfaceError, OperationalError
 from typer.core import TyperGroup
 
+from mis_cli.adoption.running import AdoptionFailed, AdoptionRefused
 from mis_cli.backups.errors import BackupFailed, BackupRefused
+from mis_cli.commands.adopt import adopt
 from mis_cli.commands.audit import app as audit
 from mis_cli.commands.backup import backup
 from mis_cli.commands.describe import describe
@@ -30,7 +32,7 @@ from mis_cli.launcher import LaunchError
 from mis_cli.tenant_files import FileRefused
 from mis_tenancy.settings import SettingsError
 
-_UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused, BackupRefused)
+_UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused, BackupRefused, AdoptionRefused)
 # What drivers raise when the database is not there, is starting, or does not let us in.
 _AWAY = (
     OperationalError,
@@ -51,7 +53,7 @@ class _Commands(TyperGroup):
         except _UNFIT as error:
             typer.echo(f"mis: {error}", err=True)
             raise typer.Exit(CANNOT_START) from error
-        except BackupFailed as error:
+        except (BackupFailed, AdoptionFailed) as error:
             typer.echo(f"mis: {error}", err=True)
             raise typer.Exit(REFUSED) from error
         except BrokenPipeError:
@@ -81,6 +83,7 @@ app.command()(doctor)
 app.command()(load)
 app.command()(backup)
 app.command()(restore)
+app.command()(adopt)
 app.add_typer(tenants, name="tenants")
 app.add_typer(operator, name="operator")
 app.add_typer(jobs, name="jobs")
