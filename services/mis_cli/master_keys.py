@@ -54,6 +54,11 @@ class Store:
     mark: Callable[[str], Any]
     renew: Renew
 
+    @property
+    def key_column(self) -> str | None:
+        """The column that names a row's master key, None where the value itself does."""
+        return next((name for name in self.values if name.endswith("key_id")), None)
+
     def page(self) -> str:
         """Return the statement for the rows past a key."""
         order = ", ".join(self.key)

@@ -235,6 +235,19 @@ async def test_without_its_master_key_a_backup_is_not_put_back(backed_up: Backed
     assert await elsewhere.rows() == {}
 
 
+async def test_a_key_that_opens_nothing_any_more_is_not_asked_for(
+    backed_up: BackedUp, tmp_path: Path
+) -> None:
+    retired = "insert into tenant_data_keys values ($1, 99, '', 'destroyed', now(), now())"
+    async with backed_up.place.hand() as hand:
+        await hand.execute(retired, backed_up.first.tenant.id)
+        await hand.execute("update operators set totp_secret = 'x', totp_key_id = 'staff'")
+        (told,) = await backed_up.place.mis.json("backup", tmp_path / "retired")
+        await hand.execute("delete from tenant_data_keys where version = 99")
+        await hand.execute("update operators set totp_secret = null, totp_key_id = null")
+    assert told["masterKeys"] == ["staff", "test"]
+
+
 async def test_rows_that_the_owner_cannot_see_are_not_left_out_in_silence(
     backed_up: BackedUp, tmp_path: Path
 ) -> None:

@@ -79,12 +79,15 @@ async def master_key_ids(connection: Any, tenant_id: object = None) -> list[str]
     """Return the ids of the master keys that something is wrapped or signed by, of one tenant or of all."""
     found: set[str] = set()
     for store in STORES:
-        column = next((name for name in ("master_key_id", "key_id") if name in store.values), None)
-        if column is None or (tenant_id is not None and "tenant_id" not in store.key):
+        if store.key_column is None or (tenant_id is not None and "tenant_id" not in store.key):
             continue
-        of_tenant = "where tenant_id = $1" if tenant_id is not None else ""
-        ids = f"select distinct {column} as id from public.{store.table} {of_tenant}"  # noqa: S608  # names of STORES
-        found |= {row["id"] for row in await connection.fetch(ids, *filter(None, [tenant_id]))}
+        # Every row that still holds something is under another key than one that has no name.
+        own = "" if tenant_id is None else "and tenant_id = $2"
+        rows = f"public.{store.table} where {store.older} {own}"
+        ids = f"select distinct {store.key_column} as id from {rows}"  # noqa: S608  # names of STORES
+        found |= {
+            row["id"] for row in await connection.fetch(ids, store.mark(""), *filter(None, [tenant_id]))
+        }
     return sorted(found)
 
 

@@ -41,7 +41,7 @@ async def _look(connection: Any, store: Store, at_hand: Keys) -> Finding:
 
 
 def _shut(store: Store, rows: Sequence[Any]) -> Finding:
-    column = next((name for name in ("master_key_id", "key_id") if name in rows[0].keys()), None)  # noqa: SIM118
+    column = store.key_column
     named = f" under {', '.join(sorted({row[column] for row in rows}))}" if column else ""
     return fail(
         f"keys {store.table}",
