@@ -58,8 +58,11 @@ ORDER = Order("app", TABLES, (LEGACY,))
 
 @pytest.fixture(scope="module")
 async def place(test_servers: TestServers, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    test_servers.postgres.query(f"drop role if exists {LEGACY}")
-    test_servers.postgres.query(f"create role {LEGACY} login password 'legacy'")
+    # Roles belong to the whole server, so other workers may be making it as well.
+    test_servers.postgres.query(
+        f"do $$ begin create role {LEGACY} login password 'legacy'; "
+        "exception when duplicate_object or unique_violation then null; end $$"
+    )
     urls = test_servers.database("adopt")
     test_servers.postgres.query(f"grant connect on database mis_{test_servers.worker}_adopt to {LEGACY}")
     return Place(test_servers, urls, tmp_path_factory.mktemp("adopt"))

@@ -1,6 +1,7 @@
 """`mis backup` and `mis restore` of a whole deployment: dumped, wrecked, put back, looked at as a member."""
 
 import asyncio
+import base64
 import json
 import os
 import shutil
@@ -102,7 +103,7 @@ async def test_what_was_wrecked_is_there_again_and_nobody_is_signed_in(backed_up
     stray = new_id()
     await Storage(place.env["MIS_STORAGE_URL"]).of(stray).put("stray/later.txt", b"of nobody")
     (told,) = await place.mis.json("restore", backed_up.directory, "--replace")
-    assert told["breaches"] == []
+    assert told["faults"] == []
     assert told["objects_removed"] == 1
     async with place.suite() as suite:
         old = await suite.client.get("/api/v1/users", headers=one.tenant.auth)
@@ -126,7 +127,7 @@ async def test_a_backup_is_restored_into_an_empty_database_elsewhere(
 ) -> None:
     """Catalogue 47."""
     (told,) = await elsewhere.mis.json("restore", backed_up.directory)
-    assert told["breaches"] == []
+    assert told["faults"] == []
     rows = await elsewhere.rows()
     ended = {"public_signing_keys", "signing_keys", "account_tokens", "challenges", "sso_attempts"}
     kept = backed_up.rows.keys() - ended - {"revocations", "platform_audit_logs"}
@@ -233,6 +234,16 @@ async def test_without_its_master_key_a_backup_is_not_put_back(backed_up: Backed
     assert answer.exit_code == CANNOT_START
     assert "MIS_MASTER_KEYS lacks test" in answer.stderr
     assert await elsewhere.rows() == {}
+
+
+async def test_a_master_key_of_the_right_name_and_another_value_is_told(
+    backed_up: BackedUp, elsewhere: Place
+) -> None:
+    wrong = elsewhere.mis
+    wrong.env["MIS_MASTER_KEYS"] = f"test:{base64.b64encode(bytes(32)).decode()}"
+    answer = await wrong("restore", backed_up.directory, "--json")
+    assert answer.exit_code == REFUSED
+    assert "keys tenant_data_keys" in json.loads(answer.stdout)["faults"][0]
 
 
 async def test_a_key_that_opens_nothing_any_more_is_not_asked_for(

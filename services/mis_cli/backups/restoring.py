@@ -18,6 +18,8 @@ from mis_cli.backups.loading import load
 from mis_cli.backups.making import DUMP, Source, Steps
 from mis_cli.backups.manifest import Manifest, check_file, read_manifest
 from mis_cli.backups.programs import Programs
+from mis_cli.doctor.findings import Status
+from mis_cli.doctor.keys import keys
 from mis_cli.embedded import ROLES
 from mis_cli.migrations import ROLES_FILE, head, revisions, upgrade
 from mis_tenancy.database import Database
@@ -58,13 +60,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back, what was removed for it, and what the isolation checks say, which failed of them."""
+    """What came back, what was removed for it, and what keeps it from serving."""
 
     manifest: Manifest
     revision: str
     objects_removed: int
     redis_keys_removed: int
-    breaches: Sequence[str]
+    faults: Sequence[str]
 
 
 async def restore(directory: Path, target: Target, choice: Choice, steps: Steps) -> Restored:
@@ -83,7 +85,7 @@ async def restore(directory: Path, target: Target, choice: Choice, steps: Steps)
     await asyncio.to_thread(upgrade, target.owner_url)
     removed = await objects.remove_others(target.storage, directory, others)
     forgotten = 0 if target.redis_url is None else await forget(target.redis_url, "{*}:*")
-    return Restored(manifest, head(), removed, forgotten, await breaches(target.application_url))
+    return Restored(manifest, head(), removed, forgotten, await faults(target))
 
 
 async def _judge(directory: Path, manifest: Manifest, target: Target, steps: Steps) -> None:
@@ -151,12 +153,17 @@ async def forget(redis_url: str, pattern: str) -> int:
         await redis.stop()
 
 
-async def breaches(application_url: str) -> list[str]:
-    """Return what the isolation checks find wrong."""
-    database = Database(application_url, pool_size=2)
+async def faults(target: Target) -> list[str]:
+    """Return which isolation checks fail, and what the master keys do not open.
+
+    A key of the same id may be of another value, which nobody can tell before it is used.
+    """
+    opened = await keys(target.owner_url, target.master_keys)
+    shut = [f"{found.name}: {found.detail}" for found in opened if found.status is Status.FAIL]
+    database = Database(target.application_url, pool_size=2)
     try:
         await database.start()
         checks = await database_checks(database, new_id())
     finally:
         await database.stop()
-    return [f"{check.name}: {check.detail}" for check in checks if not check.passed]
+    return [*shut, *(f"{check.name}: {check.detail}" for check in checks if not check.passed)]

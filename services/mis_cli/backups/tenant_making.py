@@ -11,7 +11,7 @@ from mis_cli.backups import dumping, objects
 from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.backups.making import Source, Steps
 from mis_cli.backups.manifest import FORMAT, File, TenantManifest, file_of, finish, growing
-from mis_cli.backups.tenant_rows import Types, backed_up_tables, count, rows_of, types
+from mis_cli.backups.tenant_rows import Types, backed_up_tables, count, rows_file, rows_of, types
 from mis_cli.backups.trail import note
 
 _FIND: Final = "select id, name, slug, plan, status from public.tenants where id::text = $1 or slug = $1"
@@ -58,7 +58,7 @@ async def _write_rows(
     rows: dict[str, int] = {}
     files: dict[str, File] = {}
     for table in backed_up_tables():
-        path, written = draft / f"{table}.ndjson", 0
+        path, written = draft / rows_file(table), 0
         with objects.private(path) as lines:
             async for line in rows_of(connection, table, list(columns[table]), tenant_id):
                 lines.write(line.encode() + b"\n")

@@ -17,8 +17,17 @@ from mis_cli.backups import objects
 from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.backups.making import Steps
 from mis_cli.backups.manifest import TenantManifest, check_file, read_manifest
-from mis_cli.backups.restoring import Target, breaches, forget, refuse_lacking
-from mis_cli.backups.tenant_rows import backed_up_tables, count, emptied_tables, insert, remove, types
+from mis_cli.backups.restoring import Target, faults, forget, refuse_lacking
+from mis_cli.backups.tenant_rows import (
+    backed_up_tables,
+    count,
+    emptied_tables,
+    insert,
+    lines_of,
+    remove,
+    rows_file,
+    types,
+)
 from mis_cli.backups.trail import sql_note
 from mis_cli.migrations import revisions
 from mis_tenancy.redis import tenant_key
@@ -55,14 +64,14 @@ _SHIFTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TenantRestored:
-    """The tenant as it is now, what came back, and what the isolation checks say, which failed of them."""
+    """The tenant as it is now, what came back, and what keeps it from being served."""
 
     id: str
     slug: str
     status: str
     rows: int
     objects: int
-    breaches: Sequence[str]
+    faults: Sequence[str]
 
 
 async def restore_tenant(
@@ -73,7 +82,7 @@ async def restore_tenant(
     tenant_id = UUID(manifest.tenant["id"])
     if named.lower() not in (manifest.tenant["id"], manifest.tenant["slug"]):
         raise BackupRefused(f"{directory} is a backup of {manifest.tenant['slug']}, not of {named}.")
-    lines = await _judged(directory, manifest, target, steps)
+    await _judge(directory, manifest, target, steps)
     connection = await asyncpg.connect(target.owner_url, timeout=10)
     try:
         _refuse(await connection.fetchrow(_HOLD, tenant_id), manifest, replace=replace)
@@ -81,7 +90,7 @@ async def restore_tenant(
         async with connection.transaction():
             held = await connection.fetchrow(_HOLD, tenant_id)
             _refuse(held, manifest, replace=replace)
-            await _exchange(connection, tenant_id, manifest, lines)
+            await _exchange(connection, tenant_id, manifest, directory)
             now = await _settle(connection, tenant_id, held["epoch"] if held else 0, manifest)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise BackupFailed(f"Nothing has changed: {error.detail or error}") from error
@@ -96,29 +105,22 @@ async def restore_tenant(
         now["status"],
         sum(manifest.rows.values()),
         manifest.objects.count,
-        await breaches(target.application_url),
+        await faults(target),
     )
 
 
-async def _judged(
-    directory: Path, manifest: TenantManifest, target: Target, steps: Steps
-) -> dict[str, list[bytes]]:
-    """Return the rows by table; raise BackupRefused where the backup is damaged or not for this program."""
+async def _judge(directory: Path, manifest: TenantManifest, target: Target, steps: Steps) -> None:
+    """Raise BackupRefused where the backup is damaged or not for this program."""
     refuse_lacking(manifest.master_keys, target)
-    tables = backed_up_tables()
-    if manifest.files.keys() - set(tables) or manifest.revision not in revisions():
+    if manifest.files.keys() - set(backed_up_tables()) or manifest.revision not in revisions():
         raise BackupRefused("The backup is of a schema that this program does not know.")
     hear = steps("checking", sum(file.bytes for file in manifest.files.values()) + manifest.objects.bytes)
-    lines: dict[str, list[bytes]] = {}
-    for table in tables:
-        if (file := manifest.files.get(table)) is not None:
-            await asyncio.to_thread(check_file, directory, f"{table}.ndjson", file, hear)
-            lines[table] = (await asyncio.to_thread((directory / f"{table}.ndjson").read_bytes)).splitlines()
+    for table, file in manifest.files.items():
+        await asyncio.to_thread(check_file, directory, rows_file(table), file, hear)
     check = objects.check_objects
     await asyncio.to_thread(check, target.storage, directory, manifest.objects, hear)
     if any(str(one.tenant) != manifest.tenant["id"] for one in objects.listed(directory)):
         raise BackupRefused(f"{directory} holds objects of another tenant than its own.")
-    return lines
 
 
 def _refuse(held: Any, manifest: TenantManifest, *, replace: bool) -> None:
@@ -134,15 +136,14 @@ def _refuse(held: Any, manifest: TenantManifest, *, replace: bool) -> None:
         )
 
 
-async def _exchange(
-    connection: Any, tenant_id: UUID, manifest: TenantManifest, lines: dict[str, list[bytes]]
-) -> None:
+async def _exchange(connection: Any, tenant_id: UUID, manifest: TenantManifest, directory: Path) -> None:
     for table in emptied_tables():
         await remove(connection, table, tenant_id)
-    now = await types(connection, list(lines))
-    for table, rows in lines.items():
+    tables = [table for table in backed_up_tables() if table in manifest.files]
+    now = await types(connection, tables)
+    for table in tables:
         kept = {column: now[table][column] for column in manifest.columns[table] if column in now[table]}
-        await insert(connection, table, kept, rows, tenant_id)
+        await insert(connection, table, kept, lines_of(directory / rows_file(table)), tenant_id)
     for table, expected in manifest.rows.items():
         if (found := await count(connection, table, tenant_id)) != expected:
             raise BackupFailed(f"Nothing has changed: {table} took {found} of {expected} rows.")

@@ -4,7 +4,9 @@ Each column travels as Postgres writes it, so that nothing is lost between types
 value), and by its name, so that a newer schema takes an older backup as far as its new columns have defaults.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -41,6 +43,17 @@ def emptied_tables() -> list[str]:
     return [*(table.name for table in purged_tables()), "tenant_names", "deletion_certificates"]
 
 
+def rows_file(table: str) -> str:
+    """Return the name of the file with a table's rows."""
+    return f"{table}.ndjson"
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the rows of such a file."""
+    with path.open("rb") as lines:
+        yield from lines
+
+
 async def types(connection: Any, tables: Sequence[str]) -> Types:
     """Return the type of each column that is stored, by table."""
     found: dict[str, dict[str, str]] = {}
@@ -59,7 +72,7 @@ async def rows_of(connection: Any, table: str, columns: Sequence[str], tenant_id
 
 
 async def insert(
-    connection: Any, table: str, columns: Mapping[str, str], lines: Sequence[bytes], tenant_id: UUID
+    connection: Any, table: str, columns: Mapping[str, str], lines: Iterator[bytes], tenant_id: UUID
 ) -> None:
     """Insert rows that `rows_of` yielded, or write the tenant's own row over.
 
@@ -76,8 +89,7 @@ async def insert(
         again = "on conflict (id) do update set " + ", ".join(
             f'"{column}" = excluded."{column}"' for column in columns if column != "id"
         )
-    for start in range(0, len(lines), _ROWS_AT_ONCE):
-        some = [line.decode() for line in lines[start : start + _ROWS_AT_ONCE]]
+    while some := [line.decode() for line in islice(lines, _ROWS_AT_ONCE)]:
         await connection.execute(f"insert into public.{table} ({names}) {rows} {again}", some, tenant_id)
 
 

@@ -39,7 +39,8 @@ def restore(
 
     Reads MIS_MIGRATION_DATABASE_URL, MIS_DATABASE_URL, MIS_MASTER_KEYS, MIS_REDIS_URL and the MIS_STORAGE_…
     settings; without the first, it restores into the data directory of a `mis run` that is stopped. Exit
-    code 1 says that it failed, or that isolation does not stand afterwards.
+    code 1 says that it failed, or that nobody should be served afterwards: isolation does not stand, or a
+    master key is not the one.
     """
     if tenant is not None:
         _restore_tenant(backup, tenant, replace, data_dir, as_json=as_json)
@@ -49,7 +50,7 @@ def restore(
         steps = stack.enter_context(stepping(as_json=as_json))
         restored = asyncio.run(put_back(backup, _target(settings), Choice(replace, end_api_keys), steps))
     tell(asdict(restored), _told(restored), as_json=as_json)
-    if restored.breaches:
+    if restored.faults:
         raise typer.Exit(REFUSED)
 
 
@@ -64,10 +65,10 @@ def _restore_tenant(
         f"Restored {restored.slug} ({restored.id}): {restored.status}, {restored.rows} rows, "
         f"{restored.objects} objects. Its members have to sign in again."
     )
-    if restored.breaches:
-        told += f"\nISOLATION DOES NOT STAND, serve nobody: {'; '.join(restored.breaches)}"
+    if restored.faults:
+        told += f"\nNOT FIT TO SERVE ANYBODY: {'; '.join(restored.faults)}"
     tell(asdict(restored), told, as_json=as_json)
-    if restored.breaches:
+    if restored.faults:
         raise typer.Exit(REFUSED)
 
 
@@ -89,6 +90,6 @@ def _told(restored: Restored) -> str:
         f"{sum(manifest.rows.values())} rows, {manifest.objects.count} objects; now at revision "
         f"{restored.revision}. Everybody has to sign in again."
     )
-    if restored.breaches:
-        return f"{told}\nISOLATION DOES NOT STAND, serve nobody: {'; '.join(restored.breaches)}"
-    return f"{told} Isolation was verified."
+    if restored.faults:
+        return f"{told}\nNOT FIT TO SERVE ANYBODY: {'; '.join(restored.faults)}"
+    return f"{told} Keys and isolation were verified."
