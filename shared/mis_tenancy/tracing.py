@@ -5,7 +5,7 @@ cause. Spans are made where a `Tracer` is given; `otel.py` is the one there is, 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, Protocol
@@ -98,13 +98,13 @@ def standing_at(traceparent: str | None) -> Iterator[None]:
 
 
 class RequestTrace:
-    """Where one request stands, from its arrival on; without a tracer it stands where its caller says."""
+    """Where one request stands from its arrival on: in the span that `begin` makes, or in its caller's."""
 
     __slots__ = ("_span", "_token", "traceparent")
 
-    def __init__(self, scope: Scope, tracer: Tracer | None, name: str, attributes: Attributes) -> None:
+    def __init__(self, scope: Scope, begin: Callable[[str | None], Span] | None = None) -> None:
         self.traceparent = traceparent_of(scope)
-        self._span = None if tracer is None else tracer.request(name, self.traceparent, attributes)
+        self._span = None if begin is None else begin(self.traceparent)
         if self._span is not None:
             self.traceparent = self._span.traceparent
         self._token = None if self.traceparent is None else _current.set(self.traceparent)

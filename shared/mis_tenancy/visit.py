@@ -1,6 +1,7 @@
 """What the middleware holds about one request, and makes of it: the record and the answer's headers."""
 
 from contextvars import Token
+from functools import partial
 from typing import Any, Final, Literal
 
 from starlette.types import Scope
@@ -16,7 +17,7 @@ from mis_tenancy.route_table import UNMATCHED
 from mis_tenancy.routes import Access
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import SourceKind
-from mis_tenancy.tracing import Attributes, RequestTrace, Tracer
+from mis_tenancy.tracing import Attributes, RequestTrace, Span, Tracer
 
 # Where an endpoint leaves the name of the feature it serves, in the request's state.
 FEATURE: Final = "mis.feature"
@@ -68,13 +69,9 @@ class Visit:
         self.path: str = scope["path"]
         agents = header_values(scope, b"user-agent")
         self.user_agent = agents[0].decode("latin-1") if agents else None
-        self.trace = RequestTrace(
-            scope,
-            # Probes and scrapes are nobody's requests.
-            None if access is Access.EXEMPT else tracer,
-            f"{self.method} {self.route}",
-            {"http.request.method": self.method, "http.route": self.route, "mis.request_id": self.request_id},
-        )
+        # Probes and scrapes are nobody's requests.
+        begin = None if tracer is None or access is Access.EXEMPT else partial(self._span_by, tracer)
+        self.trace = RequestTrace(scope, begin)
 
     @property
     def route(self) -> str:
@@ -125,6 +122,14 @@ class Visit:
             counted=is_request and allowance is not None and allowance.admitted,
             rejected=is_request and allowance is not None and not allowance.admitted,
         )
+
+    def _span_by(self, tracer: Tracer, traceparent: str | None) -> Span:
+        attributes = {
+            "http.request.method": self.method,
+            "http.route": self.route,
+            "mis.request_id": self.request_id,
+        }
+        return tracer.request(f"{self.method} {self.route}", traceparent, attributes)
 
     def traced(self, status: int, outcome: str) -> Attributes:
         """Return what the request's span says of its end: no address, no path, nothing of a person."""
