@@ -56,6 +56,7 @@ SPEAK_SQL: Final = {
         "session",
         "tables",
         "usage_tables",
+        "wal",
     },
     "mis_models": {
         "accounts",

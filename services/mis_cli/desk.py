@@ -26,6 +26,7 @@ from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.logging import configure_logging
+from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis, RedisError
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tenant import Principal, PrincipalKind
@@ -95,15 +96,18 @@ async def opened(deployment: Deployment) -> AsyncIterator[Desk]:
 async def _announcing(redis: Redis, databases: Sequence[Database]) -> AsyncIterator[None]:
     """Tell services and workers of each commit; without Redis they find out within half a second."""
     await redis.start()
+    positions = Positions(redis)
     for database in databases:
         database.on_wake = redis.wake
         database.on_news = lambda: redis.wake(revocations.CHANNEL)
+        database.on_write = positions.note
     try:
         yield
     finally:
         with contextlib.suppress(RedisError):
             # Its answer comes after those of the wake-ups, which nobody waits for.
             await redis.command("PING")
+        await positions.stop()
         await redis.stop()
 
 

@@ -13,6 +13,7 @@ from mis_jobs.runner import SLOTS
 from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
@@ -69,6 +70,8 @@ async def opened(settings: ServiceSettings) -> AsyncIterator[Parts]:
     )
     redis = Redis(settings.redis_url, 1.0) if settings.redis_url else None
     tracer = tracer_of(settings, "worker")
+    # Only where services read from a replica does it matter how far a job has written.
+    positions = Positions(redis) if redis is not None and settings.replica_database_url else None
     async with AsyncExitStack() as stack:
         if tracer is not None:
             stack.push_async_callback(tracer.stop)
@@ -76,11 +79,14 @@ async def opened(settings: ServiceSettings) -> AsyncIterator[Parts]:
             database.on_wake = redis.wake if redis is not None else None
             if tracer is not None:
                 tracer.watch(database)
+            database.on_write = positions.note if positions is not None else None
             await database.start()
             stack.push_async_callback(database.stop)
         if redis is not None:
             await redis.start()
             stack.push_async_callback(redis.stop)
+        if positions is not None:
+            stack.push_async_callback(positions.stop)
         yield Parts(
             settings,
             master_keys,

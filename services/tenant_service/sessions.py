@@ -3,8 +3,9 @@
 Each commits before the answer leaves, and hears its own news before that, so a caller reads what it wrote.
 """
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Request
 
@@ -12,14 +13,34 @@ from mis_http.sessions import platform_of
 from mis_tenancy.access import is_platform_operator
 from mis_tenancy.fastapi import CurrentPrincipal, serve, tenancy_of
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.reads import Reads
 from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.target import OperatorOnly, Target
+
+Result = TypeVar("Result")
 
 
 async def open_target(request: Request, target: Target) -> AsyncIterator[TenantSession]:
     """Yield a session of the application role, bound to the tenant of the path."""
     async with serve(request, tenancy_of(request).database.transaction(target.id)) as session:
         yield session
+
+
+class TargetReader:
+    """Read-only work in the tenant of the path, by a replica where that shows what the tenant has written."""
+
+    def __init__(self, reads: Reads, tenant_id: UUID) -> None:
+        self._reads = reads
+        self._tenant_id = tenant_id
+
+    async def run(self, work: Callable[[TenantSession], Awaitable[Result]]) -> Result:
+        """Return what `work` does with a session that cannot write; it may be called twice."""
+        return await self._reads.run(self._tenant_id, work)
+
+
+async def read_target(request: Request, target: Target) -> TargetReader:
+    """Return the reader of the tenant of the path."""
+    return TargetReader(tenancy_of(request).reads, target.id)
 
 
 async def open_governing(
@@ -58,6 +79,7 @@ async def open_public(request: Request) -> AsyncIterator[PlatformSession]:
         yield session
 
 
+TargetReads = Annotated[TargetReader, Depends(read_target)]
 TargetSession = Annotated[TenantSession, Depends(open_target, scope="function")]
 GoverningSession = Annotated[TenantSession, Depends(open_governing, scope="function")]
 CallersSession = Annotated[TenantSession, Depends(open_callers, scope="function")]

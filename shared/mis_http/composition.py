@@ -58,6 +58,7 @@ def compose(
             for database in databases.values():
                 database.on_news = tenancy.database.on_news
                 database.on_wake = tenancy.database.on_wake
+                database.on_write = tenancy.database.on_write
                 stack.push_async_callback(database.stop)
                 await database.start()
             for start in on_start:

@@ -159,7 +159,7 @@ class ServiceSettings(EnvironmentSettings):
         None, repr=False, description="Set it to the postgresql:// URL of the role mis_platform."
     )
     replica_database_url: DatabaseUrl | None = Field(
-        None, repr=False, description="Set it to the postgresql:// URL of a read replica, or leave it out."
+        None, repr=False, description="Set it to a read replica's URL of the role mis_app, or leave it out."
     )
     redis_url: RedisUrl | None = Field(
         None, repr=False, description="Set it to the redis:// URL of a server that evicts nothing."
@@ -247,6 +247,7 @@ class ServiceSettings(EnvironmentSettings):
             spool_directory=self.spool_dir,
             master_keys=MasterKeys.parse(self.master_keys),
             redis_url=self.redis_url,
+            replica_database_url=self.replica_database_url,
             base_domains=self.base_domains,
             trusted_proxies=parse_networks(list(self.trusted_proxies)),
             expected_processes=self.expected_processes,

@@ -10,6 +10,7 @@ test that counts round trips would say so.
 """
 
 import re
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
@@ -17,8 +18,10 @@ from uuid import UUID
 import asyncpg
 
 from mis_tenancy.errors import IsolationError, TenantUnbound
+from mis_tenancy.wal import HAS_WRITTEN, WRITTEN, ReplicaBehind, unless_replayed
 
 _BEGIN: Final = re.compile(r"\s*BEGIN[A-Z ]*;?\s*")
+_COMMIT: Final = re.compile(r"\s*COMMIT\s*;?\s*")
 # `set … app.tenant_id`, `reset all`, `discard all`, and set_config(), whose parameters could name the
 # setting.
 _BINDS_BY_HAND: Final = re.compile(
@@ -36,6 +39,8 @@ class Binding(Enum):
 
 
 Bound = UUID | Binding
+# Told of a tenant, and up to where in the log it has written.
+OnWrite = Callable[[UUID, int], Awaitable[None]]
 
 
 def plain_uuid(tenant_id: UUID) -> UUID:
@@ -52,17 +57,26 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
 
     armed: Bound | None = Binding.SETUP
     tenant: UUID | None = None
+    _after: int | None = None
+    _on_write: OnWrite | None = None
 
-    def arm(self, bound: Bound | None) -> None:
-        """Bind the next transaction to `bound`; `None` forbids it."""
+    def arm(self, bound: Bound | None, after: int | None = None, on_write: OnWrite | None = None) -> None:
+        """Bind the next transaction to `bound`; `None` forbids it.
+
+        It begins only on a replica that has replayed up to `after`. A tenant's commit that has written is
+        told to `on_write` before anyone hears that it succeeded.
+        """
         self.tenant = plain_uuid(bound) if isinstance(bound, UUID) else None
         self.armed = self.tenant or bound
+        self._after, self._on_write = after, on_write
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  # asyncpg's
         """Run `query`; where it begins a transaction, bind that in the same message.
 
-        Raise TenantUnbound, with nothing sent, when the connection is not armed.
+        Raise TenantUnbound, with nothing sent, when the connection is not armed, and ReplicaBehind.
         """
+        if self._on_write is not None and _COMMIT.fullmatch(query):
+            return await self._commit(query, self._on_write, timeout)
         if args or not _BEGIN.fullmatch(query):
             return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
         bound, self.armed = self.armed, None
@@ -72,12 +86,28 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
             self.armed = bound
         else:
             query = f"{query.rstrip('; ')}; {set_local(bound)}"
+        if self._after is not None:
+            query = f"{query}; {unless_replayed(self._after)}"
         try:
             return await super().execute(query, timeout=timeout)  # type: ignore[no-any-return]
-        except BaseException:
+        except BaseException as error:
             # asyncpg believes in a transaction that may not exist, or exists without its tenant.
             self.terminate()
+            if self._after is not None and isinstance(error, asyncpg.DivisionByZeroError):
+                raise ReplicaBehind from error
             raise
+
+    async def _commit(self, query: str, on_write: OnWrite, patience: float | None) -> str:
+        """Commit, and tell of it if there were writes; what fails then fails it, as a lost answer does."""
+        self._on_write = None
+        try:
+            has_written = await super().fetchval(HAS_WRITTEN)
+        except asyncpg.InFailedSQLTransactionError:
+            has_written = False
+        status: str = await super().execute(query, timeout=patience)
+        if has_written and self.tenant is not None:
+            await on_write(self.tenant, await super().fetchval(WRITTEN))
+        return status
 
     async def prepare(self, query: str, **options: Any) -> Any:
         """Prepare `query`, as SQLAlchemy does with every statement; raise IsolationError if it binds."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
 from mis_tenancy.actor_keys import ActorKeys
-from mis_tenancy.connection import Binding, TenantConnection
+from mis_tenancy.connection import Binding, OnWrite, TenantConnection
 from mis_tenancy.door import StatementDoor
 from mis_tenancy.pool import TenantPool
 from mis_tenancy.poolers import (
@@ -23,9 +23,19 @@ from mis_tenancy.poolers import (
     refuse_wrong_pooler,
 )
 from mis_tenancy.row_origins import ACTOR_KEYS
-from mis_tenancy.session import ON_NEWS, ON_WAKE, PlatformSession, TenantSession, bind_platform, bind_tenant
+from mis_tenancy.session import (
+    AFTER,
+    ON_NEWS,
+    ON_WAKE,
+    ON_WRITE,
+    PlatformSession,
+    TenantSession,
+    bind_platform,
+    bind_tenant,
+)
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.transactions import WholeTransaction
+from mis_tenancy.wal import WRITTEN
 
 Part = TypeVar("Part")
 
@@ -66,6 +76,7 @@ class Database:
     `actor_keys` are what audit rows keep origins under; without them a row says nothing of where its request
     came from. `on_news` is called after each commit that carried revocations, `on_wake` with each channel
     that a commit wakes; `around_fetch` is entered around each select through the statement door.
+    that a commit wakes, `on_write` with each tenant whose session has written and the position behind that.
     """
 
     def __init__(
@@ -88,6 +99,7 @@ class Database:
         self.on_news: Callable[[], None] | None = None
         self.on_wake: Callable[[str], None] | None = None
         self.around_fetch: Callable[[Select[*tuple[Any, ...]]], AbstractContextManager[None]] | None = None
+        self.on_write: OnWrite | None = None
 
     @property
     def role(self) -> str:
@@ -136,6 +148,28 @@ class Database:
             await session.connection(execution_options=one_moment)
             yield session
 
+    @asynccontextmanager
+    async def reading(self, tenant_id: UUID, after: int | None = None) -> AsyncIterator[TenantSession]:
+        """Yield a session bound to the tenant that cannot write.
+
+        On a replica that has not replayed up to `after` its first statement raises ReplicaBehind.
+        """
+        async with self.transaction(tenant_id) as session:
+            session.info[AFTER] = after
+            await session.connection(execution_options={"postgresql_readonly": True})
+            yield session
+
+    async def written(self) -> int:
+        """Return the position behind all that has been committed on this primary."""
+        async with self.system_transaction() as system:
+            position: int = (await system.fetch(WRITTEN))[0][0]
+            return position
+
+    async def is_replica(self) -> bool:
+        """Return whether this server only replays what another one writes."""
+        async with self.system_transaction() as system:
+            return bool((await system.fetch("select pg_is_in_recovery()"))[0][0])
+
     def platform_transaction(self) -> WholeTransaction[PlatformSession]:
         """Enter a session that crosses tenants on purpose, as far as policies let its role; then commit."""
         return WholeTransaction(self.platform_session())
@@ -147,14 +181,18 @@ class Database:
         return session
 
     async def fetch(
-        self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
+        self,
+        statement: Select[*tuple[Any, ...]],
+        tenant_id: UUID,
+        values: Mapping[str, Any] | None = None,
+        after: int | None = None,
     ) -> list[asyncpg.Record]:
         """Run a tenant's select through the statement door (see `StatementDoor.fetch`)."""
         door = _started(self._door)
         if self.around_fetch is None:
-            return await door.fetch(statement, tenant_id, values)
+            return await door.fetch(statement, tenant_id, values, after)
         with self.around_fetch(statement):
-            return await door.fetch(statement, tenant_id, values)
+            return await door.fetch(statement, tenant_id, values, after)
 
     @asynccontextmanager
     async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:
@@ -163,7 +201,12 @@ class Database:
             yield SystemTransaction(connection)
 
     def _info(self) -> dict[str, Any]:
-        return {ON_NEWS: self.on_news, ON_WAKE: self.on_wake, ACTOR_KEYS: self.actor_keys}
+        return {
+            ON_NEWS: self.on_news,
+            ON_WAKE: self.on_wake,
+            ON_WRITE: self.on_write,
+            ACTOR_KEYS: self.actor_keys,
+        }
 
     async def _refuse_strong_role(self) -> None:
         async with self.system_transaction() as system:

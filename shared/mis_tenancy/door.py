@@ -41,15 +41,20 @@ class StatementDoor:
         self._plans: OrderedDict[Any, _Plan] = OrderedDict()
 
     async def fetch(
-        self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
+        self,
+        statement: Select[*tuple[Any, ...]],
+        tenant_id: UUID,
+        values: Mapping[str, Any] | None = None,
+        after: int | None = None,
     ) -> list[asyncpg.Record]:
         """Return the records `statement` selects for the tenant; `values` are those of its named parameters.
 
         The criteria are added here as in a TenantSession. Raise IsolationError for a statement that selects
-        no tenant entity, because nothing would narrow it.
+        no tenant entity, because nothing would narrow it, and ReplicaBehind on a replica that has not
+        replayed up to `after`.
         """
         sql, arguments = self.render(statement, tenant_id, values)
-        async with self._pool.transaction(tenant_id, readonly=True) as connection:
+        async with self._pool.transaction(tenant_id, readonly=True, after=after) as connection:
             records: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
             return records
 

@@ -48,6 +48,9 @@ class Metrics:
         mismatches = self._counter(
             "mis_tenant_mismatches", "Tokens used against another tenant than their own."
         )
+        self._replica_reads = self._counter(
+            "mis_replica_reads", "Reads that a replica may answer, by who answered and why.", "outcome"
+        )
         self._service = service
         self._mismatches = mismatches.labels(service)
         # Looking a label up costs more than counting, so the children are kept.
@@ -80,6 +83,10 @@ class Metrics:
         self._refusals.labels(self._service, code).inc()
         if code == "tenant_mismatch":
             self._mismatches.inc()
+
+    def replica_read(self, outcome: str) -> None:
+        """Count a read that a replica may answer: by the `replica`, else why the primary had to."""
+        self._replica_reads.labels(self._service, outcome).inc()
 
     def watch(
         self,

@@ -64,9 +64,14 @@ class TenantPool:
             self._pool.terminate()
 
     @asynccontextmanager
-    async def transaction(self, bound: Bound, *, readonly: bool = False) -> AsyncIterator[TenantConnection]:
-        """Yield a connection in a transaction of `bound`; commit at the end, roll back on an exception."""
-        connection, transaction = await self._begin(bound, readonly=readonly)
+    async def transaction(
+        self, bound: Bound, *, readonly: bool = False, after: int | None = None
+    ) -> AsyncIterator[TenantConnection]:
+        """Yield a connection in a transaction of `bound`; commit at the end, roll back on an exception.
+
+        Raise ReplicaBehind on a replica that has not replayed up to `after`.
+        """
+        connection, transaction = await self._begin(bound, readonly=readonly, after=after)
         try:
             yield connection
             await transaction.commit()
@@ -76,13 +81,15 @@ class TenantPool:
         finally:
             await self._pool.release(connection, timeout=_PATIENCE)
 
-    async def _begin(self, bound: Bound, *, readonly: bool) -> tuple[TenantConnection, Any]:
+    async def _begin(
+        self, bound: Bound, *, readonly: bool, after: int | None
+    ) -> tuple[TenantConnection, Any]:
         # All the idle connections may have died with their server; one more attempt makes a new one.
         attempts = self._pool.get_idle_size() + 1
         while True:
             attempts -= 1
             connection = await self._pool.acquire()
-            connection.arm(bound)
+            connection.arm(bound, after)
             transaction = connection.transaction(readonly=readonly)
             try:
                 await transaction.start()

@@ -34,6 +34,8 @@ ON_NEWS = "mis.on_news"
 NEWS_TOLD = "mis.news_told"
 _WAKES = "mis.wakes"
 ON_WAKE = "mis.on_wake"
+ON_WRITE = "mis.on_write"
+AFTER = "mis.after"
 
 
 class BoundSession(Session):
@@ -118,7 +120,7 @@ def _arm(session: Session, transaction: SessionTransaction, connection: Connecti
     if transaction.nested or connection.in_nested_transaction():
         return
     driver = cast(TenantConnection, connection.connection.driver_connection)
-    driver.arm(_bound(session))
+    driver.arm(_bound(session), session.info.get(AFTER), session.info.get(ON_WRITE))
 
 
 @event.listens_for(BoundSession, "after_commit")

@@ -68,6 +68,7 @@ class TenancySettings:
     spool_directory: Path
     master_keys: MasterKeys
     redis_url: str | None = None
+    replica_database_url: str | None = None
     audience: str = "mis"
     base_domains: tuple[str, ...] = ("mis.local",)
     trusted_proxies: tuple[Network, ...] = ()
@@ -96,6 +97,11 @@ class TenancySettings:
         for domain in self.base_domains:
             if not _HOST.fullmatch(domain):
                 raise SettingsError(f"MIS_BASE_DOMAINS: {domain!r} is not a lower-case host name.")
+        if self.replica_database_url is not None and self.redis_url is None:
+            raise SettingsError(
+                "MIS_REPLICA_DATABASE_URL needs MIS_REDIS_URL, by which processes know how far a replica has "
+                "to be. Set it, or leave the replica out."
+            )
         if self.expected_processes < 1:
             raise SettingsError(
                 "MIS_EXPECTED_PROCESSES must be the number of processes that serve, at least 1."

@@ -24,8 +24,10 @@ from mis_tenancy.ledger import UsageLedger
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
 from mis_tenancy.origins import SpoolCipher
+from mis_tenancy.positions import Positions
 from mis_tenancy.published_keys import published_keys
 from mis_tenancy.quotas import Limiter
+from mis_tenancy.reads import Reads
 from mis_tenancy.redis import Redis
 from mis_tenancy.resolution import Resolver
 from mis_tenancy.revocations import RevocationFeed
@@ -80,8 +82,11 @@ class Tenancy:
             audit_pending=lambda: self.recorder.pending,
             feed_lag=lambda: self.feed.lag,
         )
+        self.positions = Positions(self.redis) if settings.replica_database_url and self.redis else None
+        self.reads = Reads(self.database, self._replica(), self.positions, self.metrics.replica_read)
         self.database.on_news = self.feed.announce
         self.database.on_wake = None if self.redis is None else self.redis.wake
+        self.database.on_write = None if self.positions is None else self.positions.note
         self.feed.on_tenant += [self.directory.invalidate, self.tenant_keys.forget]
         self.feed.on_signing_key.append(self.keys.refresh)
 
@@ -111,11 +116,15 @@ class Tenancy:
             await self.redis.start()
         await self.feed.start()
         await self.keys.refresh()
+        await self.reads.start()
         await self.recorder.start()
 
     async def stop(self) -> None:
         """Stop in the opposite order; what the spool still holds is left to a successor."""
         await self.recorder.stop()
+        await self.reads.stop()
+        if self.positions is not None:
+            await self.positions.stop()
         await self.feed.stop()
         if self.redis is not None:
             await self.redis.stop()
@@ -140,6 +149,14 @@ class Tenancy:
             except Exception as error:
                 # The change is committed and the feed will hear of it by itself; the answer stands.
                 log.warning("revocations.settle_failed", error=repr(error))
+
+    def _replica(self) -> Database | None:
+        url = self.settings.replica_database_url
+        return (
+            None
+            if url is None
+            else Database(url, pool_size=self.settings.pool_size, actor_keys=self.actor_keys)
+        )
 
     async def _published_keys(self) -> dict[str, Any]:
         return await published_keys(self.database)

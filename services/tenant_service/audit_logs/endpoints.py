@@ -15,7 +15,7 @@ from mis_tenancy.fastapi import requires
 from tenant_service.audit_logs import service
 from tenant_service.audit_logs.filters import AuditFilter
 from tenant_service.audit_logs.schemas import AuditOut
-from tenant_service.sessions import TargetSession
+from tenant_service.sessions import TargetReads
 from tenant_service.trail import Calling
 
 router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"])
@@ -39,7 +39,7 @@ def asked_rows(
     responses=problems(AuthenticationRequired, PermissionDenied, TenantNotFound),
 )
 async def list_audit_logs(
-    session: TargetSession,
+    reads: TargetReads,
     caller: Calling,
     asked: Annotated[AuditFilter, Depends(asked_rows)],
     page: Paged,
@@ -47,6 +47,6 @@ async def list_audit_logs(
     response: Response,
 ) -> list[AuditOut]:
     """List what was done in the tenant, newest first; operators see no `changes`, the tenant's data."""
-    found = await service.read(session, asked, page, caller)
+    found = await reads.run(lambda session: service.read(session, asked, page, caller))
     shown = cut(found.rows, page, [row.id for row in found.rows], request, response)
     return [AuditOut.of(row, found.origins[row.id], with_changes=found.with_changes) for row in shown]

@@ -19,7 +19,7 @@ from mis_tenancy.errors import (
 from mis_tenancy.fastapi import Admitted, requires, use_feature
 from mis_tenancy.plans import Feature
 from mis_tenancy.tenant import Tenant
-from tenant_service.sessions import TargetSession
+from tenant_service.sessions import TargetReads
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 from tenant_service.usage import analytics as breakdown
@@ -69,9 +69,12 @@ Most = Annotated[int, Query(alias="limit", ge=1, le=1000, description="Routes an
     response_model=UsageOut,
     responses=problems(*_REFUSED),
 )
-async def get_usage(target: Target, session: TargetSession, asked: Asked, admitted: Admitted) -> Response:
+async def get_usage(target: Target, reads: TargetReads, asked: Asked, admitted: Admitted) -> Response:
     """Show what the tenant used: whole hours or days in UTC, the present one included."""
-    summary, points = await service.usage(session, target, asked, datetime.now(UTC), admitted.allowance)
+    now = datetime.now(UTC)
+    summary, points = await reads.run(
+        lambda session: service.usage(session, target, asked, now, admitted.allowance)
+    )
     return Response(encoded(summary, points), media_type="application/json")
 
 
@@ -84,7 +87,7 @@ async def get_usage(target: Target, session: TargetSession, asked: Asked, admitt
 )
 async def get_analytics(
     tenant: Annotated[Tenant, Depends(analysed)],
-    session: TargetSession,
+    reads: TargetReads,
     asked: Asked,
     caller: Calling,
     request: Request,
@@ -93,7 +96,10 @@ async def get_analytics(
 ) -> Any:
     """Break the tenant's requests down by route, user, hour, status and feature, as JSON or as CSV."""
     shown = breakdown.chosen(by, caller)
-    found = await breakdown.analytics(session, tenant, asked, datetime.now(UTC), by=shown, most=most)
+    now = datetime.now(UTC)
+    found = await reads.run(
+        lambda session: breakdown.analytics(session, tenant, asked, now, by=shown, most=most)
+    )
     if CSV not in request.headers.get("accept", ""):
         return found
     named = f'attachment; filename="analytics-{tenant.slug}.csv"'

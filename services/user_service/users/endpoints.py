@@ -47,7 +47,7 @@ async def list_users(
 
 
 async def _listed(request: Request, tenant: Tenant, wanted: UserFilter, page: Page) -> Response:
-    records = await page_of_users(tenancy_of(request).database, tenant, wanted, page)
+    records = await page_of_users(tenancy_of(request).reads, tenant, wanted, page)
     response = Response(encoded(records[: page.limit]), media_type="application/json")
     cut(records, page, [record["id"] for record in records], request, response)
     return response

@@ -15,6 +15,7 @@ from sqlalchemy.orm import defer
 from mis_http.pages import Page
 from mis_models.accounts import UserRow
 from mis_tenancy.database import Database
+from mis_tenancy.reads import Reads
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
 from user_service.users.filters import UserFilter
@@ -51,11 +52,11 @@ def _listing(role: Role | None, status: str | None, page: Page) -> Select[Any]:
 
 
 async def page_through_door(
-    database: Database, tenant_id: UUID, wanted: UserFilter, page: Page
+    reads: Database | Reads, tenant_id: UUID, wanted: UserFilter, page: Page
 ) -> Sequence[Any]:
     """Return the driver's records of a page, one more than it holds where there is more; JSON stays text."""
     search = page_search(wanted, page)
-    return await database.fetch(search.statement, tenant_id, search.values)
+    return await reads.fetch(search.statement, tenant_id, search.values)
 
 
 async def page_through_session(session: TenantSession, wanted: UserFilter, page: Page) -> Sequence[Row[Any]]:

@@ -18,7 +18,7 @@ from mis_http.pages import Page
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.access import require_grant, require_rank
-from mis_tenancy.database import Database
+from mis_tenancy.reads import Reads
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
@@ -38,9 +38,9 @@ _SIGN_IN_AGAIN: Final = (
 )
 
 
-async def page_of_users(database: Database, tenant: Tenant, wanted: UserFilter, page: Page) -> Sequence[Any]:
+async def page_of_users(reads: Reads, tenant: Tenant, wanted: UserFilter, page: Page) -> Sequence[Any]:
     """Return the records of a page of the tenant's users, through the door for the hottest reads."""
-    return await repository.page_through_door(database, tenant.id, wanted, page)
+    return await repository.page_through_door(reads, tenant.id, wanted, page)
 
 
 class Users:
