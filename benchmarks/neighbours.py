@@ -1,56 +1,77 @@
 """Run with `python -m benchmarks neighbours`: what a quiet tenant notices of one at fifty times its limit.
 
-Both ask one server for their users: the quiet one twenty times a second, the noisy one fifty times as often
-as its plan allows, so that nearly all it sends is refused. Rounds with and without the noise take turns.
+Both ask one server for their users: the quiet one fifty times a second, the noisy one fifty times as often
+as its limit allows, so that nearly all it sends is refused. Halves with and without the noise take turns, and
+their order too. A refusal costs the server's processor something as well: a noise of more than it can refuse
+in a second makes everybody wait, so the line of a round tells how busy it was and how much of the noise came.
 """
 
 import argparse
 import asyncio
 import os
-import statistics
 from collections.abc import Iterator
 from typing import Final
+
+import psutil
 
 from benchmarks.candidates import STATEMENT_DOOR
 from benchmarks.ground import ground
 from benchmarks.load import Call, Measurement, pace
+from benchmarks.report import quartiles
 from benchmarks.serving import served
 from benchmarks.world import World, world
-from mis_tenancy.plans import PLANS, PlanName
 
-_QUIET_PER_SECOND: Final = 20
+_QUIET_PER_SECOND: Final = 50
 _TIMES_THE_LIMIT: Final = 50
 _CONNECTIONS: Final = 16
-_NOISY: Final = "update tenants set plan = 'basic' where slug = 'tenant-1';\n"
+_NOISY: Final = """
+insert into tenant_configurations
+       (tenant_id, id, config_key, config_value, is_encrypted, version, created_at, updated_at)
+select id, gen_random_uuid(), 'api.burst_limit', '{limit}', false, 1, now(), now()
+  from tenants where slug = 'tenant-1';
+"""
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks neighbours", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=15.0, help="how long each half of a round lasts")
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=8.0, help="how long each half of a round lasts")
+    parser.add_argument("--limit", type=int, default=4, help="requests a second of the noisy tenant")
     options = parser.parse_args()
     if (os.cpu_count() or 1) > 1:
         os.sched_setaffinity(0, {1})
     with ground() as given:
         here = world(given, tenants=2)
-        given.ask(_NOISY)
-        asyncio.run(_rounds(here, options.rounds, options.seconds))
+        given.ask(_NOISY, limit=options.limit)
+        asyncio.run(_rounds(here, options))
 
 
-async def _rounds(here: World, rounds: int, seconds: float) -> None:
+async def _rounds(here: World, options: argparse.Namespace) -> None:
     noisy, quiet = (here.calls_of(slug) for slug in ("tenant-1", "tenant-2"))
-    limit = PLANS[PlanName.BASIC].configuration["api.burst_limit"] * _TIMES_THE_LIMIT
-    ratios = []
-    with served(STATEMENT_DOOR, here.settings, next(quiet)) as (port, _):
-        for _ in range(rounds):
+    offered, seconds = options.limit * _TIMES_THE_LIMIT, options.seconds
+    ratios: dict[float, list[float]] = {0.5: [], 0.99: []}
+
+    async def beside(process: psutil.Process) -> tuple[Measurement, str]:
+        before = sum(process.cpu_times()[:2])
+        measured, noise = await asyncio.gather(
+            pace(port, quiet, _QUIET_PER_SECOND, seconds), _flood(port, noisy, offered, seconds)
+        )
+        return measured, _noise(noise, offered, (sum(process.cpu_times()[:2]) - before) / seconds)
+
+    with served(STATEMENT_DOOR, here.settings, next(quiet)) as (port, process):
+        for number in range(options.rounds):
+            if number % 2:
+                disturbed, noise = await beside(process)
             alone = await pace(port, quiet, _QUIET_PER_SECOND, seconds)
-            beside, noise = await asyncio.gather(
-                pace(port, quiet, _QUIET_PER_SECOND, seconds), _flood(port, noisy, limit, seconds)
-            )
-            ratios.append(beside.percentile(0.99) / alone.percentile(0.99))
-            print(_line(alone, beside, noise))
-    print(f"p99 beside the noise against p99 alone: median {statistics.median(ratios):.2f} (asked: 1.5)")
+            if not number % 2:
+                disturbed, noise = await beside(process)
+            for fraction, found in ratios.items():
+                found.append(disturbed.percentile(fraction) / alone.percentile(fraction))
+            print(f"{_figures('alone', alone)}; {_figures('beside', disturbed)}; {noise}")
+    for fraction, found in ratios.items():
+        low, middle, high = quartiles(found)
+        print(f"p{fraction * 100:.0f} beside the noise against alone: {middle:.2f} [{low:.2f}-{high:.2f}]")
 
 
 async def _flood(port: int, calls: Iterator[Call], per_second: float, seconds: float) -> list[Measurement]:
@@ -58,13 +79,12 @@ async def _flood(port: int, calls: Iterator[Call], per_second: float, seconds: f
     return await asyncio.gather(*(pace(port, calls, each, seconds) for _ in range(_CONNECTIONS)))
 
 
-def _line(alone: Measurement, beside: Measurement, noise: list[Measurement]) -> str:
-    def figures(name: str, one: Measurement) -> str:
-        return f"{name} p50 {one.percentile(0.5) * 1e3:.2f} ms, p99 {one.percentile(0.99) * 1e3:.2f} ms"
+def _figures(name: str, one: Measurement) -> str:
+    p50, p99 = (one.percentile(fraction) * 1e3 for fraction in (0.5, 0.99))
+    return f"{name} p50 {p50:.2f} ms, p99 {p99:.2f} ms, {one.refused} refused"
 
+
+def _noise(noise: list[Measurement], offered: int, busy: float) -> str:
     sent = sum(one.per_second for one in noise)
     refused = sum(one.refused for one in noise) / max(1, sum(len(one.latencies) for one in noise))
-    return (
-        f"{figures('alone', alone)}; {figures('beside', beside)}; quiet refused {beside.refused}; "
-        f"noise {sent:.0f}/s, {refused:.0%} refused"
-    )
+    return f"noise {sent:.0f} of {offered}/s, {refused:.0%} refused, server {busy:.0%} busy"
