@@ -42,13 +42,22 @@ def _stops(table: Table) -> Iterator[Concern]:
             True,
         )
 
+    if table.foreign_policies:
+        yield Concern(
+            table.name,
+            f"has policies of its own ({', '.join(table.foreign_policies)}), so it is left out: policies add "
+            "up, and one that lets more through would undo ours. Drop them first.",
+            True,
+        )
+    if table.columns.get("tenant_id", "uuid") != "uuid":
+        yield Concern(
+            table.name, f"has a tenant_id of type {table.columns['tenant_id']}. Rename that column.", True
+        )
+
 
 def _remarks(table: Table) -> Iterator[Concern]:
     if table.primary is None:
         yield Concern(table.name, "has no primary key. Give it one: nothing can refer to (tenant_id, id).")
-    if table.has_tenant and table.columns["tenant_id"] != "uuid":
-        kind = table.columns["tenant_id"]
-        yield Concern(table.name, f"has a tenant_id of type {kind}. Rename that column first.", True)
     for name in table.referenced_from:
         yield Concern(
             table.name,

@@ -92,6 +92,21 @@ class Table:
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     @property
+    def foreign_policies(self) -> list[str]:
+        """The policies that no adoption made. Permissive ones add up, so each could open what ours close."""
+        return [
+            name
+            for name in self.policies
+            if name not in ("owner", "tenant_isolation") and not name.startswith("serving_")
+        ]
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether an adoption can do all that it takes."""
+        is_plain = self.kind == "r" and self.columns.get(TENANT, "uuid") == "uuid"
+        return is_plain and self.is_ours and not self.foreign_policies
+
+    @property
     def primary(self) -> Index | None:
         """The primary key."""
         return next((index for index in self.indexes if index.is_primary), None)

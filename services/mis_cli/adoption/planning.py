@@ -51,7 +51,7 @@ class Wish:
 
 def plan(database: Database, wish: Wish) -> list[Step]:
     """Return the steps that are missing, of all tables phase by phase."""
-    fit = [table for table in database.tables if table.kind == "r" and table.is_ours]
+    fit = [table for table in database.tables if table.is_fit]
     steps: list[Step] = []
     for part in (_expanded, _filled, _indexed, _referring, _swapped, _protected):
         for table in fit:
@@ -84,7 +84,7 @@ def _expanded(table: Table, database: Database, wish: Wish) -> Iterator[Step]:
     if not table.has_tenant:
         add = f"alter table {table.sql} add column {TENANT} uuid {default}"
         yield Step(Phase.EXPAND, table.name, add)
-    elif not table.has_default:
+    elif not (table.has_default or table.is_forced):
         set_default = f"alter table {table.sql} alter column {TENANT} set {default}"
         yield Step(Phase.EXPAND, table.name, set_default)
 
