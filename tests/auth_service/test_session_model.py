@@ -31,7 +31,7 @@ from tests.auth_service.requests import (
     refused,
     sign_in,
 )
-from tests.suite import Suite, TenantHandle, UserHandle
+from tests.suite import PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 
 T = TypeVar("T")
 
@@ -98,7 +98,24 @@ class Stage:
     users: tuple[UserHandle, ...]
 
     def now(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(300)
+
+
+class Patient(httpx.AsyncBaseTransport):
+    """Comes back when it is asked to: a starved machine may be late to hear the news, and answers 503."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._inner.handle_async_request(request)
+        for _ in range(30):
+            if answer.status_code != 503:
+                break
+            await answer.aread()
+            await asyncio.sleep(1)
+            answer = await self._inner.handle_async_request(request)
+        return answer
 
 
 def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
@@ -284,12 +301,20 @@ def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
     return Sessions
 
 
+def patient_client_at(suite: Suite, address: str, base_url: str = PUBLIC_URL) -> httpx.AsyncClient:
+    """Return what `Suite.client_at` does, with patience."""
+    transport = Patient(httpx.ASGITransport(app=suite.gateway, client=(address, 50_000)))
+    return httpx.AsyncClient(transport=transport, base_url=base_url)
+
+
 @pytest.fixture(scope="module")
 async def stage(suite: Suite) -> AsyncIterator[Stage]:
     tenant, other = await suite.tenant("custom"), await suite.tenant("custom")
     users = (await suite.user(tenant, "member"), await suite.user(tenant, "viewer"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(refreshing, "GRACE", GRACE)
+        patched.setattr(Suite, "client_at", patient_client_at)
+        patched.setattr(suite, "client", suite.client_at(fresh_address()))
         yield Stage(suite, asyncio.get_running_loop(), tenant, other, users)
 
 
