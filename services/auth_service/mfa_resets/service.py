@@ -2,7 +2,7 @@
 
 Nothing is handed to the operator: the owner still needs their password. Until the day has passed, whoever
 shows the app or a recovery code calls it off, so that an operator who was talked into it, or who means no
-good, opens nothing (docs/decisions/0029-a-lost-second-factor-takes-a-day.md).
+good, opens nothing (docs/decisions/0032-a-lost-second-factor-takes-a-day.md).
 """
 
 from datetime import UTC, datetime, timedelta
