@@ -102,20 +102,27 @@ class Stage:
 
 
 class Patient(httpx.AsyncBaseTransport):
-    """Comes back when it is asked to: a starved machine may be late to hear the news, and answers 503."""
+    """Sends each request from an address of its own, and comes back when it is asked to.
 
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
+    A token that is dead makes its request an anonymous one, and these are limited for each address. A starved
+    machine may be late to hear the news, and answers 503.
+    """
+
+    def __init__(self, suite: Suite) -> None:
+        self._suite = suite
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._inner.handle_async_request(request)
         for _ in range(30):
+            answer = await self._sent(request)
             if answer.status_code != 503:
                 break
             await answer.aread()
             await asyncio.sleep(1)
-            answer = await self._inner.handle_async_request(request)
         return answer
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        client = (fresh_address(), 50_000)
+        return await httpx.ASGITransport(app=self._suite.gateway, client=client).handle_async_request(request)
 
 
 def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
@@ -302,9 +309,8 @@ def machine_on(stage: Stage) -> type[RuleBasedStateMachine]:
 
 
 def patient_client_at(suite: Suite, address: str, base_url: str = PUBLIC_URL) -> httpx.AsyncClient:
-    """Return what `Suite.client_at` does, with patience."""
-    transport = Patient(httpx.ASGITransport(app=suite.gateway, client=(address, 50_000)))
-    return httpx.AsyncClient(transport=transport, base_url=base_url)
+    """Return a client with patience, whatever the address."""
+    return httpx.AsyncClient(transport=Patient(suite), base_url=base_url)
 
 
 @pytest.fixture(scope="module")
