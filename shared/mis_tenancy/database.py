@@ -9,11 +9,12 @@ import asyncpg
 from sqlalchemy import Select, event, exc
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.connection import Binding, OnWrite, TenantConnection
 from mis_tenancy.door import StatementDoor
+from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.pool import TenantPool
 from mis_tenancy.poolers import (
     Pooler,
@@ -225,9 +226,20 @@ def _started(part: Part | None) -> Part:
     return part
 
 
+class _Pool(AsyncAdaptedQueuePool):
+    """Hands connections out; whoever waits in vain is asked to come back, as that is no fault of theirs."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        try:
+            return super()._do_get()
+        except exc.TimeoutError as error:
+            raise TenantUnavailable("Too much is going on at the moment. Try again shortly.") from error
+
+
 def _engine(url: URL, pool_size: int, options: dict[str, Any], pooler: Pooler | None) -> AsyncEngine:
     engine = create_async_engine(
         url.set(drivername="postgresql+asyncpg"),
+        poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=0,
         connect_args={**options, **dialect_options(pooler), "connection_class": TenantConnection},

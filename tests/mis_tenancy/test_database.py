@@ -16,7 +16,7 @@ from mis_tenancy import connection as connection_module
 from mis_tenancy import pool as pool_module
 from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.database import Database
-from mis_tenancy.errors import TenantUnbound
+from mis_tenancy.errors import TenantUnavailable, TenantUnbound
 from mis_tenancy.session import TenantSession
 from mis_tenancy.settings import SettingsError
 from tests.database import CountingProxy, connected
@@ -273,6 +273,24 @@ async def test_the_pool_hands_no_connection_out_inside_a_transaction(doors: Data
 
 
 # Dying servers
+
+
+async def test_whoever_waits_in_vain_for_a_connection_is_asked_to_come_back(
+    door_urls: DatabaseUrls, teams: Teams
+) -> None:
+    """Catalogue 84: a flood is answered by 503, and not by an error of ours."""
+    database = Database(door_urls.app, pool_size=1)
+    await database.start()
+    pool: Any = database.engine.sync_engine.pool
+    pool._timeout = 0.05
+    try:
+        async with database.transaction(teams.a.id) as session:
+            await session.scalar(select(func.count()).select_from(Project))
+            with pytest.raises(TenantUnavailable):
+                async with database.transaction(teams.a.id) as other:
+                    await other.scalar(select(func.count()).select_from(Project))
+    finally:
+        await database.stop()
 
 
 async def test_connections_killed_in_their_sleep_are_noticed_by_the_door(
