@@ -17,7 +17,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-pooler test-load clean
+.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-pooler test-load test-citus clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ check: $(STAMP)  ## Check format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|media|alerts|neighbours|people|probes.
+bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|footprint|media|alerts|neighbours|people|probes.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the newest revision.
@@ -72,6 +72,14 @@ test-pooler: $(STAMP)  ## Run the tests of isolation and across the services thr
 
 test-load: $(STAMP)  ## Run the tests under concurrent load.
 	@$(PYTEST) tests/load $(ARGS)
+
+# Its databases cannot be copied from a template: each is made, migrated and distributed, by one process.
+CITUS := tests/infrastructure/test_distribution.py tests/auth_service tests/user_service tests/tenant_service \
+	tests/mis_jobs tests/config
+test-citus: $(STAMP)  ## Run the suite's tests on a distributed database, where MIS_TEST_CITUS_URL names a cluster.
+	@test -n "$${MIS_TEST_CITUS_URL:-}" || { \
+		echo "MIS_TEST_CITUS_URL is not set: a superuser's URL of a Citus coordinator (docs/scaling.md)." >&2; exit 2; }
+	@$(PYTEST) -m "not browser" $(CITUS) $(ARGS)
 
 clean:  ## Remove .venv and the tools' caches; data directories stay.
 	rm -rf $(VENV) $(READING) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -27,6 +27,7 @@ from mis_cli.embedded import (
 )
 from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_tenancy.poolers import Pooler
+from tests.citus import CitusAddress
 from tests.poolers import MISSING, PoolerAddress, TransactionPooler, pgbouncer
 
 TEMPLATE: Final = "mis_template"
@@ -59,6 +60,9 @@ class TestServers:
         """
         database = "_".join(filter(None, ("mis", self.worker, name)))
         with self._alone():
+            if isinstance(self.postgres, CitusAddress):
+                self._distributed(self.postgres, database)
+                return database_urls(self.postgres, database)
             self._make_template()
             if not self._exists(database):
                 self.postgres.query(f"CREATE DATABASE {database} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
@@ -73,6 +77,9 @@ class TestServers:
 
     def drop_database(self, name: str) -> None:
         """Drop a further database, with the sessions still on it."""
+        if isinstance(self.postgres, CitusAddress):
+            self.postgres.drop(f"mis_{self.worker}_{name}")
+            return
         self.postgres.query(f"DROP DATABASE IF EXISTS mis_{self.worker}_{name} WITH (FORCE)")
 
     def _make_template(self) -> None:
@@ -86,6 +93,12 @@ class TestServers:
             thread.submit(upgrade, owner_url).result()
         # A migration that fails leaves a draft; only a migrated database gets the name.
         self.postgres.query(f"ALTER DATABASE {draft} RENAME TO {TEMPLATE}")
+
+    def _distributed(self, citus: CitusAddress, database: str) -> None:
+        if not self._exists(database):
+            # In a thread, as above; a distributed database cannot be copied.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(citus.make, database).result()
 
     def _exists(self, database: str) -> bool:
         found = self.postgres.query(f"SELECT 1 FROM pg_database WHERE datname = '{database}'")  # noqa: S608
@@ -115,21 +128,29 @@ class ServersPlugin:
         # Not below pytest's own directory, which is closed to the user that Postgres runs as under root.
         self._directory = Path(tempfile.mkdtemp(prefix="mis-tests-"))
         self._directory.chmod(0o711)
-        self._postgres = EmbeddedPostgres(self._directory / "postgres", durable=False)
         self._redis = EmbeddedRedis(self._directory / "redis", durable=False)
-        address = self._postgres.start()
+        address = self._start_postgres(self._directory / "postgres")
         self._handed_over = {
             "directory": str(address.directory),
             "port": address.port,
             "sockets": str(address.socket_directory or ""),
             "password": address.superuser_password,
             "redis": self._redis.start().removesuffix("/0"),
+            "home": address.home if isinstance(address, CitusAddress) else "",
         }
         if session.config.getoption("pooler"):
             self._pooler = TransactionPooler(
                 address, self._directory / "pooler", size=_POOLER_SIZE, statements=200
             )
             self._handed_over["pooler"] = [self._pooler.address.port, self._pooler.address.pooler]
+
+    def _start_postgres(self, directory: Path) -> PostgresAddress:
+        if (citus := CitusAddress.given(directory)) is not None:
+            directory.mkdir()
+            citus.clean()
+            return citus
+        self._postgres = EmbeddedPostgres(directory, durable=False)
+        return self._postgres.start()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -152,7 +173,8 @@ class ServersPlugin:
         given = self._handed_over
         number = int(worker.removeprefix("gw")) if worker.startswith("gw") else 0
         sockets = Path(given["sockets"]) if given["sockets"] else None
-        address = PostgresAddress(Path(given["directory"]), given["port"], sockets, given["password"])
+        where = (Path(given["directory"]), given["port"], sockets, given["password"])
+        address = CitusAddress(*where, given["home"]) if given["home"] else PostgresAddress(*where)
         pooler = PoolerAddress(given["pooler"][0], Pooler(given["pooler"][1])) if "pooler" in given else None
         return TestServers(address, f"{given['redis']}/{number}", worker, pooler=pooler)
 

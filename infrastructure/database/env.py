@@ -3,14 +3,13 @@
 import asyncio
 from typing import Any
 
+import distributed  # noqa: F401  # It registers what it says of new tables.
 from alembic import context
 from sqlalchemy import pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import mis_models
-
-# Two migrators at once (a rolling deployment, two `mis run`) queue up on this lock instead of colliding.
-MIGRATION_LOCK = 7_201_611
+from mis_cli.migrations import MIGRATION_LOCK
 
 # Importing the whole package is what fills the metadata.
 METADATA = mis_models.accounts.UserRow.metadata
@@ -35,6 +34,8 @@ def migrate(connection: Any) -> None:
     connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
     # Set after the wait for another migrator, which this timeout would cut short as well.
     connection.execute(text("set local lock_timeout = '5s'"))
+    # On Citus, what refers to the directory changes on one connection per node; elsewhere this means nothing.
+    connection.execute(text("set local citus.multi_shard_modify_mode = 'sequential'"))
     context.configure(
         connection=connection,
         target_metadata=METADATA,

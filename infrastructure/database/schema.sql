@@ -1448,7 +1448,7 @@ ALTER TABLE ONLY public.media
     ADD CONSTRAINT fk_media_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.media
-    ADD CONSTRAINT fk_media_tenant_id_owner_id FOREIGN KEY (tenant_id, owner_id) REFERENCES public.users(tenant_id, id) ON DELETE SET NULL (owner_id);
+    ADD CONSTRAINT fk_media_tenant_id_owner_id FOREIGN KEY (tenant_id, owner_id) REFERENCES public.users(tenant_id, id);
 
 ALTER TABLE ONLY public.media_uploads
     ADD CONSTRAINT fk_media_uploads_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -2101,6 +2101,8 @@ GRANT SELECT(tenant_id) ON TABLE public.media TO mis_platform;
 
 GRANT SELECT(id) ON TABLE public.media TO mis_platform;
 
+GRANT UPDATE(owner_id) ON TABLE public.media TO mis_app;
+
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.media_uploads TO mis_app;
 GRANT DELETE ON TABLE public.media_uploads TO mis_platform;
 
@@ -2384,5 +2386,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0037');
+INSERT INTO public.alembic_version (version_num) VALUES ('0038');
 SELECT public.ensure_audit_partitions(3);

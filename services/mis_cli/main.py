@@ -13,12 +13,14 @@ from mis_cli.commands.adopt import adopt
 from mis_cli.commands.audit import app as audit
 from mis_cli.commands.backup import backup
 from mis_cli.commands.describe import describe
+from mis_cli.commands.distribute import distribute
 from mis_cli.commands.doctor import doctor
 from mis_cli.commands.jobs import app as jobs
 from mis_cli.commands.keys import app as keys
 from mis_cli.commands.load import load
 from mis_cli.commands.migrate import migrate
 from mis_cli.commands.operator import app as operator
+from mis_cli.commands.placement import isolate, move
 from mis_cli.commands.restore import restore
 from mis_cli.commands.run import run
 from mis_cli.commands.secrets import secrets
@@ -75,6 +77,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(serve)
 app.command()(migrate)
+app.command()(distribute)
 app.command()(worker)
 app.command()(secrets)
 app.command()(describe)
@@ -84,6 +87,8 @@ app.command()(load)
 app.command()(backup)
 app.command()(restore)
 app.command()(adopt)
+tenants.command("isolate")(isolate)
+tenants.command("move")(move)
 app.add_typer(tenants, name="tenants")
 app.add_typer(operator, name="operator")
 app.add_typer(jobs, name="jobs")

@@ -10,6 +10,8 @@ from alembic.script import ScriptDirectory
 
 DATABASE_FILES: Final = Path(__file__).resolve().parents[2] / "infrastructure" / "database"
 ROLES_FILE: Final = DATABASE_FILES / "roles.sql"
+# Two migrators at once (a rolling deployment, two `mis run`) queue up on this lock instead of colliding.
+MIGRATION_LOCK: Final = 7_201_611
 
 
 def upgrade(migration_url: str, revision: str = "head") -> None:

@@ -98,6 +98,28 @@ class MigrationSettings(EnvironmentSettings):
     )
 
 
+class DistributionSettings(EnvironmentSettings):
+    """The settings of `mis distribute`, which changes as the owner and looks as the application does."""
+
+    migration_database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_owner on the coordinator."
+    )
+    database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_app on the coordinator."
+    )
+
+
+class PlacementSettings(EnvironmentSettings):
+    """The settings of `mis tenants isolate` and `move`, which let Citus copy past row-level security."""
+
+    superuser_database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to a superuser's postgresql:// URL on the coordinator."
+    )
+    database_url: DatabaseUrl = Field(
+        repr=False, description="Set it to the postgresql:// URL of the role mis_app on the coordinator."
+    )
+
+
 class OperatingSettings(EnvironmentSettings):
     """The settings of commands that act on a deployment: all of these, or none beside a running `mis run`."""
 

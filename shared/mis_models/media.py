@@ -29,10 +29,8 @@ class MediaRow(TenantScoped, Base):
 
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "id"),
-        # Whoever leaves leaves the tenant's files behind.
-        ForeignKeyConstraint(
-            ["tenant_id", "owner_id"], ["users.tenant_id", "users.id"], ondelete="SET NULL (owner_id)"
-        ),
+        # Whoever deletes a user lets go of the files first: Citus refuses a key that sets one column to null.
+        ForeignKeyConstraint(["tenant_id", "owner_id"], ["users.tenant_id", "users.id"]),
         Index("ix_media_owner", "tenant_id", "owner_id", "id"),
     )
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_tenancy.actor_keys import Actor, ActorKey, ActorKeys
+from mis_tenancy.system_database import shared_or_not
 
 # Which of the actors ($1 their tenants, $2 their ids) are not being erased at this moment.
 LOCK: Final = """
@@ -23,7 +24,7 @@ LOCK_ALONE: Final = (
 )
 # The newest key of each actor of the tenant $1, or the one offered for him where he has none. A tombstone
 # gets none: its row is shared, so that a purge waits for the key, or the key finds that there was a purge.
-FIND_OR_MAKE: Final = """
+FIND_OR_MAKE: Final = shared_or_not("""
 with standing as materialized (
     select status from tenants where id = $1 for key share
 ), offered as (
@@ -42,7 +43,7 @@ with standing as materialized (
 select actor, id, wrapped_key, master_key_id from found
 union all
 select actor, id, null, null from made
-"""
+""")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import msgspec
 from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.latency import bucket_of
 from mis_tenancy.record_origins import sealed_origins
-from mis_tenancy.system_database import SystemDatabase
+from mis_tenancy.system_database import SystemDatabase, shared_or_not
 from mis_tenancy.usage_store import USAGE, route_of
 
 # A tenant's row is shared until the transaction ends, so that its purge waits for these rows, and what comes
@@ -28,7 +28,7 @@ _INSERT: Final = f"""
 with standing as materialized (
     select status from tenants where id = $1 for key share
 ), alone as materialized (
-    select pg_advisory_xact_lock(hashtextextended($1::uuid::text, 8217))
+    select pg_advisory_xact_lock(hashtextextended($1::uuid::text, 8217))::text as held
      where not exists (select from standing where status = 'purged')
 ), incoming as materialized (
     select record.* from alone, unnest(
@@ -51,6 +51,7 @@ with standing as materialized (
     on conflict (tenant_id, id) do nothing
     returning id
 ){USAGE}"""  # noqa: S608  # both parts are constants
+_INSERT_ON: Final = shared_or_not(_INSERT)
 _BEFORE_SOURCES = attrgetter(
     *("id", "kind", "actor", "actor_kind", "action", "resource", "outcome", "status", "duration_us"),
     "request_id",
@@ -73,7 +74,7 @@ async def insert_records(database: SystemDatabase, records: Sequence[AuditRecord
         for tenant_id, group in groupby(ordered, key=_TENANT):
             await connection.bind(tenant_id)
             while rows := list(islice(group, _ROWS_AT_ONCE)):
-                await connection.fetch(_INSERT, tenant_id, *_columns(rows, origins))
+                await connection.fetch(_INSERT_ON[database.on_nodes], tenant_id, *_columns(rows, origins))
 
 
 def refuses_rows(error: Exception) -> bool:

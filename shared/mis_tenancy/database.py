@@ -1,5 +1,6 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from mis_tenancy.row_origins import ACTOR_KEYS
 from mis_tenancy.session import (
     AFTER,
     ON_NEWS,
+    ON_NODES,
     ON_WAKE,
     ON_WRITE,
     PlatformSession,
@@ -52,14 +54,24 @@ select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
 """
 
 
+# What nodes hold that is committed or rolled back any moment; Citus names it by its process and number.
+_PREPARED = """
+select result from run_command_on_workers(
+    'select string_agg(gid, chr(32)) from pg_prepared_xacts where database = current_database()')
+"""
+_LOOKS = 50
+_BETWEEN_LOOKS = 0.01
+
+
 class SystemTransaction:
     """A driver-level transaction that starts as nobody's and can be turned to one tenant after another.
 
     It serves the packages' own work (directory, feed, audit drain) and is never handed to an endpoint.
     """
 
-    def __init__(self, connection: TenantConnection) -> None:
+    def __init__(self, connection: TenantConnection, *, on_nodes: bool) -> None:
         self._connection = connection
+        self.on_nodes = on_nodes
 
     async def bind(self, tenant_id: UUID) -> None:
         """Show and accept this tenant's rows from here on."""
@@ -68,6 +80,25 @@ class SystemTransaction:
     async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run one statement with bound parameters and return its records."""
         return await self._connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
+
+    async def is_settled(self) -> bool:
+        """Return whether all that had been committed before this call can be read by now.
+
+        On Citus a transaction over several nodes is committed by the coordinator first and on the nodes a
+        moment later; they hold it as prepared until then.
+        """
+        if not self.on_nodes:
+            return True
+        awaited = await self._prepared()
+        for _ in range(_LOOKS):
+            if not awaited:
+                return True
+            await asyncio.sleep(_BETWEEN_LOOKS)
+            awaited &= await self._prepared()
+        return not awaited
+
+    async def _prepared(self) -> set[str]:
+        return {gid for row in await self.fetch(_PREPARED) for gid in (row["result"] or "").split()}
 
 
 class Database:
@@ -101,6 +132,8 @@ class Database:
         self.on_wake: Callable[[str], None] | None = None
         self.around_fetch: Callable[[Select[*tuple[Any, ...]]], AbstractContextManager[None]] | None = None
         self.on_write: OnWrite | None = None
+        # Whether it is a Citus cluster's, where a few statements have to be others; known once started.
+        self.on_nodes = False
 
     @property
     def role(self) -> str:
@@ -118,6 +151,7 @@ class Database:
             async with self._pool.transaction(Binding.NOBODY) as connection:
                 await refuse_wrong_pooler(connection, self.role, self._pooler)
             await self._refuse_strong_role()
+            await self._look_for_nodes()
         except BaseException:
             await self.stop()
             raise
@@ -199,15 +233,20 @@ class Database:
     async def system_transaction(self, tenant_id: UUID | None = None) -> AsyncIterator[SystemTransaction]:
         """Yield a transaction of `tenant_id`, or of nobody until it is bound; commit at the end."""
         async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
-            yield SystemTransaction(connection)
+            yield SystemTransaction(connection, on_nodes=self.on_nodes)
 
     def _info(self) -> dict[str, Any]:
         return {
             ON_NEWS: self.on_news,
             ON_WAKE: self.on_wake,
             ON_WRITE: self.on_write,
+            ON_NODES: self.on_nodes,
             ACTOR_KEYS: self.actor_keys,
         }
+
+    async def _look_for_nodes(self) -> None:
+        async with self.system_transaction() as system:
+            self.on_nodes = bool(await system.fetch("select from pg_extension where extname = 'citus'"))
 
     async def _refuse_strong_role(self) -> None:
         async with self.system_transaction() as system:

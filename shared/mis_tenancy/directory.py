@@ -24,7 +24,7 @@ _COLUMNS: Final = """t.id, t.slug, t.subdomain, t.name, t.plan, t.status, t.epoc
 _BY_ID: Final = f"""
 select {_COLUMNS},
        (select json_object_agg(c.config_key, c.config_value) from tenant_configurations c
-         where c.tenant_id = t.id and not c.is_encrypted and c.config_key = any($2::text[])) as overrides
+         where c.tenant_id = $1 and not c.is_encrypted and c.config_key = any($2::text[])) as overrides
   from tenants t where t.id = $1
 """  # noqa: S608
 _ID_OF: Final = {

@@ -2,8 +2,8 @@
 
 Where much comes to be at once, such as a tenant, those round trips are most of the time it takes. Each
 table's rows become one data-modifying CTE over arrays, so the statement's text depends on the tables and
-columns and never on the number of rows, and is prepared once. Postgres holds policies against each row, and
-foreign keys at the statement's end, so the rows may come in any order.
+columns and never on the number of rows, and is prepared once. Policies are held against each row. Parents
+come first: Postgres holds foreign keys at the statement's end, but Citus after each table.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Insert, String, Text, bindparam, column, func, inspect, select
+from sqlalchemy import Insert, MetaData, String, Text, bindparam, column, func, inspect, select
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 from mis_tenancy.errors import IsolationError
 from mis_tenancy.row_origins import seal_origins
 from mis_tenancy.session import TenantSession, hold_to_tenant, tenant_of
-from mis_tenancy.tables import Base
+from mis_tenancy.tables import Base, TenantRow
 
 _Column = NamedColumn[Any]
 _Shape = tuple[Any, tuple[_Column, ...]]
@@ -73,7 +73,7 @@ def _many(table: Any, names: tuple[str, ...], *, skip: bool) -> Any:
     statement = _insertion(0, table, tuple(table.c[name] for name in names))
     if skip:
         statement = statement.on_conflict_do_nothing()
-    return statement.returning(table.c.id) if "id" in table.c else statement
+    return statement.returning(table.c.id) if "id" in table.c else _answering(statement, table)
 
 
 def _held(session: Session) -> list[object]:
@@ -110,7 +110,7 @@ def _settle(session: Session, rows: list[object]) -> None:
 def _grouped(rows: Iterable[object]) -> tuple[Insert, dict[str, list[Any]]]:
     """Return the statement for rows of these shapes, and their values, an array for each column."""
     groups: dict[_Shape, list[list[Any]]] = {}
-    for row in rows:
+    for row in sorted(rows, key=_place):
         shape, values = _given(inspect(row))
         groups.setdefault(shape, []).append(values)
     arrays = {
@@ -121,10 +121,22 @@ def _grouped(rows: Iterable[object]) -> tuple[Insert, dict[str, list[Any]]]:
     return _statement(tuple(groups)), arrays
 
 
+def _place(row: object) -> int:
+    table: Any = inspect(row).mapper.local_table
+    return _places(table.metadata)[table]
+
+
+@lru_cache(maxsize=4)
+def _places(metadata: MetaData) -> dict[Any, int]:
+    return {table: place for place, table in enumerate(metadata.sorted_tables)}
+
+
 @lru_cache(maxsize=256)
 def _statement(shapes: tuple[_Shape, ...]) -> Insert:
     # Kept, because making it and its key in SQLAlchemy's own cache costs more than all the rest.
-    *others, last = [_insertion(at, table, columns) for at, (table, columns) in enumerate(shapes)]
+    *others, last = [
+        _answering(_insertion(at, table, columns), table) for at, (table, columns) in enumerate(shapes)
+    ]
     return last.add_cte(*(one.cte(f"inserted_{at}") for at, one in enumerate(others)))
 
 
@@ -150,6 +162,16 @@ def _insertion(at: int, table: Any, columns: tuple[_Column, ...]) -> PostgresIns
     names = [one.name for one in columns]
     given = func.unnest(*arrays).table_valued(*map(column, names)).render_derived()
     return insert(table).from_select(names, select(*given.c), include_defaults=False)
+
+
+def _answering(statement: PostgresInsert, table: Any) -> Insert:
+    """Return the statement such that it returns something, where Citus keeps the table on its nodes.
+
+    The rows of an INSERT that returns nothing it would carry by COPY, which row-level security refuses.
+    """
+    if table is TenantRow.__table__:
+        return statement.returning(table.c.id)
+    return statement.returning(table.c.tenant_id) if "tenant_id" in table.primary_key else statement
 
 
 def _name(at: int, place: int) -> str:

@@ -57,5 +57,5 @@ async def _obtained(database: SystemDatabase, keys: ActorKeys, actors: list[Acto
         for tenant_id, group in groupby(sorted((row[0], row[1]) for row in free), _TENANT):
             search = Search(keys, tenant_id, [actor for _, actor in group])
             await connection.bind(tenant_id)
-            search.take(await connection.fetch(FIND_OR_MAKE, *search.arguments), obtained)
+            search.take(await connection.fetch(FIND_OR_MAKE[database.on_nodes], *search.arguments), obtained)
     return obtained

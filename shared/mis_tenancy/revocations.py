@@ -224,15 +224,18 @@ class RevocationFeed:
         asked = self._clock()
         async with self._database.system_transaction() as system:
             rows = await system.fetch(sql, since)
-        fresh = [row for row in rows if row["id"] is not None]
+            fresh = [row for row in rows if row["id"] is not None]
+            # Caches that the news stales must not be filled again with what was before it.
+            is_settled = not fresh or await system.is_settled()
         for row in fresh:
             if row["id"] not in self._seen:
                 await self._apply(row)
         # The mark moves only when all of its news is in force: were one listener to fail, the next poll
         # repeats it.
-        self._xmin = rows[0]["xmin"]
-        # Only rows at or past the new mark can come again.
-        self._seen = {row["id"] for row in fresh if row["xid"] >= self._xmin}
+        if is_settled:
+            self._xmin = rows[0]["xmin"]
+            # Only rows at or past the new mark can come again.
+            self._seen = {row["id"] for row in fresh if row["xid"] >= self._xmin}
         self._good_at = asked
         self._forget(asked)
 

@@ -18,7 +18,7 @@ from mis_tenancy.actor_keys import Actor, ActorKey, ActorKeys, key_id_of, owner_
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins import UNKNOWN_ORIGIN, Origin
-from mis_tenancy.session import BoundSession, TenantSession, tenant_of
+from mis_tenancy.session import ON_NODES, BoundSession, TenantSession, tenant_of
 from mis_tenancy.tables import AuditRow, TenantRow
 
 ACTOR_KEYS: Final = "mis.actor_keys"
@@ -78,11 +78,11 @@ def _first_key(session: Session, keys: ActorKeys, tenant_id: UUID, actor: UUID) 
 
 
 def _ask(session: Session, keys: ActorKeys, actors: list[Actor], obtained: Obtained) -> None:
-    connection = session.connection()
+    connection, on_nodes = session.connection(), bool(session.info.get(ON_NODES))
     free = connection.exec_driver_sql(LOCK, columns_of(actors)).all()
     for tenant_id in {row[0] for row in free}:
         search = Search(keys, tenant_id, [actor for tenant, actor in free if tenant == tenant_id])
-        search.take(connection.exec_driver_sql(FIND_OR_MAKE, search.arguments), obtained)
+        search.take(connection.exec_driver_sql(FIND_OR_MAKE[on_nodes], search.arguments), obtained)
 
 
 @event.listens_for(BoundSession, "after_commit")

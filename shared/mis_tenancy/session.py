@@ -36,6 +36,7 @@ _WAKES = "mis.wakes"
 ON_WAKE = "mis.on_wake"
 ON_WRITE = "mis.on_write"
 AFTER = "mis.after"
+ON_NODES = "mis.on_nodes"
 
 
 class BoundSession(Session):

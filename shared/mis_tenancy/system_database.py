@@ -1,10 +1,23 @@
 """What the package's own work in the background asks of a database, so that tests can cut its line."""
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from mis_tenancy.actor_keys import ActorKeys
+
+_SHARED: Final = " for key share"
+
+
+def shared_or_not(sql: str) -> Mapping[bool, str]:
+    """Return `sql`, which shares a tenant's row of the directory, by whether the database is a Citus one.
+
+    There the directory stands on every node, and who shares one row of it keeps all others from inserting
+    anything into any tenant: two who did that would wait for each other. The row is only read there.
+    """
+    return MappingProxyType({False: sql, True: sql.replace(_SHARED, "")})
 
 
 class BoundConnection(Protocol):
@@ -22,6 +35,7 @@ class SystemDatabase(Protocol):
     """Where such a transaction comes from; it commits when its block ends and rolls back when that raises."""
 
     actor_keys: ActorKeys | None
+    on_nodes: bool
 
     def system_transaction(self) -> AbstractAsyncContextManager[BoundConnection]:
         """Return a transaction that belongs to nobody until it is bound."""

@@ -175,6 +175,51 @@ def _defaults(table: str, columns: list[Any]) -> list[str]:
     ]
 
 
+# The pairs say which column meets which: on Citus a key between two spread tables must pair their tenants.
+_TIES: Final = """
+select conrelid::regclass::text as table, confrelid::regclass::text as target, conname::text as name,
+       confdeltype::text as on_delete, confupdtype::text as on_update,
+       array(select a.attname || '=' || b.attname
+               from unnest(conkey, confkey) as pair (own, theirs)
+               join pg_attribute a on a.attrelid = conrelid and a.attnum = own
+               join pg_attribute b on b.attrelid = confrelid and b.attnum = theirs) as pairs
+  from pg_constraint where contype = 'f' and conparentid = 0
+"""
+_SPREAD_BY: Final = """
+select c.relname::text as name,
+       exists (select from pg_attribute a where a.attrelid = c.oid and a.attname = 'tenant_id'
+                and a.attnotnull and a.atttypid = 'uuid'::regtype) as is_fit,
+       exists (select from pg_constraint x where x.conrelid = c.oid and x.contype = 'x') as excludes,
+       exists (select from pg_rewrite r where r.ev_class = c.oid) as has_rules
+  from pg_class c where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+   and c.relname = any($1)
+"""
+
+
+async def spreading_violations(connection: asyncpg.Connection, spread: frozenset[str]) -> list[str]:
+    """Return what keeps the tables `spread` from being spread over a Citus cluster by their tenant."""
+    wrong = [
+        f"{row['name']} cannot be spread by tenant_id"
+        for row in await connection.fetch(_SPREAD_BY, sorted(spread))
+        if not row["is_fit"] or row["excludes"] or row["has_rules"]
+    ]
+    for row in await connection.fetch(_TIES):
+        tie = f"{row['table']}.{row['name']}"
+        if row["table"] not in spread:
+            if row["target"] in spread:
+                wrong.append(f"{tie} ties a table of the coordinator's to one on the nodes")
+            continue
+        if row["target"] == "tenants":
+            meets = "tenant_id=id" in row["pairs"]
+        else:
+            meets = row["target"] in spread and "tenant_id=tenant_id" in row["pairs"]
+        if not meets:
+            wrong.append(f"{tie} leaves the tenant's node")
+        if {row["on_delete"], row["on_update"]} & {"n", "d"}:
+            wrong.append(f"{tie} sets columns, which Citus refuses beside the tenant's")
+    return wrong
+
+
 async def policy_violations(connection: asyncpg.Connection) -> list[str]:
     """Return the policies that Citus would refuse or that hold nobody by name."""
     rows = await connection.fetch(

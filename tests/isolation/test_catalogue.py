@@ -2,6 +2,7 @@
 
 import pytest
 
+from mis_cli.distribution.layout import spread_names
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.tables import Base, TenantScoped
 from tenant_service.endings.tables import purged_tables, sweep_key
@@ -12,6 +13,7 @@ from tests.isolation.catalogue import (
     function_violations,
     policy_violations,
     reach_violations,
+    spreading_violations,
     tenant_table_violations,
 )
 
@@ -87,6 +89,50 @@ async def test_no_role_of_the_application_reaches_a_relation_past_the_policies(u
     async with connected(urls.owner) as connection:
         assert await reach_violations(connection) == []
         assert await function_violations(connection) == []
+
+
+async def test_every_tenant_table_can_be_spread_over_nodes(urls: DatabaseUrls) -> None:
+    """Catalogue 51."""
+    assert spread_names() == SCOPED
+    async with connected(urls.owner) as connection:
+        assert await spreading_violations(connection, spread_names()) == []
+
+
+@pytest.mark.parametrize(
+    ("breaking", "found"),
+    [
+        (
+            "alter table operators add tenant_id uuid, add member uuid, "
+            "add foreign key (tenant_id, member) references users",
+            "ties a table of the coordinator's",
+        ),
+        (
+            "create unique index on operators (id); "
+            "alter table users add boss uuid references operators (id)",
+            "users.users_boss_fkey leaves the tenant's node",
+        ),
+        (
+            "alter table users add other uuid, add foreign key (other) references tenants",
+            "users.users_other_fkey leaves the tenant's node",
+        ),
+        (
+            "alter table users add boss uuid, add foreign key (tenant_id, boss) references users "
+            "on delete set null (boss)",
+            "users.users_tenant_id_boss_fkey sets columns",
+        ),
+        ("alter table webhooks alter tenant_id drop not null", "webhooks cannot be spread"),
+        ("create rule quiet as on delete to users do instead nothing", "users cannot be spread"),
+    ],
+)
+async def test_a_table_that_could_not_be_spread_is_found(
+    urls: DatabaseUrls, breaking: str, found: str
+) -> None:
+    """Catalogue 51."""
+    async with bound(urls.owner, None) as connection:
+        if "drop not null" in breaking:
+            await connection.execute("alter table webhooks drop constraint pk_webhooks cascade")
+        await connection.execute(breaking)
+        assert any(found in wrong for wrong in await spreading_violations(connection, spread_names()))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ The usual exchange is one statement. It locks the session first and its tokens a
 so that parallel exchanges wait for one another and never in a circle. The unusual ones take several
 statements, because what a competitor has inserted meanwhile shows only to a statement that begins after the
 lock was gained.
+
+An INSERT of a select returns something even where nobody reads it: Citus would carry the rows of one that
+returns nothing by COPY, which row-level security refuses.
 """
 
 from collections.abc import Mapping
@@ -47,6 +50,7 @@ with family as (
     select {tenant_value} cast(:successor as uuid), session_id, cast(:successor_digest as bytea), 'current',
            statement_timestamp()
       from rotated
+ returning id
 )
 select family.id as session_id, family.restricted, {standing}
   from family join rotated on rotated.session_id = family.id

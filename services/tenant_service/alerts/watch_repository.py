@@ -40,10 +40,10 @@ select distinct tenant_id from alerts
 _STANDINGS: Final = """
 select t.id as tenant_id, t.max_users, t.max_storage, c.users + c.pending_invitations as users,
        c.storage_bytes, coalesce(d.counted, 0) as requests
-  from unnest($1::uuid[]) as asked (tenant_id)
-  join tenants t on t.id = asked.tenant_id and t.status <> 'purged' and t.purging_since is null
-  join tenant_counters c on c.tenant_id = t.id
-  left join usage_days d on d.tenant_id = t.id and d.day = $2
+  from tenant_counters c
+  join tenants t on t.id = c.tenant_id and t.status <> 'purged' and t.purging_since is null
+  left join usage_days d on d.tenant_id = c.tenant_id and d.day = $2
+ where c.tenant_id = any($1::uuid[])
 """
 _ALERTS: Final = """
 select tenant_id, id, kind, subject, threshold, period, status = 'resolved' as has_ended from alerts
@@ -52,16 +52,17 @@ union
 select tenant_id, id, kind, subject, threshold, period, status = 'resolved' from alerts
  where tenant_id = any($1::uuid[]) and kind in ('limit', 'security') and period = $2
 """
+# Every tenant has its row of counters, from which Citus finds the rest of the tenant on the same node.
 _REFUSALS: Final = """
-select asked.tenant_id, asked.action, found.n
-  from unnest($1::uuid[], $2::text[], $3::bigint[]) as asked (tenant_id, action, most)
+select c.tenant_id
+  from tenant_counters c
  cross join lateral (
        select count(*) as n from (
            select from audit_logs a
-            where a.tenant_id = asked.tenant_id and a.action = asked.action and a.id >= $4
+            where a.tenant_id = c.tenant_id and a.action = $2 and a.id >= $4
               and a.kind = 'security' and a.outcome = 'refused'
-            limit asked.most) as counted) as found
- where found.n >= asked.most
+            limit $3) as counted) as found
+ where c.tenant_id = any($1::uuid[]) and found.n >= $3
 """
 
 
@@ -173,8 +174,12 @@ async def frequent(
     system: SystemTransaction, asked: Sequence[tuple[UUID, str, int]], since: UUID
 ) -> set[tuple[UUID, str]]:
     """Return those of (tenant, action, number) of which there were so many refusals since the id `since`."""
-    if not asked:
-        return set()
-    columns = [list(column) for column in zip(*asked, strict=True)]
-    rows = await system.fetch(_REFUSALS, *columns, since)
-    return {(plain_uuid(row["tenant_id"]), row["action"]) for row in rows}
+    tenants = defaultdict[tuple[str, int], list[UUID]](list)
+    for tenant_id, action, most in asked:
+        tenants[action, most].append(tenant_id)
+    found = set()
+    # There are but a few such actions.
+    for (action, most), of in tenants.items():
+        rows = await system.fetch(_REFUSALS, of, action, most, since)
+        found |= {(plain_uuid(row["tenant_id"]), action) for row in rows}
+    return found

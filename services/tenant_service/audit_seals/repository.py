@@ -12,6 +12,7 @@ from mis_models.audit import AuditSealRow
 from mis_tenancy.database import SystemTransaction
 from mis_tenancy.seals import SEALED_COLUMNS
 from mis_tenancy.session import TenantSession
+from mis_tenancy.system_database import shared_or_not
 from mis_tenancy.tables import AuditRow
 
 # The row in `schedules` that says up to which transaction everything is sealed.
@@ -30,13 +31,14 @@ _NEWEST: Final = f"""
 select tenant_id, {_TEXTS}, id as row_id from audit_logs
  where xid >= $1 and xid < $2 order by tenant_id, audit_logs.id
 """  # noqa: S608  # names of the model's columns
+# Asked from the very rows that are to be sealed, which on Citus lie on the same node as their seals.
 _LAST: Final = """
-select last.* from unnest($1::uuid[]) as asked (tenant_id)
- cross join lateral (select tenant_id, seq, link from audit_seals where tenant_id = asked.tenant_id
+select last.* from (select distinct tenant_id from audit_logs where xid >= $1 and xid < $2) as touched
+ cross join lateral (select tenant_id, seq, link from audit_seals where tenant_id = touched.tenant_id
                       order by seq desc limit 1) as last
 """
 # The purge of a tenant waits for seals that are being written, and finds no seal of a tombstone afterwards.
-_INSERT: Final = """
+_INSERT: Final = shared_or_not("""
 with standing as materialized (
     select id from tenants where id = any($1) and status <> 'purged' order by id for key share
 )
@@ -47,7 +49,8 @@ select seal.tenant_id, seq, first_id, last_id, count, $6, $7, marks, link, hash,
               $8::bytea[], $9::bytea[], $10::bytea[])
     as seal (tenant_id, seq, first_id, last_id, count, marks, link, hash)
   join standing on standing.id = seal.tenant_id
-"""
+returning seq
+""")
 _SEAL_COLUMNS: Final = "seq, count, first_id, last_id, sealed_at, link, pruned, horizon"
 _OLDEST: Final = f"""
 select {_SEAL_COLUMNS} from audit_seals where tenant_id = $1 order by seq limit $2
@@ -57,13 +60,16 @@ _FORGET_SEALS: Final = "delete from audit_seals where tenant_id = $1 and seq < $
 _ANCHOR: Final = """
 update audit_seals set pruned = true, marks = '', hash = $3, key_id = $4 where tenant_id = $1 and seq = $2
 """
-# Tenants in the order of their ids, each with its oldest seal that retention may reach.
+# Tenants in the order of their ids, each with its oldest seal that retention may reach. Every tenant has its
+# row of counters, from which Citus finds the rest of the tenant on the same node.
 _PRUNABLE: Final = """
-select tenants.id, tenants.plan, oldest.last_id
-  from (select id, plan from tenants where id > $1 order by id limit $2) as tenants
-  left join lateral (select last_id from audit_seals where tenant_id = tenants.id and not pruned
+select counted.tenant_id as id, tenants.plan, oldest.last_id
+  from tenant_counters as counted
+  join tenants on tenants.id = counted.tenant_id
+  left join lateral (select last_id from audit_seals where tenant_id = counted.tenant_id and not pruned
                       order by seq limit 1) as oldest on true
- order by tenants.id
+ where counted.tenant_id > $1
+ order by counted.tenant_id limit $2
 """
 
 
@@ -105,9 +111,9 @@ async def newest(system: SystemTransaction, mark: int, end: int) -> list[Any]:
     return await system.fetch(_NEWEST, mark, end)
 
 
-async def last_seals(system: SystemTransaction, tenants: list[UUID]) -> dict[UUID, tuple[int, bytes]]:
-    """Return number and link of the newest seal of each tenant that has one."""
-    return {row["tenant_id"]: (row["seq"], row["link"]) for row in await system.fetch(_LAST, tenants)}
+async def last_seals(system: SystemTransaction, mark: int, end: int) -> dict[UUID, tuple[int, bytes]]:
+    """Return number and link of the newest seal of each tenant that has one and rows in that range."""
+    return {row["tenant_id"]: (row["seq"], row["link"]) for row in await system.fetch(_LAST, mark, end)}
 
 
 async def add(
@@ -118,7 +124,7 @@ async def add(
         [getattr(seal, name) for seal in seals]
         for name in ("tenant_id", "seq", "first_id", "last_id", "count", "marks", "link", "hash")
     ]
-    await system.fetch(_INSERT, *columns[:5], end, sealed_at, *columns[5:], key_id)
+    await system.fetch(_INSERT[system.on_nodes], *columns[:5], end, sealed_at, *columns[5:], key_id)
 
 
 async def advance(system: SystemTransaction, end: int) -> None:

@@ -12,17 +12,20 @@ from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.billing.overage import Held
 
+# Every tenant has its row of counters, from which Citus finds the rest of the tenant on the same node.
 _DUE = text("""
 select t.id
-  from tenants t
-  left join subscriptions s on s.tenant_id = t.id
+  from tenant_counters c
+  join tenants t on t.id = c.tenant_id
+  left join subscriptions s on s.tenant_id = c.tenant_id
  where t.status in ('active', 'maintenance')
    and (s.tenant_id is null
         or (s.state <> 'canceled' and s.period_end <= :now)
         or (s.state in ('trialing', 'active') and exists (
-               select from invoices i where i.tenant_id = t.id and i.status = 'open' and i.due_at <= :now))
+               select from invoices i
+                where i.tenant_id = c.tenant_id and i.status = 'open' and i.due_at <= :now))
         or (s.state = 'past_due' and exists (
-               select from invoices i where i.tenant_id = t.id and i.status = 'open'
+               select from invoices i where i.tenant_id = c.tenant_id and i.status = 'open'
                   and i.due_at <= cast(:now as timestamptz) - cast(:grace as interval)
                   and i.due_at > t.status_since - cast(:grace as interval))))
  order by s.period_end nulls first, t.id

@@ -36,15 +36,15 @@ with newest as (
      where tenant_id = $1 and at >= clock_timestamp() - $4::interval
      order by at desc limit 1
 )
-select exists (select from tenant_counters where tenant_id = $1) as own,
-       exists (select from tenant_counters where tenant_id < $1)
-       or exists (select from tenant_counters where tenant_id > $1) as others,
+select exists (select 1 from tenant_counters where tenant_id = $1) as own,
+       exists (select 1 from tenant_counters where tenant_id < $1)
+       or exists (select 1 from tenant_counters where tenant_id > $1) as others,
        requests.*, before.verdict, before.status
   from requests left join before on true
 """
 _KEEP: Final = text("""
 with forgotten as (
-    delete from tenant_probes where tenant_id = :own and at < clock_timestamp() - cast(:kept as interval)
+    delete from tenant_probes where tenant_id = :own and at < now() - cast(:kept as interval)
 )
 insert into tenant_probes (tenant_id, at, verdict, status, database_passed, redis_passed, storage_passed,
                            api_passed, samples, errors, response_us, details)
@@ -52,16 +52,18 @@ values (:own, clock_timestamp(), :verdict, :status, :database_passed, :redis_pas
         :api_passed, :samples, :errors, :response_us, cast(:details as jsonb))
 returning at
 """)
+# Every tenant has its row of counters, from which Citus finds the rest of the tenant on the same node.
 # Of a tenant that is well and that nobody works with, a probe tells little that another tenant's does not.
 _DUE: Final = text("""
 with waiting as (
     select t.id, newest.at + case when newest.samples = 0 and newest.verdict = 'healthy'
                                    and newest.status = 'healthy'
                                   then cast(:quiet as interval) else cast(:busy as interval) end as due
-      from tenants t
+      from tenant_counters c
+      join tenants t on t.id = c.tenant_id
       left join lateral (
            select at, samples, verdict, status from tenant_probes p
-            where p.tenant_id = t.id order by at desc limit 1) newest on true
+            where p.tenant_id = c.tenant_id order by at desc limit 1) newest on true
      where t.status = 'active'
 )
 select id from waiting where due is null or due < clock_timestamp() order by due nulls first limit :most

@@ -1,11 +1,11 @@
 """The statements of usage's upkeep, as the platform: each serves the next tenants in order of their ids."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Boolean, DateTime, bindparam, text
 
 from mis_tenancy.session import PlatformSession
 
@@ -16,75 +16,62 @@ TENANTS_AT_ONCE: Final = 1000
 KEPT: Final = timedelta(days=430)
 TOTALS_KEPT: Final = timedelta(days=5 * 366)
 
-_NOTE: Final = text("""
-with batch as materialized (
-    select tenant_id, users, storage_bytes from tenant_counters
-     where tenant_id > :after order by tenant_id limit :most
-), changed as (
-    select batch.* from batch
-      left join lateral (select users, storage_bytes from usage_levels as noted
-                          where noted.tenant_id = batch.tenant_id order by day desc limit 1) as last on true
-     where (last.users, last.storage_bytes) is distinct from (batch.users, batch.storage_bytes)
-), added as (
-    insert into usage_levels as noted (tenant_id, day, users, storage_bytes, hours)
-    select tenant_id, date_trunc('day', now(), 'UTC'), users, storage_bytes,
-           jsonb_build_object(
-               extract(hour from now() at time zone 'UTC')::int, jsonb_build_array(users, storage_bytes))
-      from changed
-    on conflict (tenant_id, day) do update
-       set users = excluded.users, storage_bytes = excluded.storage_bytes,
-           hours = noted.hours || excluded.hours
+# The next tenants by their counters, of which each has a row, and from which Citus finds the rest of a tenant
+# on the same node.
+_BATCH: Final = text(
+    "select tenant_id from tenant_counters where tenant_id > :after order by tenant_id limit :most"
 )
-select tenant_id from batch order by tenant_id
+_NOTE: Final = text("""
+insert into usage_levels as noted (tenant_id, day, users, storage_bytes, hours)
+select held.tenant_id, date_trunc('day', now(), 'UTC'), held.users, held.storage_bytes,
+       jsonb_build_object(
+           extract(hour from now() at time zone 'UTC')::int,
+           jsonb_build_array(held.users, held.storage_bytes))
+  from tenant_counters as held
+  left join lateral (select users, storage_bytes from usage_levels as before
+                      where before.tenant_id = held.tenant_id order by day desc limit 1) as last on true
+ where held.tenant_id = any(:tenants)
+   and (last.users, last.storage_bytes) is distinct from (held.users, held.storage_bytes)
+on conflict (tenant_id, day) do update
+   set users = excluded.users, storage_bytes = excluded.storage_bytes, hours = noted.hours || excluded.hours
 """)
 
 
 def _summed(column: str) -> str:
-    """Return the query that adds up a map of the days of a changed month."""
+    """Return the query that adds up a map of the days of a month."""
     return f"""
         select coalesce(jsonb_object_agg(name, n), '{{}}') as counts
           from (select name, sum(value::bigint)::bigint as n
                   from usage_days cross join lateral jsonb_each_text({column}) as one (name, value)
-                 where tenant_id = changed.tenant_id and day >= month and day < following
-                 group by name) as summed"""  # noqa: S608  # names of columns from this file
+                 where tenant_id = held.tenant_id and {_OF_MONTH}
+                 group by tenant_id, name) as summed"""  # noqa: S608  # names of columns from this file
 
 
+_OF_MONTH: Final = "day >= :month and day < :following"
+_ADD_UP_TEXT: Final = text(f"""
+insert into usage_months (tenant_id, month, requests, latency, features)
+select held.tenant_id, :month, days.requests, latency.counts, features.counts
+  from tenant_counters as held
+  left join usage_months as stored on stored.tenant_id = held.tenant_id and stored.month = :month
+ cross join lateral (select sum(requests)::bigint as requests from usage_days
+                      where tenant_id = held.tenant_id and {_OF_MONTH}) as days
+ cross join lateral ({_summed("latency")}) as latency
+ cross join lateral ({_summed("features")}) as features
+ where held.tenant_id = any(:tenants)
+   and (:is_recent or stored.requests is null) and days.requests is distinct from stored.requests
+on conflict (tenant_id, month) do update
+   set requests = excluded.requests, latency = excluded.latency, features = excluded.features
+""")  # noqa: S608  # as above
+_ADD_UP: Final = _ADD_UP_TEXT.bindparams(
+    bindparam("month", type_=DateTime(timezone=True)),
+    bindparam("following", type_=DateTime(timezone=True)),
+    bindparam("is_recent", type_=Boolean()),
+)
 # A late record can change the days of a month that was added up; hardly ever of one longer ago, and a reader
 # notices by the count, so only the last ones are looked at again.
-_ADD_UP: Final = text(f"""
-with batch as materialized (
-    select tenant_id from tenant_counters where tenant_id > :after order by tenant_id limit :most
-), edge as (
-    select date_trunc('month', now(), 'UTC') as present
-), months as (
-    select tenant_id, month, date_add(month, '1 month', 'UTC') as following,
-           month >= date_subtract(present, '3 months', 'UTC') as is_recent
-      from batch, edge,
-           generate_series(date_subtract(present, '14 months', 'UTC'),
-                           date_subtract(present, '1 month', 'UTC'), '1 month', 'UTC') as month
-), changed as materialized (
-    select months.tenant_id, months.month, following, days.requests
-      from months
-      left join usage_months as stored using (tenant_id, month)
-     cross join lateral (select sum(requests)::bigint as requests from usage_days
-                          where tenant_id = months.tenant_id and day >= months.month and day < following
-                        ) as days
-     where (is_recent or stored.requests is null) and days.requests is distinct from stored.requests
-), added as (
-    insert into usage_months (tenant_id, month, requests, latency, features)
-    select tenant_id, month, requests, latency.counts, features.counts
-      from changed
-     cross join lateral ({_summed("latency")}) as latency
-     cross join lateral ({_summed("features")}) as features
-    on conflict (tenant_id, month) do update
-       set requests = excluded.requests, latency = excluded.latency, features = excluded.features
-)
-select tenant_id from batch order by tenant_id
-""")  # noqa: S608  # as above
+_RECENT_MONTHS: Final = 3
+_MONTHS: Final = 14
 
-_BATCH: Final = text(
-    "select tenant_id from tenant_counters where tenant_id > :after order by tenant_id limit :most"
-)
 _OLD: Final = "where tenant_id = any(:tenants) and {column} < now() - cast(:kept as interval)"
 _FORGET: Final = tuple(
     (text(f"delete from {table} {_OLD.format(column=column)}"), kept)  # noqa: S608  # the names below
@@ -101,20 +88,37 @@ _FORGET: Final = tuple(
 
 async def note_levels(session: PlatformSession, after: UUID) -> UUID | None:
     """Note what the next tenants hold where it has changed; return the last of them, or None at the end."""
-    return _last((await session.scalars(_NOTE, {"after": after, "most": TENANTS_AT_ONCE})).all())
+    tenants = await _next(session, after)
+    await session.execute(_NOTE, {"tenants": tenants})
+    return _last(tenants)
 
 
 async def add_up(session: PlatformSession, after: UUID) -> UUID | None:
     """Add up the next tenants' months that are over and not added up; return as `note_levels` does."""
-    return _last((await session.scalars(_ADD_UP, {"after": after, "most": TENANTS_AT_ONCE})).all())
+    tenants = await _next(session, after)
+    following = _month_of(datetime.now(UTC))
+    for past in range(1, _MONTHS + 1):
+        month = _month_of(following - timedelta(days=1))
+        given = {"month": month, "following": following, "is_recent": past <= _RECENT_MONTHS}
+        await session.execute(_ADD_UP, given | {"tenants": tenants})
+        following = month
+    return _last(tenants)
 
 
 async def forget(session: PlatformSession, after: UUID) -> UUID | None:
     """Delete the next tenants' rows that have been kept long enough; return as `note_levels` does."""
-    tenants = (await session.scalars(_BATCH, {"after": after, "most": TENANTS_AT_ONCE})).all()
+    tenants = await _next(session, after)
     for statement, kept in _FORGET:
-        await session.execute(statement, {"tenants": list(tenants), "kept": kept})
+        await session.execute(statement, {"tenants": tenants, "kept": kept})
     return _last(tenants)
+
+
+async def _next(session: PlatformSession, after: UUID) -> list[UUID]:
+    return list((await session.scalars(_BATCH, {"after": after, "most": TENANTS_AT_ONCE})).all())
+
+
+def _month_of(moment: datetime) -> datetime:
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
 def _last(tenants: Sequence[UUID]) -> UUID | None:

@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, select, update
 from sqlalchemy.orm import defer
 
 from mis_http.pages import Page
 from mis_models.accounts import UserRow
+from mis_models.media import MediaRow
 from mis_tenancy.database import Database
 from mis_tenancy.reads import Reads
 from mis_tenancy.session import TenantSession
@@ -90,6 +91,11 @@ async def statuses_of_other_owners(session: TenantSession, user_id: UUID) -> Seq
 
 
 async def delete(session: TenantSession, user: UserRow) -> None:
-    """Delete the user, and with them their terms, sessions and refresh tokens."""
+    """Delete the user, and with them their terms, sessions and refresh tokens; their files stay, unowned.
+
+    The user is locked, so no upload of theirs can commit in between.
+    """
+    let_go = update(MediaRow).where(MediaRow.owner_id == user.id).values(owner_id=None)
+    await session.execute(let_go.execution_options(synchronize_session=False))
     await session.delete(user)
     await session.flush()
