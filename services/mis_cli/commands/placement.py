@@ -12,7 +12,7 @@ from rich.console import Console
 from mis_cli.commands.distribute import answering, verify
 from mis_cli.commands.tenants import Named
 from mis_cli.distribution.cluster import Node, require_cluster
-from mis_cli.distribution.placement import Place, Transfer, place_of
+from mis_cli.distribution.placement import Place, place_of
 from mis_cli.distribution.placement import isolate as isolate_rows
 from mis_cli.distribution.placement import move as move_rows
 from mis_cli.distribution.running import opened
@@ -21,21 +21,18 @@ from mis_cli.output import AsJson, tell
 from mis_cli.settings import PlacementSettings
 from mis_tenancy.settings import SettingsError
 
-BlockWrites = Annotated[
-    bool,
-    typer.Option("--block-writes", help="Copy while writes wait, where nodes lack wal_level = logical."),
-]
 _Change = Callable[[asyncpg.Connection, Place, list[Node]], Awaitable[None]]
 
 
-def isolate(tenant: Named, block_writes: BlockWrites = False, as_json: AsJson = False) -> None:
+def isolate(tenant: Named, as_json: AsJson = False) -> None:
     """Give a tenant's rows a part of the cluster to themselves, on the node where they are.
 
-    Run it again after a stop. Exit code 1 says that the result does not isolate tenants as it must.
+    Its writes wait meanwhile. Run it again after a stop. Exit code 1 says that the result does not isolate
+    tenants as it must.
     """
 
     async def change(admin: asyncpg.Connection, place: Place, nodes: list[Node]) -> None:
-        await isolate_rows(admin, place, _how(block_writes))
+        await isolate_rows(admin, place)
 
     _carry_out(tenant, change, as_json=as_json)
 
@@ -43,12 +40,12 @@ def isolate(tenant: Named, block_writes: BlockWrites = False, as_json: AsJson = 
 def move(
     tenant: Named,
     to: Annotated[str, typer.Option(metavar="HOST:PORT", help="The node to move to.", show_default=False)],
-    block_writes: BlockWrites = False,
     as_json: AsJson = False,
 ) -> None:
     """Move a tenant's rows to another node, with those of the tenants it shares its part with.
 
-    Isolate it first to move it alone. Run it again after a stop. Exit code 1 as for `isolate`.
+    Isolate it first to move it alone. Its writes wait meanwhile. Run it again after a stop. Exit code 1 as
+    for `isolate`.
     """
 
     async def change(admin: asyncpg.Connection, place: Place, nodes: list[Node]) -> None:
@@ -56,13 +53,9 @@ def move(
         if target is None:
             known = ", ".join(map(str, nodes))
             raise SettingsError(f"{to} is no node that keeps tenants' rows; those are {known}.")
-        await move_rows(admin, place, target, _how(block_writes))
+        await move_rows(admin, place, target)
 
     _carry_out(tenant, change, as_json=as_json)
-
-
-def _how(block_writes: bool) -> Transfer:
-    return Transfer.BLOCKING if block_writes else Transfer.LOGICAL
 
 
 def _carry_out(tenant: str, change: _Change, *, as_json: bool) -> None:

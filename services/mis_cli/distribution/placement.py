@@ -2,10 +2,11 @@
 
 Rows of all tables move together: they are co-located, so what one table's part does, all do. Both ways run
 as a superuser, because Citus copies parts by COPY, which row-level security refuses to anybody it binds.
+Writes to a part wait while it is copied: the way that lets them go on replicates as the tables' owner, whom
+FORCE binds, and would never end.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -29,18 +30,11 @@ select count(*) from tenants
 """
 _ISOLATE: Final = """
 select isolate_tenant_to_new_shard(
-    $1::text, $2::uuid, 'CASCADE', shard_transfer_mode => $3::text::citus.shard_transfer_mode)
+    $1::text, $2::uuid, 'CASCADE', shard_transfer_mode => 'block_writes')
 """
 _MOVE: Final = """
-select citus_move_shard_placement($1, $2, $3, $4, $5, $6::text::citus.shard_transfer_mode)
+select citus_move_shard_placement($1, $2, $3, $4, $5, 'block_writes')
 """
-
-
-class Transfer(StrEnum):
-    """What the tenants of a part see while it moves: all can go on, or writes wait for the end."""
-
-    LOGICAL = "force_logical"
-    BLOCKING = "block_writes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +62,14 @@ async def place_of(admin: asyncpg.Connection, tenant: str) -> Place:
     return Place(found["id"], found["slug"], row["shard"], node, row["is_alone"], neighbours)
 
 
-async def isolate(admin: asyncpg.Connection, place: Place, how: Transfer) -> None:
+async def isolate(admin: asyncpg.Connection, place: Place) -> None:
     """Give the tenant's rows a part of their own, on the node where they are; nothing where they have one."""
     if not place.is_alone:
-        await admin.execute(_ISOLATE, _ANCHOR, place.tenant_id, how.value)
+        await admin.execute(_ISOLATE, _ANCHOR, place.tenant_id)
 
 
-async def move(admin: asyncpg.Connection, place: Place, to: Node, how: Transfer) -> None:
+async def move(admin: asyncpg.Connection, place: Place, to: Node) -> None:
     """Move the part with the tenant's rows to a node; nothing where it is there."""
     if place.node != to:
         source = place.node
-        await admin.execute(_MOVE, place.shard, source.host, source.port, to.host, to.port, how.value)
+        await admin.execute(_MOVE, place.shard, source.host, source.port, to.host, to.port)
