@@ -337,3 +337,23 @@ def test_an_import_is_seen_however_it_is_written(tmp_path: Path, source: str, fo
     path.parent.mkdir()
     path.write_text(source)
     assert any(name.startswith(found) for name in Module(path, tmp_path).imported_modules())
+
+
+def test_no_dependency_is_sent_to_a_thread() -> None:
+    """FastAPI runs a plain function among its dependencies in a thread, at more than most of them cost."""
+
+    def broken() -> Iterator[str]:
+        asked = {
+            argument.id
+            for module in modules()
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Depends"
+            for argument in node.args
+            if isinstance(argument, ast.Name)
+        }
+        for module in modules():
+            for node in module.tree.body:
+                if isinstance(node, ast.FunctionDef) and node.name in asked and "Depends" in module.text:
+                    yield f"{module.name}.{node.name}"
+
+    assert offenders(broken()) == []

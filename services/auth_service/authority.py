@@ -57,7 +57,7 @@ async def prepare_keys(app: FastAPI) -> None:
     await authority.tenancy.keys.refresh()
 
 
-def authority_of(request: Request) -> Authority:
+async def authority_of(request: Request) -> Authority:
     """Return the Authority the application was composed with."""
     authority: Authority = request.app.state.authority
     return authority

@@ -31,7 +31,7 @@ class Caller:
         return network_of(self.address)
 
 
-def caller(request: Request, admitted: Admitted) -> Caller:
+async def caller(request: Request, admitted: Admitted) -> Caller:
     """Return who sent the request."""
     agent = request.headers.get("user-agent")
     return Caller(

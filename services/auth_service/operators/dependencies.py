@@ -11,7 +11,7 @@ from mis_tenancy.fastapi import CurrentPrincipal
 from mis_tenancy.tenant import Principal
 
 
-def operator_only(principal: CurrentPrincipal) -> Principal:
+async def operator_only(principal: CurrentPrincipal) -> Principal:
     """Return the caller; raise PermissionDenied unless it is an operator who acts in no tenant."""
     if not is_platform_operator(principal):
         raise PermissionDenied("Only operators of the platform may do this.", required=OPERATOR)

@@ -20,7 +20,7 @@ from mis_tenancy.fastapi import Admitted, CurrentPrincipal
 router = APIRouter(prefix="/api/v1/auth", tags=["sessions"])
 
 
-def own_sessions(
+async def own_sessions(
     authority: AuthorityOf, principal: CurrentPrincipal, admitted: Admitted, caller: CallerOf
 ) -> OwnSessions:
     """Return the caller's sessions."""
@@ -30,7 +30,7 @@ def own_sessions(
 Own = Annotated[OwnSessions, Depends(own_sessions)]
 
 
-def session_of_path(session_id: Annotated[str, Path(description="The session's id.")]) -> UUID:
+async def session_of_path(session_id: Annotated[str, Path(description="The session's id.")]) -> UUID:
     """Return the id in the path; what is no id names no session."""
     try:
         return UUID(session_id)

@@ -25,14 +25,14 @@ router = APIRouter(prefix="/api/v1/tenants", tags=["alerts"])
 _REFUSED = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict)
 
 
-def asked_alerts(
+async def asked_alerts(
     status: Annotated[AlertStatus | None, Query()] = None, kind: Annotated[AlertKind | None, Query()] = None
 ) -> AlertFilter:
     """Read the filters of the query."""
     return AlertFilter(status, kind)
 
 
-def alert_of_path(
+async def alert_of_path(
     alert_id: Annotated[str, Path(description="The alert's id.", max_length=64)],
 ) -> UUID:
     """Return the id in the path; what is no id names no alert."""

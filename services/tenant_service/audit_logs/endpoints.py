@@ -21,7 +21,7 @@ from tenant_service.trail import Calling
 router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"])
 
 
-def asked_rows(
+async def asked_rows(
     since: Annotated[AwareDatetime | None, Query(alias="from", description="Not before this moment.")] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to", description="Before this moment.")] = None,
     actor: Annotated[UUID | None, Query()] = None,

@@ -40,22 +40,22 @@ _SETTLING = (*_CLOSED, InvoiceNotFound, InvoiceNotPayable)
 _PAGES: Final[dict[int | str, dict[str, Any]]] = {200: {"model": InvoiceOut, "content": {HTML: {}}}}
 
 
-def billing(session: CallersSession, caller: Calling) -> Billing:
+async def billing(session: CallersSession, caller: Calling) -> Billing:
     """Return the billing of the tenant the path names."""
     return Billing(session, caller, datetime.now(UTC))
 
 
-def governing(session: GoverningSession, caller: Calling) -> Billing:
+async def governing(session: GoverningSession, caller: Calling) -> Billing:
     """Return the billing of the tenant the path names, for operators."""
     return Billing(session, caller, datetime.now(UTC))
 
 
-def paying(request: Request, session: GoverningSession, caller: Calling) -> Payments:
+async def paying(request: Request, session: GoverningSession, caller: Calling) -> Payments:
     """Return what settles invoices of the tenant the path names, for operators."""
     return Payments(session, request.app.state.payment_provider, caller, datetime.now(UTC))
 
 
-def named_invoice(named: Annotated[str, Path(alias="invoice_id", max_length=64)]) -> UUID:
+async def named_invoice(named: Annotated[str, Path(alias="invoice_id", max_length=64)]) -> UUID:
     """Return the id the path names; raise InvoiceNotFound for what cannot be one."""
     invoice_id = parse_id(named)
     if invoice_id is None:

@@ -47,7 +47,7 @@ _RULES = (ConfigInvalid, ConfigKeyUnknown, ConfigMayOnlyTighten, ConfigExceedsPl
 _HIGHEST_VERSION = 2**31 - 1
 
 
-def named_key(key: Annotated[str, Path(description="A dotted key, such as `session.timeout`.")]) -> str:
+async def named_key(key: Annotated[str, Path(description="A dotted key, such as `session.timeout`.")]) -> str:
     """Return the key the path names; raise ConfigNotFound for what cannot be one."""
     if len(key) > LONGEST_KEY or re.fullmatch(KEY_PATTERN, key) is None:
         raise ConfigNotFound
@@ -57,7 +57,9 @@ def named_key(key: Annotated[str, Path(description="A dotted key, such as `sessi
 Key = Annotated[str, Depends(named_key)]
 
 
-def configuring(request: Request, session: TargetSession, target: Target, caller: Calling) -> Configuration:
+async def configuring(
+    request: Request, session: TargetSession, target: Target, caller: Calling
+) -> Configuration:
     """Return the configuration of the tenant the path names."""
     return Configuration(session, Secrets(session, tenancy_of(request).tenant_keys), target, caller)
 

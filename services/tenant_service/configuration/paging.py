@@ -21,7 +21,7 @@ class KeyPage:
     after: str = ""
 
 
-def key_page(
+async def key_page(
     limit: Annotated[int, Query(ge=1, le=200, description="How many at most.")] = 50,
     cursor: Annotated[str | None, Query(max_length=400, description="From the `next` link.")] = None,
 ) -> KeyPage:

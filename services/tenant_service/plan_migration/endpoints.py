@@ -45,7 +45,7 @@ _REFUSED = (
 )
 
 
-def migrating(session: TargetSession, caller: Calling) -> Migrations:
+async def migrating(session: TargetSession, caller: Calling) -> Migrations:
     """Return the migrations of the tenant the path names."""
     return Migrations(session, caller, datetime.now(UTC))
 
@@ -56,7 +56,7 @@ async def downtime_of(request: Request) -> Downtime:
     return downtime
 
 
-def named_migration(named: Annotated[str, Path(alias="migration_id", max_length=64)]) -> UUID:
+async def named_migration(named: Annotated[str, Path(alias="migration_id", max_length=64)]) -> UUID:
     """Return the id the path names; raise MigrationNotFound for what cannot be one."""
     migration_id = parse_id(named)
     if migration_id is None:

@@ -18,7 +18,7 @@ from tenant_service.trail import Calling
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
 
 
-def named_plan(name: Annotated[str, Path(alias="plan", max_length=64)]) -> Plan:
+async def named_plan(name: Annotated[str, Path(alias="plan", max_length=64)]) -> Plan:
     """Return the plan the path names."""
     return plan_named(name)
 

@@ -50,7 +50,7 @@ async def require_reader(request: Request) -> None:
         raise VerificationUnavailable
 
 
-def room_for_image(request: Request, tenant: CurrentTenant) -> AbstractAsyncContextManager[None]:
+async def room_for_image(request: Request, tenant: CurrentTenant) -> AbstractAsyncContextManager[None]:
     """Return what holds memory for a picture as it came and sealed; entering it may raise UploadsBusy."""
     memory: UploadMemory = request.app.state.upload_memory
     return memory.hold(tenant.id, 3 * LARGEST_BYTES)
