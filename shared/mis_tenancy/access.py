@@ -122,7 +122,7 @@ def require_grant(principal: Principal, role: Role) -> None:
     """Raise PermissionDenied, naming one that is lacking, unless the caller has every permission of `role`.
 
     Whoever makes a person, or decides where a person's mail goes, can be that person. So a narrow key and a
-    visiting operator make nobody who may do more than they (docs/decisions/0031-who-may-grant-a-role.md).
+    visiting operator make nobody who may do more than they (docs/decisions/0026-who-may-grant-a-role.md).
     """
     require_rank(principal, role)
     lacking = sorted(ROLE_PERMISSIONS[role] - principal.scopes)

@@ -2,7 +2,7 @@
 
 A URL says so with `?pooler=…`, because that is a property of the connection, like its TLS. Our own pools stay
 as they are: a connection to the pooler is cheap to keep and dear to make anew. All that changes is how
-statements are prepared (docs/decisions/0029-transaction-poolers.md).
+statements are prepared (docs/decisions/0033-transaction-poolers.md).
 """
 
 from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 Who reads does not know who answers: the replica is asked in the same message whether it has come far
 enough, and whatever keeps it from answering, the primary answers instead
-(docs/decisions/0030-reads-from-replicas.md).
+(docs/decisions/0034-reads-from-replicas.md).
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 A large file goes by in parts, and each upload under way holds some of them. Who finds no room waits, unread,
 so his bytes wait in the network; and is sent away after a while. No tenant takes more than half, so one that
-sends very much holds up itself and nobody else (docs/decisions/0030-uploads-share-memory.md).
+sends very much holds up itself and nobody else (docs/decisions/0035-uploads-share-memory.md).
 """
 
 import asyncio
