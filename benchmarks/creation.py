@@ -20,7 +20,7 @@ from benchmarks.load import Call
 from benchmarks.world import World, signed_token
 from mis_http.settings import ServiceSettings
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.signing import load_signing_key
+from mis_tenancy.tokens.signing import load_signing_key
 from tenant_service.app import create_app
 
 PATH: Final = "/api/v1/tenants"

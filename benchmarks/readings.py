@@ -26,7 +26,7 @@ from mis_http.settings import ServiceSettings
 from mis_jobs.jobs import Job
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.signing import SigningKey, load_signing_key, new_signing_key
+from mis_tenancy.tokens.signing import SigningKey, load_signing_key, new_signing_key
 from tenant_service.app import create_app
 from tenant_service.usage.jobs import UsageUpkeep
 from tests.database import CountingProxy

@@ -26,10 +26,10 @@ from benchmarks.world import signed_token
 from mis_accounts.passwords import Passwords
 from mis_http.settings import ServiceSettings
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import decode_segment
-from mis_tenancy.keyring import KeyRing, public_key
-from mis_tenancy.signing import load_signing_key, new_signing_key
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.jose import decode_segment
+from mis_tenancy.tokens.keyring import KeyRing, public_key
+from mis_tenancy.tokens.signing import load_signing_key, new_signing_key
+from mis_tenancy.tokens.verification import TokenVerifier
 
 AUTH: Final = "suite, auth service"
 SIGNING_IN: Final[dict[str, Callable[[ServiceSettings], ASGIApp]]] = {AUTH: create_app}

@@ -13,8 +13,8 @@ from benchmarks.ground import ISSUER, Ground
 from benchmarks.load import Call
 from mis_tenancy.access import ROLE_PERMISSIONS, scope_of
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.signing import SigningKey, load_signing_key, new_signing_key, sign_access_token
 from mis_tenancy.tenant import Role
+from mis_tenancy.tokens.signing import SigningKey, load_signing_key, new_signing_key, sign_access_token
 
 USERS_EACH: Final = 100
 ROWS: Final = 20

@@ -39,7 +39,6 @@ FEATURE: Final[dict[str, set[str]]] = {
 # The packages' own modules that speak SQL; everywhere else it lives in a repository.
 SPEAK_SQL: Final = {
     "mis_tenancy": {
-        "actor_key_statements",
         "api_keys",
         "audit_changes",
         "audit_store",
@@ -52,8 +51,9 @@ SPEAK_SQL: Final = {
         "poolers",
         "published_keys",
         "revocations",
-        "row_origins",
+        "rows",
         "session",
+        "statements",
         "tables",
         "usage_tables",
         "wal",

@@ -20,12 +20,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mis_accounts.passwords import Passwords
 from mis_cli.deployment import Deployment
 from mis_tenancy import revocations
-from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.logging import configure_logging
+from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis, RedisError
 from mis_tenancy.session import TenantSession, tenant_of

@@ -14,8 +14,8 @@ import msgspec
 from auth_service.operator_mfa.secrets import purpose_of as purpose_of_factor
 from auth_service.signing_keys.service import purpose_of
 from mis_http.kept_answers import KeyOfRequest, PlatformAnswers
-from mis_tenancy.actor_keys import actor_key_purpose
 from mis_tenancy.encryption import Undecryptable, Wrapping, data_key_purpose
+from mis_tenancy.origins.actor_keys import actor_key_purpose
 from mis_tenancy.seals import SealHead, SealKeys
 from mis_tenancy.settings import MasterKeys
 

@@ -10,9 +10,9 @@ from mis_http.settings import ServiceSettings
 from mis_http.tracing import tracer_of
 from mis_jobs.metrics import JobMetrics
 from mis_jobs.runner import SLOTS
-from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import decode_segment, encode_segment
+from mis_tenancy.tokens.jose import decode_segment, encode_segment
 
 _SECRET: Final = 32
 _TEXT: Final = re.compile(

@@ -23,7 +23,8 @@ from mis_models import (
     webhooks,
     work,
 )
-from mis_tenancy import actor_key_tables, usage_tables
+from mis_tenancy import usage_tables
+from mis_tenancy.origins import tables as actor_key_tables
 
 __all__ = [
     "accounts",

@@ -14,10 +14,10 @@ import structlog
 
 from mis_tenancy.audit_changes import PERSONAL_FIELDS, record_change
 from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.drain import BATCH, REJECTED_DIRECTORY, Drain, Rejects
-from mis_tenancy.spool import Spool
-from mis_tenancy.spool_adoption import adopt_orphans
-from mis_tenancy.spool_backlog import OwnBacklog
+from mis_tenancy.spool.adoption import adopt_orphans
+from mis_tenancy.spool.backlog import OwnBacklog
+from mis_tenancy.spool.drain import BATCH, REJECTED_DIRECTORY, Drain, Rejects
+from mis_tenancy.spool.writing import Spool
 from mis_tenancy.system_database import SystemDatabase
 
 __all__ = ["PERSONAL_FIELDS", "AuditRecord", "Recorder", "Spool", "record_change"]

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import Origin, SpoolCipher, printable
+from mis_tenancy.origins.sealing import Origin, SpoolCipher, printable
 
 Kind = Literal["request", "security", "change"]
 

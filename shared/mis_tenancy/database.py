@@ -12,10 +12,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
-from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.connection import Binding, OnWrite, TenantConnection
 from mis_tenancy.door import StatementDoor
 from mis_tenancy.errors import TenantUnavailable
+from mis_tenancy.origins.actor_keys import ActorKeys
+from mis_tenancy.origins.rows import ACTOR_KEYS
 from mis_tenancy.pool import TenantPool
 from mis_tenancy.poolers import (
     Pooler,
@@ -24,7 +25,6 @@ from mis_tenancy.poolers import (
     parse_database_url,
     refuse_wrong_pooler,
 )
-from mis_tenancy.row_origins import ACTOR_KEYS
 from mis_tenancy.session import (
     AFTER,
     ON_NEWS,

@@ -25,7 +25,7 @@ from mis_tenancy.errors import (
 from mis_tenancy.resolution import HIDDEN, Directory, Resolver
 from mis_tenancy.routes import Access
 from mis_tenancy.tenant import Allowance, Principal, PrincipalKind, Source, SourceKind, Tenant, TenantStatus
-from mis_tenancy.tokens import TokenVerifier, bearer_of
+from mis_tenancy.tokens.verification import TokenVerifier, bearer_of
 
 PAST_DUE: Final = "past_due"
 _NOT_SERVING: Final = frozenset({TenantStatus.PROVISIONING, TenantStatus.MAINTENANCE})

@@ -21,7 +21,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from sqlalchemy.types import TypeEngine
 
 from mis_tenancy.errors import IsolationError
-from mis_tenancy.row_origins import seal_origins
+from mis_tenancy.origins.rows import seal_origins
 from mis_tenancy.session import TenantSession, hold_to_tenant, tenant_of
 from mis_tenancy.tables import Base, TenantRow
 

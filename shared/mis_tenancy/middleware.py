@@ -37,7 +37,7 @@ from mis_tenancy.route_table import UNMATCHED, Templates
 from mis_tenancy.routes import Access, RoutePolicy
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import Admission, Allowance, Tenant
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.verification import TokenVerifier
 from mis_tenancy.tracing import Tracer
 from mis_tenancy.visit import Visit
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from mis_tenancy.actor_keys import ActorKeys
+from mis_tenancy.origins.actor_keys import ActorKeys
 
 _SHARED: Final = " for key share"
 

@@ -12,20 +12,17 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware import Middleware
 
-from mis_tenancy.actor_keys import ActorKeys
-from mis_tenancy.api_keys import ApiKeys
 from mis_tenancy.audit import Recorder, Spool
 from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import TenantKeys, Wrapping
-from mis_tenancy.keyring import KeyRing
 from mis_tenancy.ledger import UsageLedger
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
-from mis_tenancy.origins import SpoolCipher
+from mis_tenancy.origins.actor_keys import ActorKeys
+from mis_tenancy.origins.sealing import SpoolCipher
 from mis_tenancy.positions import Positions
-from mis_tenancy.published_keys import published_keys
 from mis_tenancy.quotas import Limiter
 from mis_tenancy.reads import Reads
 from mis_tenancy.redis import Redis
@@ -34,7 +31,10 @@ from mis_tenancy.revocations import RevocationFeed
 from mis_tenancy.routes import RoutePolicy
 from mis_tenancy.session import NEWS_TOLD
 from mis_tenancy.settings import TenancySettings
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.api_keys import ApiKeys
+from mis_tenancy.tokens.keyring import KeyRing
+from mis_tenancy.tokens.published_keys import published_keys
+from mis_tenancy.tokens.verification import TokenVerifier
 from mis_tenancy.tracing import Tracer
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.errors import TenantMismatch
 from mis_tenancy.exchange import Headers
 from mis_tenancy.gate import Findings
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.rate_headers import rate_limit_headers
 from mis_tenancy.requests import client_address_of, header_values, request_id_of
 from mis_tenancy.route_table import UNMATCHED

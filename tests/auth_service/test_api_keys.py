@@ -14,13 +14,13 @@ from sqlalchemy import select, update
 
 from mis_models.api_keys import ApiKeyRow
 from mis_tenancy.access import ROLE_PERMISSIONS
-from mis_tenancy.api_key_texts import ApiKey, new_api_key, parse_api_key
-from mis_tenancy.api_keys import ApiKeys
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable, TokenInvalid, TokenRevoked
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tables import AuditRow
 from mis_tenancy.tenant import PrincipalKind, Role
+from mis_tenancy.tokens.api_key_texts import ApiKey, new_api_key, parse_api_key
+from mis_tenancy.tokens.api_keys import ApiKeys
 from tests.auth_service.programs import KEYS, add_api_key, ask
 from tests.auth_service.requests import (
     AUTH,

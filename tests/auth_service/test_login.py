@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from mis_models.accounts import SessionRow, UserRow
 from mis_tenancy.access import RESTRICTED_PERMISSIONS
-from mis_tenancy.row_origins import origins_of
+from mis_tenancy.origins.rows import origins_of
 from tests.auth_service.requests import (
     AUTH,
     USERS,

@@ -8,7 +8,7 @@ import pytest
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PLANS, PlanName
-from mis_tenancy.signing import sign_access_token
+from mis_tenancy.tokens.signing import sign_access_token
 from tests.auth_service.requests import (
     AUTH,
     USERS,

@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 from auth_service.signing_keys.service import VERIFIES_FOR, SigningKeys
 from mis_models.platform import SigningKeyRow
 from mis_tenancy.encryption import Wrapping
-from mis_tenancy.published_keys import published_keys
 from mis_tenancy.settings import MasterKeys, SettingsError
 from mis_tenancy.tables import PublicSigningKeyRow
+from mis_tenancy.tokens.published_keys import published_keys
 from tests.auth_service.requests import (
     AUTH,
     USERS,

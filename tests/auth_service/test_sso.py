@@ -18,7 +18,7 @@ from auth_service.sso import service
 from auth_service.sso.endpoints import COOKIE
 from mis_models.accounts import UserRow
 from mis_models.sso import SsoAttemptRow, SsoIdentityRow
-from mis_tenancy.jose import encode_segment
+from mis_tenancy.tokens.jose import encode_segment
 from tests.auth_service import passkeys
 from tests.auth_service.browsing import Browser, browser_at, browser_of, text_of
 from tests.auth_service.links import accept, invite, mails_of, seats, token_of

@@ -19,11 +19,11 @@ from mis_cli.main import app
 from mis_cli.master_keys import STORES, rotate
 from mis_cli.renumbering import renumber
 from mis_http.kept_answers import KeyOfRequest, PlatformAnswers
-from mis_tenancy.actor_keys import ActorKeys
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import DataKey, Undecryptable, Wrapping, data_key_purpose
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.actor_keys import ActorKeys
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.tables import Base

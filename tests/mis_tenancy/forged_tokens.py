@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mis_tenancy.jose import P256_ORDER, encode_segment
-from mis_tenancy.signing import load_signing_key, new_signing_key, sign_access_token
+from mis_tenancy.tokens.jose import P256_ORDER, encode_segment
+from mis_tenancy.tokens.signing import load_signing_key, new_signing_key, sign_access_token
 from tests.mis_tenancy.twins import ISSUER, KEY, PRIVATE_KEY, claims_of, tenant, token_of
 
 Forgery = tuple[str, str]

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from mis_tenancy.audit import AuditRecord, Recorder, Spool
 from mis_tenancy.database import Database
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from tests.mis_tenancy.spool_fixtures import LINES, fresh_keys
 
 

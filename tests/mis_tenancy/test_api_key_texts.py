@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from mis_tenancy.api_key_texts import ApiKey, new_api_key, parse_api_key
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.tokens.api_key_texts import ApiKey, new_api_key, parse_api_key
 
 KEY = ApiKey(UUID(int=7 << 90), UUID(int=9 << 77), bytes(range(32)))
 ALPHABET = digits + ascii_letters

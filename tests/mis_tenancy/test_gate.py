@@ -5,7 +5,7 @@ import pytest
 from mis_tenancy.gate import Gate
 from mis_tenancy.resolution import Resolver
 from mis_tenancy.tenant import TenantStatus
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.verification import TokenVerifier
 from tests.mis_tenancy import twins
 from tests.mis_tenancy.twins import at_once, http_scope, tenant, token_of
 

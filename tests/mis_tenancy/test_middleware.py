@@ -21,12 +21,12 @@ from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware, admission_of
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.resolution import Resolver
 from mis_tenancy.route_table import templates_of
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.tenant import Tenant, TenantStatus
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.verification import TokenVerifier
 from mis_tenancy.tracing import Tracer
 from tests.mis_tenancy import twins
 from tests.mis_tenancy.twins import http_scope, tenant, token_of

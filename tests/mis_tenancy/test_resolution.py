@@ -15,7 +15,7 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.resolution import Resolver, body_source, read_sources
 from mis_tenancy.routes import Access
 from mis_tenancy.tenant import Source, SourceKind, Tenant, TenantStatus
-from mis_tenancy.tokens import TokenVerifier
+from mis_tenancy.tokens.verification import TokenVerifier
 from tests.mis_tenancy import twins
 from tests.mis_tenancy.twins import at_once, http_scope, tenant, token_of
 

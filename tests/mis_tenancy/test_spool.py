@@ -24,12 +24,12 @@ from mis_tenancy.audit_record import (
 )
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.settings import SettingsError
-from mis_tenancy.spool import Spool, spool_directories
-from mis_tenancy.spool_backlog import OrphanBacklog, OwnBacklog
-from mis_tenancy.spool_lock import SpoolLock
-from mis_tenancy.spool_reader import Merge, SpoolReader
+from mis_tenancy.spool.backlog import OrphanBacklog, OwnBacklog
+from mis_tenancy.spool.lock import SpoolLock
+from mis_tenancy.spool.reading import Merge, SpoolReader
+from mis_tenancy.spool.writing import Spool, spool_directories
 from tests.mis_tenancy.spool_fixtures import LINES, request_of
 
 TENANT = new_id()
@@ -475,7 +475,7 @@ def test_the_lock_falls_with_its_process(tmp_path: Path) -> None:
     home = tmp_path / "tests-1-00"
     home.mkdir()
     program = (
-        "import os, signal, pathlib; from mis_tenancy.spool_lock import SpoolLock; "
+        "import os, signal, pathlib; from mis_tenancy.spool.lock import SpoolLock; "
         f"print(SpoolLock.claim(pathlib.Path({str(home)!r})) is not None, flush=True); "
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from mis_tenancy.audit import Recorder, Spool
 from mis_tenancy.database import Database
-from mis_tenancy.spool import spool_directories
+from mis_tenancy.spool.writing import spool_directories
 from tests.mis_tenancy import spool_child
 from tests.mis_tenancy.spool_fixtures import (
     LINES,

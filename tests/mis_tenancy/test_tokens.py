@@ -9,11 +9,11 @@ import pytest
 
 from mis_tenancy.errors import TokenExpired, TokenInvalid, TokenRevoked
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import encode_segment
-from mis_tenancy.keyring import KeyRing, public_key
-from mis_tenancy.signing import load_signing_key, new_signing_key, sign_access_token
 from mis_tenancy.tenant import Principal, PrincipalKind, Role
-from mis_tenancy.tokens import OpaqueVerifier, TokenVerifier, bearer_of
+from mis_tenancy.tokens.jose import encode_segment
+from mis_tenancy.tokens.keyring import KeyRing, public_key
+from mis_tenancy.tokens.signing import load_signing_key, new_signing_key, sign_access_token
+from mis_tenancy.tokens.verification import OpaqueVerifier, TokenVerifier, bearer_of
 from tests.mis_tenancy import twins
 from tests.mis_tenancy.forged_tokens import HEADER, TENANT, forgeries, good, signed
 from tests.mis_tenancy.twins import at_once, claims_of, http_scope, key_ring, token_of

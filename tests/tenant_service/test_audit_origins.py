@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from mis_tenancy.row_origins import erase_actor
+from mis_tenancy.origins.rows import erase_actor
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, fresh_address, running_suite
 from tests.tenant_service.requests import TENANTS, fine, patch, refused

@@ -11,7 +11,7 @@ import pytest
 
 from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import floor_id, new_id
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.seals import SealHead, SealKeys, link_of
 from mis_tenancy.settings import MasterKeys
 from tenant_service.audit_seals import repository

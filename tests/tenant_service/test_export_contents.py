@@ -19,7 +19,7 @@ from mis_http.schemas import moment_text
 from mis_http.spreadsheets import neutral, restored
 from mis_models.accounts import UserRow
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.row_origins import erase_actor
+from mis_tenancy.origins.rows import erase_actor
 from mis_tenancy.tables import Base
 from mis_tenancy.usage_tables import UsageDayRow, UsageRouteDayRow
 from tenant_service.exports.data_types.registry import DATA_TYPES

@@ -17,7 +17,7 @@ from mis_models.work import JobRow
 from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.redis import Redis, tenant_key
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys

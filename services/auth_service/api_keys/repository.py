@@ -1,4 +1,4 @@
-"""Every statement about API keys; those that verify one are in `mis_tenancy.api_keys`."""
+"""Every statement about API keys; those that verify one are in `mis_tenancy.tokens.api_keys`."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -11,12 +11,12 @@ from mis_accounts.claims import LimitExceeded, hold_counters
 from mis_http.pages import Page
 from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_tenancy.access import Permission, require_permission
-from mis_tenancy.api_key_texts import new_api_key
 from mis_tenancy.errors import PermissionDenied, ValidationFailed
 from mis_tenancy.request_changes import record
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Principal, PrincipalKind, Tenant
+from mis_tenancy.tokens.api_key_texts import new_api_key
 
 MOST_KEYS: Final = 100
 _TOO_MANY: Final = (

@@ -13,8 +13,8 @@ from auth_service.operator_mfa import repository
 from auth_service.operator_mfa.secrets import purpose_of
 from auth_service.throttling.service import Attempt
 from mis_models.platform import OperatorRow
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.encryption import Undecryptable, Wrapping
+from mis_tenancy.tokens.claims import OPERATOR
 
 # Recovery codes are bound to their holder's tenant, and operators have none.
 _NOWHERE: Final = UUID(int=0)

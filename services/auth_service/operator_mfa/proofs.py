@@ -21,9 +21,9 @@ from auth_service.throttling.service import Attempt, count_failure, forgive, req
 from mis_accounts.recent_sign_ins import RECENT, ProofRequired
 from mis_http.sessions import recorded_refusal
 from mis_models.platform import OperatorRow
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.tenant import Principal
+from mis_tenancy.tokens.claims import OPERATOR
 
 _WRONG: Final = "What you sent to show that it is you is wrong, or was used already."
 

@@ -31,8 +31,8 @@ from auth_service.throttling.service import (
 )
 from mis_http.sessions import recorded_refusal
 from mis_models.platform import OperatorRow
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import TokenInvalid
+from mis_tenancy.tokens.claims import OPERATOR
 
 _WRONG: Final = "The code is wrong, or was used already."
 _INVALID: Final = "mfaToken is not valid, or not any more. Sign in again."

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from mis_models.platform import OperatorRow
 from mis_tenancy.encryption import Wrapping
-from mis_tenancy.jose import decode_segment, encode_segment
+from mis_tenancy.tokens.jose import decode_segment, encode_segment
 
 LIFETIME: Final = timedelta(minutes=5)
 _PREFIX: Final = "mis_mo_"

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import Depends
 
 from mis_tenancy.access import is_platform_operator
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.fastapi import CurrentPrincipal
 from mis_tenancy.tenant import Principal
+from mis_tenancy.tokens.claims import OPERATOR
 
 
 async def operator_only(principal: CurrentPrincipal) -> Principal:

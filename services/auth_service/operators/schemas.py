@@ -9,7 +9,7 @@ from auth_service.login.schemas import EmailText, PasswordText
 from auth_service.operators.entering import OperatorSignedIn
 from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut, TokenOut, pair
 from mis_http.schemas import RequestBody, Text
-from mis_tenancy.claims import OPERATOR
+from mis_tenancy.tokens.claims import OPERATOR
 
 
 class OperatorLoginIn(RequestBody):

@@ -17,9 +17,9 @@ from auth_service.sessions.access_tokens import AccessToken, Holder
 from auth_service.throttling.service import Attempt, count_failure, forgive, require_free
 from mis_http.sessions import recorded_refusal
 from mis_models.platform import OperatorRow
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import AuthenticationRequired, TenantNotFound
 from mis_tenancy.tenant import Principal, Tenant, TenantStatus
+from mis_tenancy.tokens.claims import OPERATOR
 
 _ACT_AS: Final = "operator.act_as"
 

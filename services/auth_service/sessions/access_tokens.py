@@ -15,10 +15,10 @@ from mis_tenancy.access import (
     Permission,
     scope_of,
 )
-from mis_tenancy.claims import LONGEST_LIFETIME, OPERATOR
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.signing import sign_access_token
 from mis_tenancy.tenant import Role, Tenant
+from mis_tenancy.tokens.claims import LONGEST_LIFETIME, OPERATOR
+from mis_tenancy.tokens.signing import sign_access_token
 
 TOKEN_TYPE: Final = "Bearer"  # noqa: S105  # how the token is presented, not a secret
 

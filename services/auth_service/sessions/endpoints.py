@@ -13,9 +13,9 @@ from auth_service.sessions.schemas import ActOut, LogoutIn, MeOut, PersonOut, Se
 from auth_service.sessions.service import OwnSessions
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
-from mis_tenancy.claims import OPERATOR
 from mis_tenancy.errors import AuthenticationRequired, TenantMismatch, TokenInvalid, TokenRevoked
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal
+from mis_tenancy.tokens.claims import OPERATOR
 
 router = APIRouter(prefix="/api/v1/auth", tags=["sessions"])
 

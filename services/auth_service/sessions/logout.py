@@ -20,7 +20,7 @@ from mis_tenancy.errors import (
     TokenRevoked,
 )
 from mis_tenancy.tenant import PrincipalKind
-from mis_tenancy.tokens import bearer_of
+from mis_tenancy.tokens.verification import bearer_of
 
 
 class Logout:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from auth_service.sessions.refresh_tokens import SECRET_BYTES, RefreshToken
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import decode_segment, encode_segment
+from mis_tenancy.tokens.jose import decode_segment, encode_segment
 
 _PREFIX: Final = "mis_ps_"
 _TEXT: Final = re.compile(rf"{_PREFIX}(?P<named>[A-Za-z0-9_-]{{43}})\.(?P<secret>[A-Za-z0-9_-]{{43}})")

@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import decode_segment, encode_segment
+from mis_tenancy.tokens.jose import decode_segment, encode_segment
 
 _MEMBER: Final = "mis_rt_"
 _OPERATOR: Final = "mis_ro_"

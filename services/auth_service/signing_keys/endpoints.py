@@ -11,7 +11,7 @@ from auth_service.signing_keys.schemas import Discovery, KeySet, SigningKeyOut
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import PermissionDenied
-from mis_tenancy.tokens import ALGORITHM
+from mis_tenancy.tokens.verification import ALGORITHM
 
 router = APIRouter(tags=["signing keys"])
 

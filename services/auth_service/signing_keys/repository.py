@@ -8,8 +8,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_models.platform import SigningKeyRow
-from mis_tenancy.signing import SigningKey
 from mis_tenancy.tables import PublicSigningKeyRow
+from mis_tenancy.tokens.signing import SigningKey
 
 # Any number will do, as long as nobody else locks on it.
 _LOCK: Final = 7_100_001

@@ -16,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from auth_service.audit import record_platform
 from auth_service.caller import Caller
 from auth_service.signing_keys import repository
-from mis_tenancy.claims import LONGEST_LIFETIME
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import Undecryptable, Wrapping
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.settings import SettingsError
-from mis_tenancy.signing import load_signing_key, new_signing_key
 from mis_tenancy.tables import PublicSigningKeyRow
 from mis_tenancy.tenant import Principal
+from mis_tenancy.tokens.claims import LONGEST_LIFETIME
+from mis_tenancy.tokens.signing import load_signing_key, new_signing_key
 
 # Past the longest token's life: the time in which another process may still sign with what it has in memory.
 MARGIN: Final = timedelta(seconds=60)

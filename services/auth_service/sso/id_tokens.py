@@ -12,7 +12,7 @@ from joserfc.errors import JoseError
 from auth_service.errors import SsoFailed
 from auth_service.sso.configuration import Provider
 from auth_service.sso.providers import Providers
-from mis_tenancy.jose import decode_segment
+from mis_tenancy.tokens.jose import decode_segment
 
 # Signatures with public keys alone: with HMAC, or with none, whoever knows what is public could sign.
 ALGORITHMS: Final = ("RS256", "PS256", "ES256")

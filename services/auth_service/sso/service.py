@@ -35,9 +35,9 @@ from mis_accounts.members import EmailTaken
 from mis_http.sessions import recorded_refusal
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.errors import ProblemError
-from mis_tenancy.jose import encode_segment
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Tenant
+from mis_tenancy.tokens.jose import encode_segment
 
 LIFETIME: Final = timedelta(minutes=10)
 _OF_A_PERSON: Final = ("email", "email_verified", "name")

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from mis_http.schemas import Moment, ResponseBody
 from mis_tenancy.identifiers import time_of
-from mis_tenancy.origins import Origin
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.tables import AuditRow
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from mis_http.pages import Page
-from mis_tenancy.origins import Origin
-from mis_tenancy.row_origins import origins_of
+from mis_tenancy.origins.rows import origins_of
+from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import AuditRow
 from tenant_service.audit_logs import repository

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mis_models.endings import DeletionCertificateRow
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.jose import P256_ORDER, decode_segment
 from mis_tenancy.settings import MasterKeys
-from mis_tenancy.signing import public_jwk, sign_compact
+from mis_tenancy.tokens.jose import P256_ORDER, decode_segment
+from mis_tenancy.tokens.signing import public_jwk, sign_compact
 from tenant_service.endings.tables import KEPT, purged_tables
 
 CERTIFICATE_TYPE: Final = "deletion-certificate+jwt"

@@ -14,7 +14,7 @@ from mis_models.links import AccountTokenRow
 from mis_models.media import MediaRow
 from mis_models.tenants import IdempotencyRow
 from mis_models.work import JobRow
-from mis_tenancy.actor_key_tables import ActorKeyRow
+from mis_tenancy.origins.tables import ActorKeyRow
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import AuditRow
 from mis_tenancy.tenant import PrincipalKind

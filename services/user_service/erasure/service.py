@@ -20,8 +20,8 @@ from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.access import require_rank
 from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.origins.rows import erase_actor
 from mis_tenancy.request_changes import principal_of, record
-from mis_tenancy.row_origins import erase_actor
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant
 from user_service.erasure import repository

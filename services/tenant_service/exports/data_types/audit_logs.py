@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mis_tenancy.identifiers import time_of
-from mis_tenancy.row_origins import open_origins
+from mis_tenancy.origins.rows import open_origins
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import AuditRow
 from tenant_service.exports.data_types.shape import (

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     EllipticCurvePublicNumbers,
 )
 
-from mis_tenancy.jose import decode_segment
+from mis_tenancy.tokens.jose import decode_segment
 
 KeyLoader = Callable[[], Awaitable[Mapping[str, Mapping[str, Any]]]]
 

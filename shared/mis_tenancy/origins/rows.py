@@ -12,12 +12,12 @@ from uuid import UUID
 from sqlalchemy import event, func, select, text, update
 from sqlalchemy.orm import Session, SessionTransaction, UOWTransaction
 
-from mis_tenancy.actor_key_statements import FIND_OR_MAKE, LOCK, LOCK_ALONE, Obtained, Search, columns_of
-from mis_tenancy.actor_key_tables import ActorKeyRow
-from mis_tenancy.actor_keys import Actor, ActorKey, ActorKeys, key_id_of, owner_of_origin
 from mis_tenancy.encryption import Undecryptable
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import UNKNOWN_ORIGIN, Origin
+from mis_tenancy.origins.actor_keys import Actor, ActorKey, ActorKeys, key_id_of, owner_of_origin
+from mis_tenancy.origins.sealing import UNKNOWN_ORIGIN, Origin
+from mis_tenancy.origins.statements import FIND_OR_MAKE, LOCK, LOCK_ALONE, Obtained, Search, columns_of
+from mis_tenancy.origins.tables import ActorKeyRow
 from mis_tenancy.session import ON_NODES, BoundSession, TenantSession, tenant_of
 from mis_tenancy.tables import AuditRow, TenantRow
 

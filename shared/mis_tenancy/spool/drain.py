@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.audit_store import insert_records, refuses_rows, refuses_tenant
-from mis_tenancy.spool_backlog import Backlog
+from mis_tenancy.spool.backlog import Backlog
 from mis_tenancy.system_database import SystemDatabase
 
 BATCH: Final = 1000

@@ -6,8 +6,8 @@ from typing import Final, Protocol
 
 from mis_tenancy.audit_record import AuditRecord, Lines
 from mis_tenancy.errors import AuditUnavailable
-from mis_tenancy.spool import Spool
-from mis_tenancy.spool_reader import SpoolReader
+from mis_tenancy.spool.reading import SpoolReader
+from mis_tenancy.spool.writing import Spool
 
 # A segment that only open admissions hold is let be until so many newer ones lie behind it.
 _SEGMENTS_HELD: Final = 10

@@ -9,10 +9,10 @@ from pathlib import Path
 import structlog
 
 from mis_tenancy.audit_record import Lines
-from mis_tenancy.drain import Drain, Rejects
-from mis_tenancy.spool import spool_directories
-from mis_tenancy.spool_backlog import OrphanBacklog
-from mis_tenancy.spool_lock import SpoolLock
+from mis_tenancy.spool.backlog import OrphanBacklog
+from mis_tenancy.spool.drain import Drain, Rejects
+from mis_tenancy.spool.lock import SpoolLock
+from mis_tenancy.spool.writing import spool_directories
 from mis_tenancy.system_database import SystemDatabase
 
 _log = structlog.get_logger(__name__)

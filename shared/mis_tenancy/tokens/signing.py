@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mis_tenancy.jose import P256_ORDER, encode_segment
-from mis_tenancy.tokens import ALGORITHM, TOKEN_TYPE
+from mis_tenancy.tokens.jose import P256_ORDER, encode_segment
+from mis_tenancy.tokens.verification import ALGORITHM, TOKEN_TYPE
 
 _ENCODER: Final = msgspec.json.Encoder()
 

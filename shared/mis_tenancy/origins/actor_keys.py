@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from mis_tenancy.encryption import Undecryptable, Wrapping
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins import NONCE_BYTES, Origin
+from mis_tenancy.origins.sealing import NONCE_BYTES, Origin
 
 # Whose key it is when nobody is known to have asked: strangers' origins are erased with the tenant.
 NOBODY: Final = UUID(int=0)

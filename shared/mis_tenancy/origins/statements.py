@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from mis_tenancy.actor_keys import Actor, ActorKey, ActorKeys
+from mis_tenancy.origins.actor_keys import Actor, ActorKey, ActorKeys
 from mis_tenancy.system_database import shared_or_not
 
 # Which of the actors ($1 their tenants, $2 their ids) are not being erased at this moment.

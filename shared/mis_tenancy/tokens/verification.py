@@ -16,12 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from jwt.algorithms import ECAlgorithm
 from starlette.types import Scope
 
-from mis_tenancy.claims import principal_of
 from mis_tenancy.errors import TokenExpired, TokenInvalid, TokenRevoked
-from mis_tenancy.jose import LONGEST_TOKEN, P256_ORDER, Compact, parse_compact
-from mis_tenancy.keyring import KID, KeyRing
 from mis_tenancy.requests import header_values
 from mis_tenancy.tenant import Principal
+from mis_tenancy.tokens.claims import principal_of
+from mis_tenancy.tokens.jose import LONGEST_TOKEN, P256_ORDER, Compact, parse_compact
+from mis_tenancy.tokens.keyring import KID, KeyRing
 
 OPAQUE_PREFIX: Final = "mis_"
 ALGORITHM: Final = "ES256"

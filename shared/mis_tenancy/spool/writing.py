@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from mis_tenancy.audit_record import OUTCOME_BYTES, AuditRecord, Lines, Outcome
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.settings import SettingsError
-from mis_tenancy.spool_lock import SpoolLock
+from mis_tenancy.spool.lock import SpoolLock
 
 SEGMENT_SUFFIX: Final = ".log"
 _SERVICE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")

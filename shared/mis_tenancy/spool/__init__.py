@@ -1,0 +1,1 @@
+"""What was answered, kept on the local disk until Postgres has it."""
