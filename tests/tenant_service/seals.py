@@ -118,6 +118,7 @@ async def new_log(suite: Suite, servers: TestServers, batches: Iterable[int] = (
             f"log-{tenant_id.hex}",
             datetime.now(UTC),
         )
+        await hand.execute("insert into tenant_counters (tenant_id) values ($1)", tenant_id)
     for rows in batches:
         await log.write(rows)
         await log.seal()

@@ -20,6 +20,10 @@ TASK: Final = "audit_seals"
 
 _TEXTS: Final = ", ".join(f"{column}::text" for column in SEALED_COLUMNS)
 _HORIZON: Final = "select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon"
+# It reads no table, so there is no tenant to narrow it to.
+_BEGUN: Final = select(
+    literal_column("pg_snapshot_xmax(pg_current_snapshot())::text::bigint", BigInteger)
+).execution_options(unscoped=True)
 # Below every number that a restored log may have been moved to.
 _FIRST: Final = -(2**62)
 _BEGIN: Final = "insert into schedules (name, mark) values ($1, $2) on conflict do nothing"
@@ -173,11 +177,12 @@ async def rows_between(session: TenantSession, low: int | None, high: int) -> Se
 
 async def unsealed(session: TenantSession, low: int | None) -> tuple[int, int, UUID | None]:
     """Return how many rows have no seal, the first transaction not yet begun, and a row that is past it."""
-    begun = literal_column("pg_snapshot_xmax(pg_current_snapshot())::text::bigint", BigInteger)
+    # By itself: beside a tenant's rows Citus would ask it on their node, which has a count of its own.
+    begun = int((await session.execute(_BEGUN)).scalar_one())
     # Text, because there is no smallest UUID before Postgres 18.
     past_it = func.min(cast(AuditRow.id, Text)).filter(AuditRow.xid >= begun)
-    asked = select(func.count(AuditRow.id).label("waiting"), past_it.label("liar"), begun.label("begun"))
+    asked = select(func.count(AuditRow.id).label("waiting"), past_it.label("liar"))
     if low is not None:
         asked = asked.where(AuditRow.xid >= low)
     found: Any = (await session.execute(asked)).one()
-    return found.waiting, found.begun, None if found.liar is None else UUID(found.liar)
+    return found.waiting, begun, None if found.liar is None else UUID(found.liar)
