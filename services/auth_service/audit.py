@@ -62,10 +62,8 @@ def record_by_operator(
     kind: Literal["change", "security"] = "security",
     outcome: Outcome = "success",
 ) -> None:
-    """Write what an operator does to a tenant down on both sides, with the reason.
-
-    `resource` is what of the tenant's it was done to, which only the tenant's own log names.
-    """
+    """Write what an operator does to a tenant, or to its `resource`, down on both sides, with the reason."""
+    what = resource or f"tenant:{tenant_id}"
     session.add(
         AuditRow(
             tenant_id=tenant_id,
@@ -74,7 +72,7 @@ def record_by_operator(
             actor=operator_id,
             actor_kind=PrincipalKind.OPERATOR.value,
             action=action,
-            resource=resource or f"tenant:{tenant_id}",
+            resource=what,
             outcome=outcome,
             request_id=caller.request_id,
             sources=[],
@@ -88,7 +86,7 @@ def record_by_operator(
         kind=kind,
         outcome=outcome,
         actor=operator_id,
-        resource=f"tenant:{tenant_id}",
+        resource=what,
         tenant_id=tenant_id,
         reason=reason,
     )

@@ -77,7 +77,7 @@ async def test_a_reset_stands_in_both_logs_and_in_the_owners_mail(suite: Suite) 
     *_, noted = await platform_events(suite, "operator.mfa_reset")
     operator = claims(suite.operator_token)["sub"]
     assert (noted.tenant_id, str(noted.actor), noted.reason) == (tenant.id, operator, REASON)
-    assert noted.resource == f"tenant:{tenant.id}"
+    assert noted.resource == f"user:{tenant.owner.id}"
     for email in (tenant.owner_email, colleague.email):
         assert REASON in await last_mail_to(suite, tenant, email)
     await let_a_day_pass(suite, app)
