@@ -54,6 +54,7 @@ SPEAK_SQL: Final = {
         "rows",
         "session",
         "statements",
+        "system_transactions",
         "tables",
         "usage_tables",
         "wal",

@@ -1,6 +1,5 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
@@ -37,6 +36,7 @@ from mis_tenancy.session import (
     bind_tenant,
 )
 from mis_tenancy.settings import SettingsError
+from mis_tenancy.system_transactions import SystemTransaction
 from mis_tenancy.transactions import WholeTransaction
 from mis_tenancy.wal import WRITTEN
 
@@ -54,61 +54,14 @@ select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
 """
 
 
-# What nodes hold that is committed or rolled back any moment; Citus names it by its process and number.
-_PREPARED = """
-select result from run_command_on_workers(
-    'select string_agg(gid, chr(32)) from pg_prepared_xacts where database = current_database()')
-"""
-_LOOKS = 50
-_BETWEEN_LOOKS = 0.01
-
-
-class SystemTransaction:
-    """A driver-level transaction that starts as nobody's and can be turned to one tenant after another.
-
-    It serves the packages' own work (directory, feed, audit drain) and is never handed to an endpoint.
-    """
-
-    def __init__(self, connection: TenantConnection, *, on_nodes: bool) -> None:
-        self._connection = connection
-        self.on_nodes = on_nodes
-
-    async def bind(self, tenant_id: UUID) -> None:
-        """Show and accept this tenant's rows from here on."""
-        await self._connection.rebind(tenant_id)
-
-    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """Run one statement with bound parameters and return its records."""
-        return await self._connection.fetch(sql, *arguments)  # type: ignore[no-any-return]
-
-    async def is_settled(self) -> bool:
-        """Return whether all that had been committed before this call can be read by now.
-
-        On Citus a transaction over several nodes is committed by the coordinator first and on the nodes a
-        moment later; they hold it as prepared until then.
-        """
-        if not self.on_nodes:
-            return True
-        awaited = await self._prepared()
-        for _ in range(_LOOKS):
-            if not awaited:
-                return True
-            await asyncio.sleep(_BETWEEN_LOOKS)
-            awaited &= await self._prepared()
-        return not awaited
-
-    async def _prepared(self) -> set[str]:
-        return {gid for row in await self.fetch(_PREPARED) for gid in (row["result"] or "").split()}
-
-
 class Database:
     """The connections of one database role.
 
     `pool_size` is per door, `url` says by its parameter `pooler` what stands before Postgres (`Pooler`).
     `actor_keys` are what audit rows keep origins under; without them a row says nothing of where its request
     came from. `on_news` is called after each commit that carried revocations, `on_wake` with each channel
-    that a commit wakes; `around_fetch` is entered around each select through the statement door.
-    that a commit wakes, `on_write` with each tenant whose session has written and the position behind that.
+    that a commit wakes, `on_write` with each tenant whose session has written and the position behind that;
+    `around_fetch` is entered around each select through the statement door.
     """
 
     def __init__(
