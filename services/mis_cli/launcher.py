@@ -1,7 +1,6 @@
 """Runs the whole suite in the foreground of one process, from provisioning to a clean stop."""
 
 import asyncio
-import logging
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -86,8 +85,6 @@ def log_to_file(stack: ExitStack, file: Path) -> None:
     # Who asked for what, and from where, is this user's to read.
     file.touch(mode=0o600)
     configure_logging("mis", stream=stack.enter_context(file.open("w", buffering=1, encoding="utf-8")))
-    # The seeding's own requests are in the services' lines already.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 async def _serve(app: ASGIApp, listener: socket.socket, announce: Callable[[], Awaitable[None]]) -> None:

@@ -68,6 +68,8 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
+    # It tells of each request with its whole URL, and the address of a delivery may be a secret.
+    logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

@@ -142,3 +142,11 @@ def test_values_of_other_types_are_shown_as_text_and_deep_ones_not_at_all() -> N
     event = redact(None, "info", {"id": identifier, "none": None, "flag": True, "deep": deep})
     assert (event["id"], event["none"], event["flag"]) == (str(identifier), None, True)
     assert "bottom" not in str(event["deep"])
+
+
+def test_requests_that_we_make_are_not_told_of_with_their_urls(stream: io.StringIO) -> None:
+    logging.getLogger("httpx").info(
+        'HTTP Request: POST https://hooks.example/T0/B0/path-that-is-a-secret "200"'
+    )
+    logging.getLogger("httpx").warning("something is wrong")
+    assert [line["event"] for line in lines(stream)] == ["something is wrong"]
