@@ -16,6 +16,7 @@ from mis_http.settings import (
     RedisUrl,
     StorageUrl,
 )
+from mis_tenancy.settings import SettingsError
 from mis_tenancy.storage import Storage
 from mis_tenancy.stores import StoreAccess
 
@@ -196,8 +197,16 @@ class RestorationSettings(BackupSettings):
 
 
 class SeedSettings(EnvironmentSettings):
-    """The settings of `mis seed`."""
+    """The settings of commands that sign in as an operator: `mis seed` and `mis load`."""
 
     data_dir: Path = Field(Path(".mis"), description="Set it to the data directory of a running `mis run`.")
     operator_email: str | None = Field(None, description="Set it to an operator's e-mail address.")
     operator_password: str | None = Field(None, repr=False, description="Set it to that operator's password.")
+
+    def operator(self) -> tuple[str, str]:
+        """Return the operator's address and password; raise SettingsError where one is missing."""
+        if self.operator_email is None or self.operator_password is None:
+            raise SettingsError(
+                "MIS_OPERATOR_EMAIL, MIS_OPERATOR_PASSWORD: set them to sign in at --base-url."
+            )
+        return self.operator_email, self.operator_password

@@ -170,5 +170,5 @@ def effective(plan: PlanName, overrides: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def is_unknown(key: str) -> bool:
-    """Return whether `key` claims a known namespace without being one of its keys."""
-    return key.startswith(NAMESPACES) and key not in KNOWN and key not in SEALED
+    """Return whether `key` claims a known namespace, in whatever spelling, without being one of its keys."""
+    return key.lower().startswith(NAMESPACES) and key not in KNOWN and key not in SEALED

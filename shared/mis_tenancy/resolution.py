@@ -62,11 +62,6 @@ class Reading:
         return self.sources
 
 
-def read_sources(scope: Scope, settings: TenancySettings) -> tuple[Source, ...]:
-    """Return every source of the request, no two equal; raise TenantMalformed or TenantAmbiguous."""
-    return survey(scope, settings).judged()
-
-
 def survey(scope: Scope, settings: TenancySettings) -> Reading:
     """Read all sources of `scope` from its raw headers, path and query, without judging."""
     given: dict[bytes, list[bytes]] = {}

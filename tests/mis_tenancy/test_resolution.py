@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mis_tenancy.errors import ProblemError, TenantAmbiguous, TenantConflict, TenantMalformed, TenantMismatch
 from mis_tenancy.gate import Findings, Gate
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.resolution import Resolver, body_source, read_sources
+from mis_tenancy.resolution import Resolver, body_source, survey
 from mis_tenancy.routes import Access
 from mis_tenancy.tenant import Source, SourceKind, Tenant, TenantStatus
 from mis_tenancy.tokens.verification import TokenVerifier
@@ -198,7 +198,7 @@ def sources(
     *headers: tuple[str, str | bytes], query: bytes = b"", path: str = "/x", peer: str = "203.0.113.9"
 ) -> tuple[Source, ...]:
     scope = http_scope(path, headers=headers, query=query, client=(peer, 1))
-    return read_sources(scope, SETTINGS)
+    return survey(scope, SETTINGS).judged()
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from mis_models.platform import OperatorRefreshTokenRow, OperatorSessionRow
 from mis_tenancy.tenant import Principal, PrincipalKind, Tenant
 
 AnySessionRow = SessionRow | OperatorSessionRow
-AnyTokenRow = RefreshTokenRow | OperatorRefreshTokenRow
 
 
 @dataclass(frozen=True, slots=True)

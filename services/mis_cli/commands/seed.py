@@ -52,10 +52,9 @@ def _running(data_dir: Path) -> Target:
 
 
 def _elsewhere(settings: SeedSettings, base_url: str) -> Target:
-    if settings.operator_email is None or settings.operator_password is None:
-        raise SettingsError("MIS_OPERATOR_EMAIL, MIS_OPERATOR_PASSWORD: set them to sign in at --base-url.")
+    operator = settings.operator()
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Target(base_url, settings.operator_email, settings.operator_password, settings.data_dir)
+    return Target(base_url, *operator, settings.data_dir)
 
 
 def _tell(tenant: DemoTenant, *, as_json: bool) -> None:

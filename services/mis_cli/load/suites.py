@@ -11,7 +11,6 @@ from typing import Any, Final
 from mis_cli.load.order import LoadError, Suite
 from mis_cli.run_record import read_record
 from mis_cli.settings import SeedSettings
-from mis_tenancy.settings import SettingsError
 
 # Seconds that a new suite may take to start, and to stop.
 _START: Final = 120.0
@@ -20,9 +19,7 @@ _STOP: Final = 30.0
 
 def elsewhere(settings: SeedSettings, base_url: str) -> Suite:
     """Return the suite at `base_url`; raise SettingsError without an operator to sign in as."""
-    if settings.operator_email is None or settings.operator_password is None:
-        raise SettingsError("MIS_OPERATOR_EMAIL, MIS_OPERATOR_PASSWORD: set them to sign in at --base-url.")
-    return Suite(base_url, settings.operator_email, settings.operator_password)
+    return Suite(base_url, *settings.operator())
 
 
 @asynccontextmanager

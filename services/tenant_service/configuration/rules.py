@@ -8,7 +8,7 @@ may take back what they lowered themselves, and not what an operator lowered on 
 from dataclasses import dataclass
 from typing import Any, Final
 
-from mis_tenancy.configuration import KNOWN, NAMESPACES, Rule, merged, plan_layer
+from mis_tenancy.configuration import KNOWN, Rule, is_unknown, merged, plan_layer
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.plans import PlanName
 from mis_tenancy.sealed_keys import SEALED
@@ -45,7 +45,7 @@ def judge(key: str, value: Any, *, is_encrypted: bool) -> None:
     known = KNOWN.get(key)
     if known is None:
         # In another spelling it would read like one of ours and do nothing.
-        if key.lower().startswith(NAMESPACES):
+        if is_unknown(key):
             raise ConfigKeyUnknown("configKey")
         return
     wrong = known.check(value)
