@@ -41,6 +41,7 @@ class Session:
     refresh_token: str = field(default="", repr=False)
     renew_at: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    own_files: list[str] = field(default_factory=list)
 
     @property
     def headers(self) -> dict[str, str]:

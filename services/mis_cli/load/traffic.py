@@ -122,10 +122,13 @@ class Traffic:
 
     async def _upload_or_delete(self, session: Session) -> None:
         files = self._member.files
-        if len(files) < _MOST_FILES:
+        if len(files) < _MOST_FILES or not session.own_files:
             await self.upload(session)
             return
-        path = f"{MEDIA}/{files.pop()}"
+        # Somebody else's file is not a member's to delete.
+        file_id = session.own_files.pop()
+        files.remove(file_id)
+        path = f"{MEDIA}/{file_id}"
         await self._asking.ask("delete a file", "DELETE", path, 204, headers=session.headers)
 
     async def upload(self, session: Session) -> None:
@@ -137,7 +140,9 @@ class Traffic:
             "upload", "POST", MEDIA, 201, headers=headers, params=query, content=content
         )
         if self._checks.file("upload", answer) and answer is not None:
-            self._member.files.append(answer.json()["id"])
+            file_id = answer.json()["id"]
+            self._member.files.append(file_id)
+            session.own_files.append(file_id)
 
     async def _refresh(self, session: Session) -> None:
         async with session.lock:
