@@ -515,16 +515,14 @@ async def suspend(suite: Suite, tenant: TenantHandle) -> None:
         f"{TENANTS}/{tenant.id}/suspend", json={"reason": "The matrix."}, headers=suite.operator
     )
     assert answer.status_code == 200, answer.text
-    for service in suite.apps:
-        await suite.tenancy(service).feed.poll()
+    await suite.hear_of_it()
 
 
 async def end(suite: Suite, tenant: TenantHandle) -> None:
     """Delete the tenant, and wait until every service knows."""
     answer = await suite.client.delete(f"{TENANTS}/{tenant.id}", headers=suite.operator)
     assert answer.status_code == 202, answer.text
-    for service in suite.apps:
-        await suite.tenancy(service).feed.poll()
+    await suite.hear_of_it()
 
 
 def refusal(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -21,12 +21,6 @@ from tests.tenant_service.requests import fine
 GOOD = "purple-elephants-9-dancing"
 
 
-async def hear_of_it(suite: Suite) -> None:
-    """Have every service read now what it else reads within half a second."""
-    for service in suite.apps:
-        await suite.tenancy(service).feed.poll()
-
-
 def an_address() -> str:
     return f"op-{secrets.token_hex(5)}@platform.example"
 
@@ -52,7 +46,7 @@ async def test_an_operator_who_lost_their_app_signs_in_with_the_password_again(
     *_, event = await platform_events(suite, "operator.totp_reset")
     assert (event.actor, event.resource) == (COMMAND_LINE, f"operators/{app.staff.id}")
     # Whoever has the lost app may have signed in by it.
-    await hear_of_it(suite)
+    await suite.hear_of_it()
     refused(await as_operator(suite, app.staff, "GET", MFA), 401, "token_revoked")
     fine(await operator_login(suite, app.staff.email))
     for email, code in ((app.staff.email, "mfa_not_set"), (an_address(), "operator_not_found")):
@@ -67,7 +61,7 @@ async def test_an_operator_is_let_go_and_back_in(mis: CommandLine, suite: Suite)
     inside = fine(await as_operator(suite, staff, "POST", "/api/v1/auth/act-as", visit))["token"]
     (told,) = await mis.json("operator", "disable", staff.email)
     assert told == {"id": str(staff.id), "email": staff.email}
-    await hear_of_it(suite)
+    await suite.hear_of_it()
     for path, token in (("/api/v1/auth/me", staff.token), ("/api/v1/users", inside)):
         refused(await suite.client.get(path, headers=bearer(token)), 401, "token_revoked")
     assert (await operator_login(suite, staff.email)).status_code == 401
