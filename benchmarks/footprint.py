@@ -14,14 +14,14 @@ from uuid import UUID
 from benchmarks.ground import Ground, ground
 from mis_cli.deployment import Deployment
 from mis_cli.desk import Desk, act
-from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.records.record import AuditRecord
+from mis_tenancy.records.store import insert_records
 from mis_tenancy.settings import MasterKeys
 from tenant_service.lifecycle.schemas import TenantCreate
 

@@ -22,7 +22,7 @@ from mis_cli.embedded import ROLES, DatabaseUrls, PostgresAddress
 from mis_cli.embedded.processes import end, free_port, server_identity, spawn, tail
 from mis_cli.embedded.secrets import generated
 from mis_cli.migrations import ROLES_FILE
-from mis_tenancy.poolers import Pooler
+from mis_tenancy.postgres.poolers import Pooler
 
 CONFIGURATION = ROLES_FILE.with_name("pgbouncer.ini")
 SERVER = "mis_db = host=postgres port=5432"

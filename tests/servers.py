@@ -26,7 +26,7 @@ from mis_cli.embedded import (
     prepare_database,
 )
 from mis_cli.migrations import ROLES_FILE, upgrade
-from mis_tenancy.poolers import Pooler
+from mis_tenancy.postgres.poolers import Pooler
 from tests.citus import CitusAddress
 from tests.poolers import MISSING, PoolerAddress, TransactionPooler, pgbouncer
 

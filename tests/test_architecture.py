@@ -41,7 +41,6 @@ SPEAK_SQL: Final = {
     "mis_tenancy": {
         "api_keys",
         "audit_changes",
-        "audit_store",
         "database",
         "directory",
         "door",
@@ -54,6 +53,7 @@ SPEAK_SQL: Final = {
         "rows",
         "session",
         "statements",
+        "store",
         "system_transactions",
         "tables",
         "usage_tables",
@@ -271,7 +271,7 @@ def test_no_module_is_longer_than_a_reader_can_hold() -> None:
 
 
 def test_only_the_doors_commit() -> None:
-    doors = {"mis_tenancy.pool"}
+    doors = {"mis_tenancy.postgres.pool"}
     assert not {module.name for module in modules() if "commit" in module.calls()} - doors
 
 
@@ -280,13 +280,13 @@ def test_only_the_wire_binds_a_transaction_to_a_tenant() -> None:
     setting = re.compile(r"\bset\b[^;\n]*app\.tenant_id|set_config\s*\(\s*'app", re.I)
     found = {module.name for module in modules() if setting.search(module.text)}
     # The connection sends it, and names it to refuse it.
-    assert found == {"mis_tenancy.connection"}
+    assert found == {"mis_tenancy.postgres.connection"}
 
 
 def test_only_the_doors_and_composition_roots_make_engines_pools_or_sessions() -> None:
     makers = {"create_async_engine", "create_engine", "create_pool", "async_sessionmaker", "AsyncSession"}
     found = {module.name for module in modules() if makers & set(module.calls())}
-    assert found <= {"mis_tenancy.database", "mis_tenancy.pool"}
+    assert found <= {"mis_tenancy.database", "mis_tenancy.postgres.pool"}
 
 
 def test_endpoints_refuse_through_the_error_tree_and_select_nothing() -> None:

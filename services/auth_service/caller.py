@@ -6,7 +6,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from mis_tenancy.fastapi import Admitted
-from mis_tenancy.requests import network_of
+from mis_tenancy.http.requests import network_of
 from mis_tenancy.tenant import Source
 
 _LONGEST_AGENT: Final = 256

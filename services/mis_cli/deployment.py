@@ -6,8 +6,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mis_cli.embedded.secrets import generated
-from mis_cli.provisioning import LOCAL_DOMAINS, MASTER_KEYS
-from mis_cli.run_record import read_record
+from mis_cli.running.provisioning import LOCAL_DOMAINS, MASTER_KEYS
+from mis_cli.running.run_record import read_record
 from mis_cli.settings import OperatingSettings, RecordedSettings
 from mis_tenancy.settings import MasterKeys, SettingsError
 

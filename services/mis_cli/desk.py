@@ -26,8 +26,8 @@ from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.logging import configure_logging
 from mis_tenancy.origins.actor_keys import ActorKeys
-from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis, RedisError
+from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tenant import Principal, PrincipalKind
 from tenant_service.bulk.operations import Means, Operations

@@ -30,8 +30,8 @@ from mis_cli.commands.tenants import app as tenants
 from mis_cli.commands.worker import worker
 from mis_cli.embedded import EmbeddedServerError
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
-from mis_cli.launcher import LaunchError
-from mis_cli.tenant_files import FileRefused
+from mis_cli.running.launcher import LaunchError
+from mis_cli.tenant_lists.files import FileRefused
 from mis_tenancy.settings import SettingsError
 
 _UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused, BackupRefused, AdoptionRefused)

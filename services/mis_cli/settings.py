@@ -16,9 +16,9 @@ from mis_http.settings import (
     RedisUrl,
     StorageUrl,
 )
+from mis_tenancy.objects.opening import StoreAccess
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.storage import Storage
-from mis_tenancy.stores import StoreAccess
 
 
 class LauncherSettings(EnvironmentSettings):

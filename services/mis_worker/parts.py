@@ -13,8 +13,8 @@ from mis_jobs.runner import SLOTS
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.origins.actor_keys import ActorKeys
-from mis_tenancy.positions import Positions
 from mis_tenancy.redis import Redis
+from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
 from mis_tenancy.tracing import Tracer

@@ -13,7 +13,7 @@ from mis_http.sessions import platform_of
 from mis_tenancy.access import is_platform_operator
 from mis_tenancy.fastapi import CurrentPrincipal, serve, tenancy_of
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.reads import Reads
+from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.session import PlatformSession, TenantSession
 from tenant_service.target import OperatorOnly, Target
 

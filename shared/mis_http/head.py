@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mis_tenancy.route_table import Templates
+from mis_tenancy.http.route_table import Templates
 
 _DISCONNECT: Final[Message] = {"type": "http.disconnect"}
 # Before this version of ASGI an application listens for a client that leaves, and stops its stream then.

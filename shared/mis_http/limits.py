@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mis_tenancy.error_responses import error_response
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.requests import header_values
 
 MIB: Final = 2**20
 

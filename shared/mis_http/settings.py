@@ -16,10 +16,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from mis_tenancy.poolers import Pooler
+from mis_tenancy.objects.opening import StoreAccess
+from mis_tenancy.postgres.poolers import Pooler
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
 from mis_tenancy.storage import Storage
-from mis_tenancy.stores import StoreAccess
 
 PREFIX: Final = "MIS_"
 

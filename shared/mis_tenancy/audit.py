@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from mis_tenancy.audit_changes import PERSONAL_FIELDS, record_change
-from mis_tenancy.audit_record import AuditRecord
+from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.spool.adoption import adopt_orphans
 from mis_tenancy.spool.backlog import OwnBacklog
 from mis_tenancy.spool.drain import BATCH, REJECTED_DIRECTORY, Drain, Rejects

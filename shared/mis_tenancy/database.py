@@ -11,19 +11,22 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
-from mis_tenancy.connection import Binding, OnWrite, TenantConnection
-from mis_tenancy.door import StatementDoor
 from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.origins.rows import ACTOR_KEYS
-from mis_tenancy.pool import TenantPool
-from mis_tenancy.poolers import (
+from mis_tenancy.postgres.connection import Binding, OnWrite, TenantConnection
+from mis_tenancy.postgres.door import StatementDoor
+from mis_tenancy.postgres.pool import TenantPool
+from mis_tenancy.postgres.poolers import (
     Pooler,
     dialect_options,
     driver_options,
     parse_database_url,
     refuse_wrong_pooler,
 )
+from mis_tenancy.postgres.system_transactions import SystemTransaction
+from mis_tenancy.postgres.transactions import WholeTransaction
+from mis_tenancy.postgres.wal import WRITTEN
 from mis_tenancy.session import (
     AFTER,
     ON_NEWS,
@@ -36,9 +39,6 @@ from mis_tenancy.session import (
     bind_tenant,
 )
 from mis_tenancy.settings import SettingsError
-from mis_tenancy.system_transactions import SystemTransaction
-from mis_tenancy.transactions import WholeTransaction
-from mis_tenancy.wal import WRITTEN
 
 Part = TypeVar("Part")
 

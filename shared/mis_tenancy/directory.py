@@ -12,9 +12,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_tenancy.configuration import KNOWN, effective
-from mis_tenancy.connection import plain_uuid
 from mis_tenancy.database import Database
 from mis_tenancy.plans import PlanName
+from mis_tenancy.postgres.connection import plain_uuid
 from mis_tenancy.tenant import Tenant, TenantStatus
 
 _COLUMNS: Final = """t.id, t.slug, t.subdomain, t.name, t.plan, t.status, t.epoch, t.domain,

@@ -8,7 +8,7 @@ import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mis_tenancy.errors import ProblemError
-from mis_tenancy.requests import request_id_of
+from mis_tenancy.http.requests import request_id_of
 
 
 def problem_body(error: ProblemError, scope: Scope) -> bytes:

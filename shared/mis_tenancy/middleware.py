@@ -16,7 +16,6 @@ import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.error_responses import error_response
 from mis_tenancy.errors import (
     AuditUnavailable,
@@ -28,12 +27,13 @@ from mis_tenancy.errors import (
     RouteNotFound,
     TenantMismatch,
 )
-from mis_tenancy.exchange import DISCONNECTED, ERROR, REFUSED, Exchange
 from mis_tenancy.gate import Feed, Gate
+from mis_tenancy.http.exchange import DISCONNECTED, ERROR, REFUSED, Exchange
+from mis_tenancy.http.requests import network_of
+from mis_tenancy.http.route_table import UNMATCHED, Templates
 from mis_tenancy.metrics import Metrics
-from mis_tenancy.requests import network_of
+from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.resolution import Directory, Resolver
-from mis_tenancy.route_table import UNMATCHED, Templates
 from mis_tenancy.routes import Access, RoutePolicy
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import Admission, Allowance, Tenant

@@ -14,7 +14,7 @@ from uuid import UUID
 from starlette.types import Scope
 
 from mis_tenancy.errors import TenantAmbiguous, TenantConflict, TenantMalformed, TenantMismatch
-from mis_tenancy.hosts import HostMalformed, host_name, host_source, is_trusted
+from mis_tenancy.http.hosts import HostMalformed, host_name, host_source, is_trusted
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.slugs import parse_id, parse_slug
 from mis_tenancy.tenant import Source, SourceKind, Tenant, TenantStatus

@@ -20,10 +20,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mis_tenancy.connection import plain_uuid
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.postgres.connection import plain_uuid
 from mis_tenancy.session import NEWS
 from mis_tenancy.tables import RevocationRow
 from mis_tenancy.tenant import Principal, PrincipalKind

@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from mis_tenancy.route_table import ANY_METHOD, PathTable, route_path
+from mis_tenancy.http.route_table import ANY_METHOD, PathTable, route_path
 
 
 class Access(Enum):

@@ -23,9 +23,9 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.orm.util import LoaderCriteriaOption
 
-from mis_tenancy.connection import Binding, Bound, TenantConnection, plain_uuid
-from mis_tenancy.criteria import TENANT, narrowed
 from mis_tenancy.errors import IsolationError, TenantUnbound
+from mis_tenancy.postgres.connection import Binding, Bound, TenantConnection, plain_uuid
+from mis_tenancy.postgres.criteria import TENANT, narrowed
 from mis_tenancy.tables import TenantScoped
 
 _BOUND = "mis.bound"

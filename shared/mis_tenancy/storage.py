@@ -26,12 +26,12 @@ import structlog
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
-from mis_tenancy import parts
-from mis_tenancy.connection import plain_uuid
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.local_objects import LocalObjects
-from mis_tenancy.stores import StoreAccess, open_store
+from mis_tenancy.objects import parts
+from mis_tenancy.objects.local import LocalObjects
+from mis_tenancy.objects.opening import StoreAccess, open_store
+from mis_tenancy.postgres.connection import plain_uuid
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware import Middleware
 
 from mis_tenancy.audit import Recorder, Spool
-from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import TenantKeys, Wrapping
@@ -22,10 +21,11 @@ from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
 from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.origins.sealing import SpoolCipher
-from mis_tenancy.positions import Positions
 from mis_tenancy.quotas import Limiter
-from mis_tenancy.reads import Reads
+from mis_tenancy.records.record import Lines
 from mis_tenancy.redis import Redis
+from mis_tenancy.replicas.positions import Positions
+from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.resolution import Resolver
 from mis_tenancy.revocations import RevocationFeed
 from mis_tenancy.routes import RoutePolicy

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from starlette.types import Scope
 
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.requests import header_values
 
 if TYPE_CHECKING:
     from mis_tenancy.database import Database

@@ -6,14 +6,14 @@ from typing import Any, Final, Literal
 
 from starlette.types import Scope
 
-from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.errors import TenantMismatch
-from mis_tenancy.exchange import Headers
 from mis_tenancy.gate import Findings
+from mis_tenancy.http.exchange import Headers
+from mis_tenancy.http.rate_headers import rate_limit_headers
+from mis_tenancy.http.requests import client_address_of, header_values, request_id_of
+from mis_tenancy.http.route_table import UNMATCHED
 from mis_tenancy.origins.sealing import Origin
-from mis_tenancy.rate_headers import rate_limit_headers
-from mis_tenancy.requests import client_address_of, header_values, request_id_of
-from mis_tenancy.route_table import UNMATCHED
+from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.routes import Access
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import SourceKind

@@ -7,9 +7,9 @@ import pytest
 
 from auth_service.errors import PasskeyOriginUnsupported
 from auth_service.passkeys.places import Arrival, usable_url
+from mis_tenancy.http.requests import Network
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PlanName
-from mis_tenancy.requests import Network
 from mis_tenancy.settings import MasterKeys, TenancySettings, parse_networks
 from mis_tenancy.tenant import Tenant, TenantStatus
 

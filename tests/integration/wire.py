@@ -8,7 +8,7 @@ from typing import Any
 
 import uvicorn
 
-from mis_cli.wire import ProblemProtocol
+from mis_cli.serving.wire import ProblemProtocol
 from tests.suite import Suite
 
 

@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from mis_cli.launcher import LaunchError, base_url_of, listen
+from mis_cli.running.launcher import LaunchError, base_url_of, listen
 
 # The launcher with a stand-in for the services, which have tests of their own.
 RUN = """
@@ -23,8 +23,8 @@ import sys
 from functools import partial
 from pathlib import Path
 from fastapi import FastAPI
-from mis_cli.announcement import announce
-from mis_cli.launcher import launch
+from mis_cli.running.announcement import announce
+from mis_cli.running.launcher import launch
 from mis_cli.settings import LauncherSettings
 
 def compose(settings):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from mis_cli.provisioning import provision
+from mis_cli.running.provisioning import provision
 from mis_cli.settings import LauncherSettings, MigrationSettings
 from mis_http.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError

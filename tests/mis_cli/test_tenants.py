@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from mis_cli.desk import COMMAND_LINE
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
-from mis_cli.provisioning import MASTER_KEYS as KEYS_FILE
+from mis_cli.running.provisioning import MASTER_KEYS as KEYS_FILE
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import MASTER_KEYS, PASSWORD, Suite
 from tests.tenant_service.job_queue import platform_of

@@ -14,12 +14,12 @@ import asyncpg
 
 from mis_cli.embedded import database_urls
 from mis_tenancy.audit import AuditRecord
-from mis_tenancy.audit_record import Lines
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.origins.sealing import SpoolCipher
+from mis_tenancy.records.record import Lines
 from mis_tenancy.settings import MasterKeys
 from tests.servers import TestServers
 

@@ -14,11 +14,11 @@ import pytest
 
 from mis_tenancy.audit import AuditRecord, Recorder, Spool, record_change
 from mis_tenancy.audit_changes import without_personal_values
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.database import Database
 from mis_tenancy.errors import AuditUnavailable, TenantUnbound
 from mis_tenancy.identifiers import new_id, time_of
 from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.records.store import insert_records
 from mis_tenancy.session import TenantSession
 from mis_tenancy.spool.adoption import adopt_orphans
 from mis_tenancy.spool.drain import Rejects

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from mis_cli.embedded import DatabaseUrls
-from mis_tenancy import connection as module
-from mis_tenancy.connection import Binding, TenantConnection, plain_uuid, set_local
 from mis_tenancy.errors import TenantUnbound
+from mis_tenancy.postgres import connection as module
+from mis_tenancy.postgres.connection import Binding, TenantConnection, plain_uuid, set_local
 from tests.mis_tenancy.conftest import Teams
 
 SETTING = "select current_setting('app.tenant_id', true)"

@@ -12,11 +12,11 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mis_cli.embedded import DatabaseUrls
-from mis_tenancy import connection as connection_module
-from mis_tenancy import pool as pool_module
-from mis_tenancy.connection import Binding, TenantConnection
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable, TenantUnbound
+from mis_tenancy.postgres import connection as connection_module
+from mis_tenancy.postgres import pool as pool_module
+from mis_tenancy.postgres.connection import Binding, TenantConnection
 from mis_tenancy.session import TenantSession
 from mis_tenancy.settings import SettingsError
 from tests.database import CountingProxy, connected

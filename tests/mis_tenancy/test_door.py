@@ -10,9 +10,9 @@ from sqlalchemy import Select, func, select, text
 from sqlalchemy.orm import aliased
 
 from mis_tenancy.database import Database
-from mis_tenancy.door import StatementDoor
 from mis_tenancy.errors import IsolationError
-from mis_tenancy.pool import TenantPool
+from mis_tenancy.postgres.door import StatementDoor
+from mis_tenancy.postgres.pool import TenantPool
 from tests.mis_tenancy.conftest import Teams
 from tests.mis_tenancy.projects import PROJECTS, Project, Task
 

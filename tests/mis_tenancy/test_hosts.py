@@ -2,7 +2,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from mis_tenancy.hosts import HostMalformed, host_name, host_source, is_trusted
+from mis_tenancy.http.hosts import HostMalformed, host_name, host_source, is_trusted
 from mis_tenancy.tenant import Source, SourceKind
 
 BASES = ("mis.local", "eu.mis.local", "localhost")

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from starlette.applications import Starlette
 
-from mis_cli.server import Server
+from mis_cli.serving.server import Server
 from mis_tenancy.logging import WITHHELD, configure_logging, redact
 from tests.mis_tenancy.twins import tenant, token_of
 

@@ -18,12 +18,12 @@ from starlette.types import Message, Scope
 from starlette.websockets import WebSocket
 
 from mis_tenancy.errors import PermissionDenied
+from mis_tenancy.http.route_table import templates_of
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware, admission_of
 from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.resolution import Resolver
-from mis_tenancy.route_table import templates_of
 from mis_tenancy.routes import suite_policy
 from mis_tenancy.tenant import Tenant, TenantStatus
 from mis_tenancy.tokens.verification import TokenVerifier

@@ -12,14 +12,14 @@ import pytest
 from sqlalchemy import select
 
 from mis_tenancy.audit import AuditRecord, Spool, record_change
-from mis_tenancy.audit_record import Lines
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins.actor_keys import NOBODY, ActorKeys, key_id_of
 from mis_tenancy.origins.rows import erase_actor, origins_of
 from mis_tenancy.origins.sealing import UNKNOWN_ORIGIN, Origin, SpoolCipher
+from mis_tenancy.records.record import Lines
+from mis_tenancy.records.store import insert_records
 from mis_tenancy.session import TenantSession
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.spool.reading import SpoolReader

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.database import Database
-from mis_tenancy.poolers import Pooler, parse_database_url
+from mis_tenancy.postgres.poolers import Pooler, parse_database_url
 from mis_tenancy.settings import SettingsError
 from tests.mis_tenancy.conftest import Teams
 from tests.mis_tenancy.projects import Project, Team

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mis_tenancy.rate_headers import rate_limit_headers
+from mis_tenancy.http.rate_headers import rate_limit_headers
 from mis_tenancy.tenant import Allowance
 
 PLENTY = Allowance(

@@ -1,7 +1,7 @@
 import pytest
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from mis_tenancy.route_table import PathTable, Templates, templates_of
+from mis_tenancy.http.route_table import PathTable, Templates, templates_of
 from mis_tenancy.routes import Access, RoutePolicy, Rule, suite_policy
 from tests.mis_tenancy.twins import http_scope
 

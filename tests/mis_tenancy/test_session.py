@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session, aliased, joinedload, selectinload, subqueryl
 from sqlalchemy.orm.exc import DetachedInstanceError, StaleDataError
 
 from mis_cli.embedded import DatabaseUrls
-from mis_tenancy.criteria import TENANT, narrowed
 from mis_tenancy.database import Database
 from mis_tenancy.errors import IsolationError, TenantUnbound
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.postgres.criteria import TENANT, narrowed
 from mis_tenancy.session import TenantSession, bind_tenant, tenant_of
 from tests.mis_tenancy.conftest import Teams
 from tests.mis_tenancy.projects import PROJECTS, TASKS, Project, Task, Team

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from mis_tenancy.audit_record import (
+from mis_tenancy.errors import AuditUnavailable
+from mis_tenancy.identifiers import new_id
+from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.records.record import (
     OUTCOME_BYTES,
     AuditRecord,
     Line,
     Outcome,
     cleaned,
 )
-from mis_tenancy.errors import AuditUnavailable
-from mis_tenancy.identifiers import new_id
-from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.spool.backlog import OrphanBacklog, OwnBacklog
 from mis_tenancy.spool.lock import SpoolLock

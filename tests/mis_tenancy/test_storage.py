@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.objects.opening import StoreAccess
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.storage import (
     ObjectKeyRefused,
@@ -19,7 +20,6 @@ from mis_tenancy.storage import (
     StoredObject,
     TenantStorage,
 )
-from mis_tenancy.stores import StoreAccess
 
 MIB = 2**20
 

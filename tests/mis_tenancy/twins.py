@@ -10,10 +10,10 @@ from uuid import UUID
 
 from starlette.types import Scope
 
-from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.errors import AuditUnavailable, TenantUnavailable
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PLANS, PlanName
+from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.settings import MasterKeys, TenancySettings
 from mis_tenancy.tenant import Allowance, Principal, Tenant, TenantStatus
 from mis_tenancy.tokens.keyring import KeyRing

@@ -9,9 +9,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import floor_id, new_id
 from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.records.store import insert_records
 from mis_tenancy.seals import SealHead, SealKeys, link_of
 from mis_tenancy.settings import MasterKeys
 from tenant_service.audit_seals import repository

@@ -14,10 +14,10 @@ from mis_jobs.jobs import MOST_ATTEMPTS, Job
 from mis_models.endings import DeletionCertificateRow
 from mis_models.platform import PlatformAuditRow
 from mis_models.work import JobRow
-from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.records.record import AuditRecord
+from mis_tenancy.records.store import insert_records
 from mis_tenancy.redis import Redis, tenant_key
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys

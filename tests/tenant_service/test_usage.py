@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from mis_jobs.jobs import Job
 from mis_tenancy.audit import AuditRecord
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.records.store import insert_records
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, day_of, hour_of
 from tenant_service.usage.schemas import UsageOut

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mis_http.spreadsheets import neutral
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.usage_store import route_of
+from mis_tenancy.records.store import insert_records
+from mis_tenancy.records.usage import route_of
 from tenant_service.usage.ranges import DAY, HOUR, day_of
 from tenant_service.usage.schemas import AnalyticsOut, RouteOut
 from tenant_service.usage.tabulation import COLUMNS, csv_of

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from mis_tenancy.audit_store import insert_records
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.records.store import insert_records
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, TimeRange, day_of, month_of
 from tests.database import bound, connected

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from mis_tenancy.parts import memory_of
+from mis_tenancy.objects.parts import memory_of
 from tests.suite import Suite
 from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import MIB, Held, held, send

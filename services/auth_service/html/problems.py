@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth_service.html.rendering import rendered
 from auth_service.html.words import waiting_time, words_for
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.requests import header_values
 from mis_tenancy.slugs import parse_slug
 
 _PAGES: Final = "/login"

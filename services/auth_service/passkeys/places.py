@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from auth_service.errors import PasskeyOriginUnsupported
-from mis_tenancy.hosts import HostMalformed, host_name, is_trusted
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.hosts import HostMalformed, host_name, is_trusted
+from mis_tenancy.http.requests import header_values
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import Tenant
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from mis_tenancy.hosts import HostMalformed, host_name
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.hosts import HostMalformed, host_name
+from mis_tenancy.http.requests import header_values
 from mis_tenancy.settings import TenancySettings
 from mis_tenancy.tenant import Tenant
 

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 import httpx
 import typer
 
-from mis_cli.composition import compose
 from mis_cli.gateway import Gateway
+from mis_cli.serving.composition import compose
 from mis_http.settings import ServiceSettings
 
 _PAGES: Final = {"/openapi.json": "openapi.json", "/docs": "docs.html"}

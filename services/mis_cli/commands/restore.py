@@ -16,7 +16,7 @@ from mis_cli.commands.options import DataDir
 from mis_cli.deployment import recorded_settings
 from mis_cli.exits import REFUSED
 from mis_cli.output import AsJson, tell
-from mis_cli.provisioning import standing
+from mis_cli.running.provisioning import standing
 from mis_cli.settings import RestorationSettings
 from mis_tenancy.settings import MasterKeys
 

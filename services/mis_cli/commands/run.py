@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from mis_cli.announcement import Seed, announce
-from mis_cli.composition import compose
 from mis_cli.demo import seed_demo
-from mis_cli.launcher import launch
+from mis_cli.running.announcement import Seed, announce
+from mis_cli.running.launcher import launch
+from mis_cli.serving.composition import compose
 from mis_cli.settings import LauncherSettings
 
 # What fills a new suite where it runs with `--demo`.

@@ -11,7 +11,7 @@ from mis_cli.commands.options import DataDir
 from mis_cli.demo import SeedError, Target, fill
 from mis_cli.exits import AWAY, REFUSED
 from mis_cli.output import AsJson, tell
-from mis_cli.run_record import DemoTenant, note_demo, read_record
+from mis_cli.running.run_record import DemoTenant, note_demo, read_record
 from mis_cli.settings import SeedSettings
 from mis_tenancy.settings import SettingsError
 

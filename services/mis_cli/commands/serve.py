@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
-from mis_cli.composition import PORTS, create_service
-from mis_cli.launcher import LaunchError, listen
-from mis_cli.server import Server
+from mis_cli.running.launcher import LaunchError, listen
+from mis_cli.serving.composition import PORTS, create_service
+from mis_cli.serving.server import Server
 from mis_cli.settings import ServingSettings
 
 ServiceName = StrEnum("ServiceName", list(PORTS))  # type: ignore[misc]  # the names are the composition's

@@ -14,11 +14,11 @@ from mis_cli.commands.options import DataDir
 from mis_cli.deployment import find_deployment
 from mis_cli.desk import Desk, act
 from mis_cli.exits import REFUSED, STOPPED
-from mis_cli.import_report import ImportReport, kept_links
 from mis_cli.output import AsJson, refuse, tell
-from mis_cli.tenant_files import FileRefused, open_tenant_file
-from mis_cli.tenant_import import TenantImport
-from mis_cli.tenant_lists import each_tenant, listed_document
+from mis_cli.tenant_lists.files import FileRefused, open_tenant_file
+from mis_cli.tenant_lists.importing import TenantImport
+from mis_cli.tenant_lists.listing import each_tenant, listed_document
+from mis_cli.tenant_lists.report import ImportReport, kept_links
 from mis_http.problems import field_problem
 from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.plans import PlanName

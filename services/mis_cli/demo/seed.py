@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from mis_cli.embedded.secrets import generated
-from mis_cli.launcher import RunningSuite
-from mis_cli.run_record import DemoTenant
+from mis_cli.running.launcher import RunningSuite
+from mis_cli.running.run_record import DemoTenant
 
 _USERS: Final = files("mis_cli.demo") / "users.csv"
 # Rows an import takes at a time: small enough for the bar to move, large enough for few requests.

@@ -13,8 +13,8 @@ from uuid import UUID
 import asyncpg
 
 from mis_cli.distribution.layout import COLUMN, DIRECTORY, spread_names
-from mis_tenancy.connection import set_local
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.postgres.connection import set_local
 
 # As many tenants as are looked at one by one: the newest.
 SAMPLE: Final = 5

@@ -18,7 +18,7 @@ from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
 from mis_tenancy.error_responses import error_response
 from mis_tenancy.errors import MethodNotAllowed, RouteNotFound
-from mis_tenancy.requests import request_id_of
+from mis_tenancy.http.requests import request_id_of
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from mis_cli.load.order import LoadError, Suite
-from mis_cli.run_record import read_record
+from mis_cli.running.run_record import read_record
 from mis_cli.settings import SeedSettings
 
 # Seconds that a new suite may take to start, and to stop.

@@ -18,7 +18,7 @@ import structlog
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.identifiers import floor_id
-from mis_tenancy.system_transactions import SystemTransaction
+from mis_tenancy.postgres.system_transactions import SystemTransaction
 from tenant_service.alerts import watch_repository as repository
 from tenant_service.alerts.book import carry_out
 from tenant_service.alerts.causes import Changes

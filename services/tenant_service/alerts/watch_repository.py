@@ -7,8 +7,8 @@ from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
-from mis_tenancy.connection import plain_uuid
-from mis_tenancy.system_transactions import SystemTransaction
+from mis_tenancy.postgres.connection import plain_uuid
+from mis_tenancy.postgres.system_transactions import SystemTransaction
 from tenant_service.alerts.causes import AlertKind, Known
 
 # The row in `schedules` that says from which transaction on the audit log is to be looked at.

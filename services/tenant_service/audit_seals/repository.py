@@ -9,10 +9,10 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
 from mis_models.audit import AuditSealRow
+from mis_tenancy.postgres.system_transactions import SystemTransaction
 from mis_tenancy.seals import SEALED_COLUMNS
 from mis_tenancy.session import TenantSession
 from mis_tenancy.system_database import shared_or_not
-from mis_tenancy.system_transactions import SystemTransaction
 from mis_tenancy.tables import AuditRow
 
 # The row in `schedules` that says up to which transaction everything is sealed.

@@ -4,7 +4,7 @@ It says yes only for what strangers may know of: the subdomain or the proven dom
 service. Anything else, also not knowing, is no.
 """
 
-from mis_tenancy.hosts import HostMalformed, host_source
+from mis_tenancy.http.hosts import HostMalformed, host_source
 from mis_tenancy.tenancy import Tenancy
 from tenant_service.domains.errors import DomainUnknown
 

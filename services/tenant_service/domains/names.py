@@ -7,7 +7,7 @@ from typing import Final
 import idna
 from publicsuffixlist import PublicSuffixList
 
-from mis_tenancy.hosts import HostMalformed, host_name
+from mis_tenancy.http.hosts import HostMalformed, host_name
 from tenant_service.domains.errors import DomainRefused
 
 _A_LABEL: Final = "xn--"

@@ -10,8 +10,8 @@ from sqlalchemy import func, select, text
 
 from mis_models.health import ProbeRow
 from mis_tenancy.identifiers import floor_id
+from mis_tenancy.postgres.system_transactions import SystemTransaction
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
-from mis_tenancy.system_transactions import SystemTransaction
 from tenant_service.health.verdicts import Before, Check, Probe, Requests, Verdict
 
 KEPT: Final = timedelta(hours=24)

@@ -23,7 +23,7 @@ from mis_models.media import MediaRow
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TokenRevoked
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.parts import memory_of
+from mis_tenancy.objects.parts import memory_of
 from mis_tenancy.plans import GIB
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession

@@ -16,7 +16,7 @@ from mis_http.pages import Page
 from mis_models.accounts import UserRow
 from mis_models.media import MediaRow
 from mis_tenancy.database import Database
-from mis_tenancy.reads import Reads
+from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
 from user_service.users.filters import UserFilter

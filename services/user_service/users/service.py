@@ -18,7 +18,7 @@ from mis_http.pages import Page
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
 from mis_tenancy.access import require_grant, require_rank
-from mis_tenancy.reads import Reads
+from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.request_changes import principal_of, record
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Admission, Role, Tenant

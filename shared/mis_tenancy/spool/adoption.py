@@ -8,7 +8,7 @@ from pathlib import Path
 
 import structlog
 
-from mis_tenancy.audit_record import Lines
+from mis_tenancy.records.record import Lines
 from mis_tenancy.spool.backlog import OrphanBacklog
 from mis_tenancy.spool.drain import Drain, Rejects
 from mis_tenancy.spool.lock import SpoolLock

@@ -4,8 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from mis_tenancy.audit_record import AuditRecord, Lines
 from mis_tenancy.errors import AuditUnavailable
+from mis_tenancy.records.record import AuditRecord, Lines
 from mis_tenancy.spool.reading import SpoolReader
 from mis_tenancy.spool.writing import Spool
 

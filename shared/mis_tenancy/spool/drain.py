@@ -15,8 +15,8 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from mis_tenancy.audit_record import AuditRecord
-from mis_tenancy.audit_store import insert_records, refuses_rows, refuses_tenant
+from mis_tenancy.records.record import AuditRecord
+from mis_tenancy.records.store import insert_records, refuses_rows, refuses_tenant
 from mis_tenancy.spool.backlog import Backlog
 from mis_tenancy.system_database import SystemDatabase
 

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
-from mis_tenancy.audit_record import UNKNOWN, AuditRecord, Line, Lines
+from mis_tenancy.records.record import UNKNOWN, AuditRecord, Line, Lines
 from mis_tenancy.spool.writing import SEGMENT_SUFFIX
 
 _CHUNK: Final = 256 * 2**10

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
-from mis_tenancy.audit_record import OUTCOME_BYTES, AuditRecord, Lines, Outcome
 from mis_tenancy.errors import AuditUnavailable
+from mis_tenancy.records.record import OUTCOME_BYTES, AuditRecord, Lines, Outcome
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.spool.lock import SpoolLock
 

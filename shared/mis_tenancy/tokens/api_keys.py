@@ -18,9 +18,9 @@ from uuid import UUID
 import structlog
 
 from mis_tenancy.access import ROLE_PERMISSIONS, role_of_key
-from mis_tenancy.connection import plain_uuid
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable, TokenExpired, TokenInvalid, TokenRevoked
+from mis_tenancy.postgres.connection import plain_uuid
 from mis_tenancy.tenant import Principal, PrincipalKind, Role
 from mis_tenancy.tokens.api_key_texts import ApiKey, parse_api_key
 

@@ -17,7 +17,7 @@ from jwt.algorithms import ECAlgorithm
 from starlette.types import Scope
 
 from mis_tenancy.errors import TokenExpired, TokenInvalid, TokenRevoked
-from mis_tenancy.requests import header_values
+from mis_tenancy.http.requests import header_values
 from mis_tenancy.tenant import Principal
 from mis_tenancy.tokens.claims import principal_of
 from mis_tenancy.tokens.jose import LONGEST_TOKEN, P256_ORDER, Compact, parse_compact

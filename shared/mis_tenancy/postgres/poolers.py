@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy.engine import URL, make_url
 
-from mis_tenancy.connection import TenantConnection
+from mis_tenancy.postgres.connection import TenantConnection
 from mis_tenancy.settings import SettingsError
 
 # Nothing is remembered between statements, and an unnamed one leaves nothing on a server connection, which is

@@ -16,9 +16,9 @@ from sqlalchemy import Select
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from mis_tenancy.criteria import CRITERIA, TENANT
 from mis_tenancy.errors import IsolationError
-from mis_tenancy.pool import TenantPool
+from mis_tenancy.postgres.criteria import CRITERIA, TENANT
+from mis_tenancy.postgres.pool import TenantPool
 
 _DIALECT: Final = PGDialect_asyncpg()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _MOST_PLANS: Final = 512

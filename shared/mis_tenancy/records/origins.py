@@ -6,9 +6,9 @@ from operator import itemgetter
 from typing import Final
 from uuid import UUID
 
-from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.origins.actor_keys import Actor, ActorKey, ActorKeys, owner_of_origin
 from mis_tenancy.origins.statements import FIND_OR_MAKE, LOCK, Obtained, Search, columns_of
+from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.system_database import SystemDatabase
 
 _TENANT: Final = itemgetter(0)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from mis_tenancy.connection import Bound, TenantConnection
+from mis_tenancy.postgres.connection import Bound, TenantConnection
 
 # What a transaction's BEGIN meets on a connection whose server process died while it lay idle. Nothing of the
 # transaction has run then, so it may begin again on another one.

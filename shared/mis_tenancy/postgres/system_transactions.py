@@ -6,7 +6,7 @@ from uuid import UUID
 
 import asyncpg
 
-from mis_tenancy.connection import TenantConnection
+from mis_tenancy.postgres.connection import TenantConnection
 
 # What nodes hold that is committed or rolled back any moment; Citus names it by its process and number.
 _PREPARED: Final = """

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
-from mis_tenancy.local_objects import LocalObjects
+from mis_tenancy.objects.local import LocalObjects
 from mis_tenancy.settings import SettingsError
 
 # Whether a store is reached over TLS is said by its endpoint's URL, as to every other client of it.

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_cli.desk import Desk
-from mis_cli.tenant_files import TenantLine
+from mis_cli.tenant_lists.files import TenantLine
 from mis_http.problems import bare_problem
 from mis_tenancy.errors import ProblemError
 from mis_tenancy.tables import TenantRow

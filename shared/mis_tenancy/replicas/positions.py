@@ -14,7 +14,7 @@ import structlog
 
 from mis_tenancy.redis import Redis, RedisError, tenant_key
 
-_SCRIPT: Final = (files("mis_tenancy") / "positions.lua").read_text(encoding="utf-8")
+_SCRIPT: Final = (files("mis_tenancy.replicas") / "positions.lua").read_text(encoding="utf-8")
 _LIFETIME: Final = 86_400
 _MOST_KNOWN: Final = 10_000
 _AGAIN_AFTER: Final = 0.05

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mis_cli.embedded.secrets import write_private
-from mis_cli.provisioning import Provisions
+from mis_cli.running.provisioning import Provisions
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mis_cli.wire import ProblemProtocol
+from mis_cli.serving.wire import ProblemProtocol
 
 # So many seconds a request that is under way may still take once no new ones are let in.
 _PATIENCE: Final = 10

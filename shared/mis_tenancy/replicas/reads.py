@@ -17,10 +17,10 @@ from sqlalchemy import Select
 from sqlalchemy.exc import SQLAlchemyError
 
 from mis_tenancy.database import Database
-from mis_tenancy.positions import Positions
+from mis_tenancy.postgres.wal import ReplicaBehind
+from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.session import TenantSession
 from mis_tenancy.settings import SettingsError
-from mis_tenancy.wal import ReplicaBehind
 
 Result = TypeVar("Result")
 

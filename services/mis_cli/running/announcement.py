@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import typer
 
-from mis_cli.launcher import RunningSuite
-from mis_cli.run_record import DemoTenant
+from mis_cli.running.launcher import RunningSuite
+from mis_cli.running.run_record import DemoTenant
 
 # Fills a running suite through its public API, showing its progress, and returns what can be signed in to.
 Seed = Callable[[RunningSuite], Awaitable[Sequence[DemoTenant]]]

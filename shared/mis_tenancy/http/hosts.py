@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
 
-from mis_tenancy.requests import Network
+from mis_tenancy.http.requests import Network
 from mis_tenancy.slugs import is_reserved, parse_slug
 from mis_tenancy.tenant import Source, SourceKind
 

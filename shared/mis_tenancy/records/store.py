@@ -13,11 +13,11 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from mis_tenancy.audit_record import AuditRecord
 from mis_tenancy.latency import bucket_of
-from mis_tenancy.record_origins import sealed_origins
+from mis_tenancy.records.origins import sealed_origins
+from mis_tenancy.records.record import AuditRecord
+from mis_tenancy.records.usage import USAGE, route_of
 from mis_tenancy.system_database import SystemDatabase, shared_or_not
-from mis_tenancy.usage_store import USAGE, route_of
 
 # A tenant's row is shared until the transaction ends, so that its purge waits for these rows, and what comes
 # after the purge, from a spool that was left behind, finds a tombstone and goes nowhere.

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from mis_cli.output import sentence_of, tell
-from mis_cli.tenant_files import FileRefused, TenantFile
-from mis_cli.tenant_import import Outcome, RowResult
+from mis_cli.tenant_lists.files import FileRefused, TenantFile
+from mis_cli.tenant_lists.importing import Outcome, RowResult
 
 
 @contextmanager

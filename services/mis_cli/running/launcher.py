@@ -15,9 +15,9 @@ import uvloop
 from starlette.types import ASGIApp
 
 from mis_cli.embedded import DirectoryLock
-from mis_cli.provisioning import Provisions, make_data_directory, provision
-from mis_cli.run_record import RunRecord
-from mis_cli.server import Server
+from mis_cli.running.provisioning import Provisions, make_data_directory, provision
+from mis_cli.running.run_record import RunRecord
+from mis_cli.serving.server import Server
 from mis_cli.settings import LauncherSettings
 from mis_http.settings import ServiceSettings
 from mis_tenancy.logging import configure_logging

@@ -18,7 +18,7 @@ from uuid import UUID
 import asyncpg
 
 from mis_tenancy.errors import IsolationError, TenantUnbound
-from mis_tenancy.wal import HAS_WRITTEN, WRITTEN, ReplicaBehind, unless_replayed
+from mis_tenancy.postgres.wal import HAS_WRITTEN, WRITTEN, ReplicaBehind, unless_replayed
 
 _BEGIN: Final = re.compile(r"\s*BEGIN[A-Z ]*;?\s*")
 _COMMIT: Final = re.compile(r"\s*COMMIT\s*;?\s*")

@@ -1,0 +1,1 @@
+"""What every process that serves HTTP is made of."""

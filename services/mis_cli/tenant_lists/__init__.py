@@ -1,0 +1,1 @@
+"""Tenants as lists: out page by page, in from a file that may be stopped and run again."""

@@ -1,0 +1,1 @@
+"""What a request and its answer say by HTTP, before and after any tenant is known."""

@@ -1,0 +1,1 @@
+"""The way into Postgres: connections that know whose they are, their pool, statements for one tenant."""

@@ -1,0 +1,1 @@
+"""Reading from replicas without reading what is older than the tenant's last write."""
