@@ -51,7 +51,7 @@ async def serving(servers: TestServers, place: Path, drain: float = 0) -> AsyncI
     process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.DEVNULL)
     replica = Replica(process, f"http://127.0.0.1:{port}")
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not await replica.is_ready():
                 assert process.returncode is None
                 await asyncio.sleep(0.05)
@@ -132,7 +132,7 @@ async def test_a_process_goes_by_itself_when_its_drain_is_over(
 ) -> None:
     async with serving(test_servers, place, drain=0.1) as replica:
         replica.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert await replica.process.wait() == 0
 
 
@@ -144,7 +144,7 @@ async def test_a_second_signal_does_not_wait_for_the_drain(test_servers: TestSer
             alive = await client.get(f"{replica.url}/healthz")
         assert (alive.status_code, alive.headers["connection"]) == (200, "close")
         replica.process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             assert await replica.process.wait() == 0
 
 
