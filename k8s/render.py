@@ -45,6 +45,19 @@ PROCESSES: Final[dict[str, dict[str, Any]]] = {
         # Without it no mail is sent.
         "optional": ("MIS_SMTP_URL",),
     },
+    # It reads no setting and connects to nothing, so it is handed nothing and let out nowhere.
+    "description": {
+        "args": ["serve", "description"],
+        "port": 3003,
+        "variables": (),
+        "requests": "{cpu: 50m, memory: 256Mi}",
+        "replicas": (1, 2),
+    },
+}
+_DEFAULTS: Final[dict[str, Any]] = {
+    "optional": (),
+    "requests": "{cpu: 250m, memory: 256Mi}",
+    "replicas": (2, 10),
 }
 
 
@@ -64,9 +77,7 @@ def rendered() -> dict[Path, str]:
     environment.filters["key"] = key
     template = environment.get_template("service.yaml.j2")
     files = {
-        BASE / f"{name}.yaml": template.render(
-            name=name, is_public=name != "worker", **{"optional": (), **process}
-        )
+        BASE / f"{name}.yaml": template.render(name=name, is_public=name != "worker", **_DEFAULTS | process)
         for name, process in PROCESSES.items()
     }
     parts = [(BASE / f"{name}.yaml").read_text() for name in ("namespace", "settings")]

@@ -103,7 +103,7 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "stat": {"reduceOptions": _CALCS, "colorMode": "value", "graphMode": "none", "textMode": "auto"},
     "table": {"showHeader": True, "cellHeight": "sm"},
     "state-timeline": {
-        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False},
+        "legend": {"displayMode": "list", "placement": "bottom", "showLegend": False, "calcs": []},
         "mergeValues": True,
         "rowHeight": 0.8,
         "showValue": "never",
@@ -200,6 +200,9 @@ _LINKS: Final = {
     "type": "dashboards",
     "title": "Suite",
     "tags": ["mis"],
+    "icon": "external link",
+    "tooltip": "",
+    "targetBlank": False,
     "asDropdown": False,
     "includeVars": False,
     "keepTime": True,

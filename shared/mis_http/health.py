@@ -31,8 +31,7 @@ async def readyz(request: Request) -> Response:
     """Answer 200 `ready` or `degraded` (Redis away), or 503 naming the parts that fail."""
     tenancy = tenancy_of(request)
     checks: Mapping[str, Check] = request.app.state.readiness
-    verdicts = await asyncio.gather(*(_verdict(name, check) for name, check in checks.items()))
-    parts = dict(zip(checks, verdicts, strict=True))
+    parts = await verdicts(checks)
     if tenancy.redis is not None:
         parts["redis"] = "ok" if tenancy.redis.available else "degraded"
     failing = [name for name, verdict in parts.items() if verdict == "failing"]
@@ -44,6 +43,12 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Return the process's metrics in Prometheus' text format."""
     return Response(tenancy_of(request).metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+async def verdicts(checks: Mapping[str, Check]) -> dict[str, str]:
+    """Return what came of each check, all of them made at once: `ok` or `failing`."""
+    found = await asyncio.gather(*(_verdict(name, check) for name, check in checks.items()))
+    return dict(zip(checks, found, strict=True))
 
 
 async def _verdict(name: str, check: Check) -> str:

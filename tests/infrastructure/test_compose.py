@@ -1,13 +1,17 @@
 """The compose file says nothing that the settings, the image or its own lists do not know."""
 
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from auth_service.settings import AuthSettings
 from mis_cli.deployment_secrets import write_secrets
@@ -117,10 +121,26 @@ def test_only_the_gateway_may_be_reached_from_other_machines() -> None:
             assert port.startswith("${GATEWAY_BIND:-127.0.0.1}:" if name == "gateway" else "127.0.0.1:"), name
 
 
+def test_it_is_what_the_specification_of_compose_files_says() -> None:
+    schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    validator = Draft202012Validator(json.loads(schema.read_text()))
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    # It would say so if there were something to say.
+    assert not validator.is_valid(COMPOSE | {"services": {"gateway": {"port": 80}}})
+
+
+def has_compose(command: Sequence[str]) -> bool:
+    if shutil.which(command[0]) is None:
+        return False
+    return subprocess.run([*command, "version"], capture_output=True).returncode == 0  # noqa: S603
+
+
 @pytest.mark.docker
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="There is no docker-compose here.")
-def test_compose_reads_it() -> None:
-    subprocess.run(["docker-compose", "-f", FILE, "config", "-q"], check=True)  # noqa: S603, S607
+@pytest.mark.parametrize("command", [("docker-compose",), ("docker", "compose")], ids=" ".join)
+def test_compose_reads_it(command: Sequence[str]) -> None:
+    if not has_compose(command):
+        pytest.skip(f"There is no {' '.join(command)} here.")
+    subprocess.run([*command, "-f", FILE, "--profile", "tests", "config", "-q"], check=True)  # noqa: S603
 
 
 @pytest.mark.skipif(shutil.which("caddy") is None, reason="There is no Caddy here.")

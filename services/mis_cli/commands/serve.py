@@ -1,4 +1,4 @@
-"""`mis serve`: one service in a process of its own, as a container runs it."""
+"""`mis serve`: one service, or the description of all, in a process of its own, as a container runs it."""
 
 import signal
 from enum import StrEnum
@@ -19,7 +19,7 @@ def serve(
     service: Annotated[ServiceName, typer.Argument(help="Which service.")],
     host: Annotated[str | None, typer.Option(help="Address to listen on (MIS_HOST, 127.0.0.1).")] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port (MIS_PORT; tenant 3006, auth 3001, user 3002).")
+        int | None, typer.Option(help="Port (MIS_PORT; tenant 3006, auth 3001, user 3002, description 3003).")
     ] = None,
     drain: Annotated[
         float | None,

@@ -16,9 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
-from mis_tenancy.error_responses import error_response
-from mis_tenancy.errors import MethodNotAllowed, RouteNotFound
-from mis_tenancy.http.requests import request_id_of
+from mis_cli.gateway.pages import Pages
 
 
 @dataclass(slots=True)
@@ -43,15 +41,17 @@ class Gateway:
     """An ASGI application over several services; `companions` run beside them for as long as it serves."""
 
     def __init__(self, services: Sequence[Service], companions: Sequence[Companion] = ()) -> None:
-        self._services = tuple(services)
+        self.services = tuple(services)
         self._companions = tuple(companions)
         self._prefixes = tuple((prefix, f"{prefix}/", each) for each in services for prefix in each.prefixes)
-        self._own = {
-            "/healthz": self._health,
-            "/readyz": self._readiness,
-            "/openapi.json": self._description,
-            "/docs": self._documentation,
-        }
+        self._own = Pages(
+            {
+                "/healthz": self._health,
+                "/readyz": self._readiness,
+                "/openapi.json": self._description,
+                "/docs": self._documentation,
+            }
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the connection on, or answer it."""
@@ -64,24 +64,13 @@ class Gateway:
                 scope["state"] = dict(service.state)
                 await service.app(scope, receive, send)
                 return
-        await self._answer_itself(scope, receive, send)
-
-    async def _answer_itself(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._own.get(scope["path"]) if scope["type"] == "http" else None
-        if answer is None:
-            await error_response(RouteNotFound())(scope, receive, send)
-        elif scope["method"] not in ("GET", "HEAD"):
-            await error_response(MethodNotAllowed(headers={"Allow": "GET, HEAD"}))(scope, receive, send)
-        else:
-            response = await answer(scope)
-            response.headers["x-request-id"] = request_id_of(scope)
-            await response(scope, receive, send)
+        await self._own(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         running: list[AppLifespan] = []
         await receive()
         try:
-            for service in self._services:
+            for service in self.services:
                 lifespan = AppLifespan(service.name, service.app, service.state)
                 await lifespan.start()
                 running.append(lifespan)
@@ -114,7 +103,7 @@ class Gateway:
         return JSONResponse({"status": "ok"})
 
     async def _readiness(self, scope: Scope) -> Response:
-        answers = {each.name: await _ask(each, scope, "/readyz") for each in self._services}
+        answers = {each.name: await _ask(each, scope, "/readyz") for each in self.services}
         parts = {name: document for name, (_, document) in answers.items()}
         unready = any(status != 200 for status, _ in answers.values())
         degraded = any(part.get("status") == "degraded" for part in parts.values())
@@ -123,7 +112,7 @@ class Gateway:
 
     async def _description(self, scope: Scope) -> Response:
         documents = {}
-        for each in self._services:
+        for each in self.services:
             _, document = await _ask(each, scope, "/openapi.json")
             # A service alone also describes its health routes; here only what is routed to it counts.
             paths = {path: item for path, item in document.get("paths", {}).items() if each.owns(path)}
