@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from fastapi import Request
 
@@ -17,6 +17,8 @@ from mis_http.multipart import boundary_of, file_part
 from mis_tenancy.errors import BodyMalformed, ProblemError, UnsupportedMediaType
 
 FORM: Final = "multipart/form-data"
+# A file in an OpenAPI document.
+FILE: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
 
 
 class UploadTooSlow(ProblemError):
@@ -25,6 +27,17 @@ class UploadTooSlow(ProblemError):
     status = 408
     code = "upload_too_slow"
     detail = "The upload came to a standstill, so it was given up. Nothing of it was kept. Send it again."
+
+
+def file_body(first: str, *others: str, sample: str | None = None) -> dict[str, Any]:
+    """Return what OpenAPI says of a body that is a file: a form's part `file`, or raw of a content type.
+
+    `sample` is a small file of the first type.
+    """
+    form = {"type": "object", "required": ["file"], "properties": {"file": FILE}}
+    shown = {} if sample is None else {"example": sample}
+    raw = {first: {"schema": FILE} | shown} | {other: {"schema": FILE} for other in others}
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": form}} | raw}}
 
 
 @dataclass(frozen=True, slots=True)

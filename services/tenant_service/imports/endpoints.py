@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
+from mis_http.incoming import file_body
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
@@ -37,18 +38,7 @@ from tenant_service.sessions import TargetSession
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 
-_FILE: Final = {"type": "string", "format": "binary"}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
-            },
-            "application/zip": {"schema": _FILE},
-        },
-    }
-}
+_BODY: Final = file_body("application/zip")
 _MEMBERS = [requires(Permission.USERS_WRITE), requires(Permission.TENANT_WRITE)]
 _CLOSED = (AuthenticationRequired, PermissionDenied, TenantNotFound)
 _ARCHIVE = (

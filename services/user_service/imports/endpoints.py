@@ -1,11 +1,12 @@
 """HTTP of the import."""
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mis_accounts.claims import LimitExceeded
+from mis_http.incoming import file_body
 from mis_http.problems import problems
 from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge, PermissionDenied, UnsupportedMediaType
@@ -18,19 +19,7 @@ from user_service.imports.service import Importer
 from user_service.imports.uploads import Upload, received
 from user_service.users.dependencies import CanWriteUsers
 
-_FILE: Final = {"type": "string", "format": "binary"}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
-            },
-            "text/csv": {"schema": _FILE, "example": "email,name,role\nada@example.com,Ada Lovelace,admin\n"},
-            NDJSON: {"schema": _FILE},
-        },
-    }
-}
+_BODY: Final = file_body("text/csv", NDJSON, sample="email,name,role\nada@example.com,Ada Lovelace,admin\n")
 
 # Imports are streamed and ignore Idempotency-Key: a repeated row meets the user it made.
 router = APIRouter(prefix="/api/v1/users", tags=["users"])

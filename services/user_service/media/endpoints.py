@@ -13,7 +13,7 @@ from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.file_names import UNKNOWN
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
-from mis_http.incoming import FORM, UploadTooSlow
+from mis_http.incoming import FILE, UploadTooSlow, file_body
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_http.signed_links import LinkRefused, Signed
@@ -35,15 +35,7 @@ from user_service.media.memory import UploadsBusy
 from user_service.media.schemas import LinkIn, LinkOut, MediaOut
 from user_service.media.service import version_of
 
-_FILE: Final = {"type": "string", "format": "binary"}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            FORM: {"schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE}}},
-            UNKNOWN: {"schema": _FILE},
-        },
-    },
+_BODY: Final = file_body(UNKNOWN) | {
     "parameters": [
         {
             "name": "filename",
@@ -55,8 +47,8 @@ _BODY: Final[dict[str, Any]] = {
     ],
 }
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"content": {UNKNOWN: {"schema": _FILE}}, "description": "The file."},
-    206: {"content": {UNKNOWN: {"schema": _FILE}}, "description": "A range of it."},
+    200: {"content": {UNKNOWN: {"schema": FILE}}, "description": "The file."},
+    206: {"content": {UNKNOWN: {"schema": FILE}}, "description": "A range of it."},
     304: {"description": "The caller has it already."},
 }
 

@@ -1,11 +1,12 @@
 """HTTP of the verifications."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from mis_http.idempotency import IdempotentUploadRoute
+from mis_http.incoming import file_body
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.errors import BodyTooLarge, FeatureNotAvailable, PermissionDenied
@@ -24,19 +25,7 @@ from user_service.verifications.errors import ImageUnreadable, VerificationNotFo
 from user_service.verifications.images import look_at
 from user_service.verifications.schemas import VerificationOut
 
-_FILE: Final = {"type": "string", "format": "binary"}
-_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE}}
-            },
-            "image/jpeg": {"schema": _FILE},
-            "image/png": {"schema": _FILE},
-        },
-    }
-}
+_BODY: Final = file_body("image/jpeg", "image/png")
 
 router = APIRouter(
     prefix="/api/v1/users/{user_id}/verifications",
