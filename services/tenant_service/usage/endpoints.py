@@ -16,7 +16,7 @@ from mis_tenancy.errors import (
     PermissionDenied,
     TenantNotFound,
 )
-from mis_tenancy.fastapi import Admitted, requires, use_feature
+from mis_tenancy.fastapi import Admitted, requires, tenancy_of, use_feature
 from mis_tenancy.plans import Feature
 from mis_tenancy.tenant import Tenant
 from tenant_service.sessions import TargetReads
@@ -69,12 +69,11 @@ Most = Annotated[int, Query(alias="limit", ge=1, le=1000, description="Routes an
     response_model=UsageOut,
     responses=problems(*_REFUSED),
 )
-async def get_usage(target: Target, reads: TargetReads, asked: Asked, admitted: Admitted) -> Response:
+async def get_usage(target: Target, request: Request, asked: Asked, admitted: Admitted) -> Response:
     """Show what the tenant used: whole hours or days in UTC, the present one included."""
     now = datetime.now(UTC)
-    summary, points = await reads.run(
-        lambda session: service.usage(session, target, asked, now, admitted.allowance)
-    )
+    reads = tenancy_of(request).reads
+    summary, points = await service.usage(reads, target, asked, now, admitted.allowance)
     return Response(encoded(summary, points), media_type="application/json")
 
 

@@ -18,12 +18,18 @@ DAY: Final = timedelta(days=1)
 LONGEST: Final = timedelta(days=400)
 DEFAULT: Final = "30d"
 _BY_THE_HOUR: Final = 2 * DAY
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ASKED: Final = re.compile(r"([0-9]{1,5})([hdwm])")
 _MOST_MONTHS: Final = 13
 # At the calendar's own ends a moment has no next day.
 _CALENDAR: Final = range(2000, 9000)
 
 Span = tuple[datetime, datetime]
+
+
+def hours_since_1970(moment: datetime) -> int:
+    """Return the number of whole hours from the beginning of 1970 to `moment`."""
+    return (moment - _EPOCH) // HOUR
 
 
 def hour_of(moment: datetime) -> datetime:
@@ -72,6 +78,13 @@ class TimeRange:
         end = min(month_of(last), month_of(now))
         return (start, end) if start < end else (last, last)
 
+    def months(self, now: datetime) -> Iterator[Span]:
+        """Yield each of those months."""
+        start, end = self.whole_months(now)
+        while start < end:
+            yield start, month_after(start)
+            start = month_after(start)
+
     @property
     def hours(self) -> list[Span]:
         """The parts that are read by the hour: the whole range, or what lies outside whole days."""
@@ -80,15 +93,14 @@ class TimeRange:
             return [(self.start, self.end)]
         return [span for span in ((self.start, first), (last, self.end)) if span[0] < span[1]]
 
-    def points(self) -> Iterator[Span]:
-        """Yield the consecutive spans of the series; the first and the last may be parts of a day."""
-        by_hour = self.interval == "hour"
-        step = HOUR if by_hour else DAY
-        start, following = self.start, (self.start if by_hour else day_of(self.start)) + step
-        while following < self.end:
-            yield start, following
-            start, following = following, following + step
-        yield start, self.end
+    def edges(self) -> list[int]:
+        """Return the hours since 1970 at which points of the series begin, and last the one that ends it.
+
+        The first point and the last may be parts of a day.
+        """
+        start, end = hours_since_1970(self.start), hours_since_1970(self.end)
+        step = 1 if self.interval == "hour" else 24
+        return [start, *range(start - start % step + step, end, step), end]
 
     def in_whole_days(self) -> "TimeRange":
         """Return the range widened to whole UTC days."""

@@ -1,18 +1,19 @@
 """The points of a usage series, written as JSON straight from the ledger's numbers.
 
-They say what `PointOut` says (a test compares the two); building models and letting them be serialised would
-cost more for the points of a year than all the rest of the request.
+They say what `PointOut` says (a test compares the two). A year has hundreds of points, so numbers stay in
+columns and hours are counted since 1970 until the points are made: building models, or a row for each day on
+the way, would cost more than all the rest of the request.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 import msgspec
 
 from tenant_service.usage.history import History
-from tenant_service.usage.ranges import TimeRange, day_of
-from tenant_service.usage.repository import Tally
+from tenant_service.usage.ranges import HOUR, TimeRange
+from tenant_service.usage.repository import Tallies
 from tenant_service.usage.schemas import UsageSummary
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -28,19 +29,22 @@ class Point(msgspec.Struct, rename="camel", gc=False):
     storage_bytes: int
 
 
-def series(asked: TimeRange, tallies: Sequence[Tally], history: History) -> list[Point]:
+def series(asked: TimeRange, tallies: Tallies, history: History) -> list[Point]:
     """Return the range's points."""
-    requests: dict[datetime, int] = {}
-    errors: dict[datetime, int] = {}
-    for start, tally in _placed(asked, tallies):
-        requests[start] = requests.get(start, 0) + tally.requests
-        errors[start] = errors.get(start, 0) + tally.errors
-    spans = list(asked.points())
-    held = history.before(end for _, end in spans)
-    return [
-        Point(start, requests.get(start, 0), errors.get(start, 0), users, storage_bytes)
-        for (start, _), (_, users, storage_bytes) in zip(spans, held, strict=True)
-    ]
+    edges = asked.edges()
+    starts, ends = edges[:-1], edges[1:]
+    places = _places(asked, edges[0], tallies.starts)
+    held = list(history.before(ends))
+    return list(
+        map(
+            Point,
+            [asked.start + (start - edges[0]) * HOUR for start in starts],
+            _filled(places, tallies.requests, len(starts)),
+            _filled(places, tallies.errors, len(starts)),
+            [level.users for level in held],
+            [level.storage_bytes for level in held],
+        )
+    )
 
 
 def encoded(summary: UsageSummary, points: Sequence[Point]) -> bytes:
@@ -48,13 +52,18 @@ def encoded(summary: UsageSummary, points: Sequence[Point]) -> bytes:
     return _ENCODER.encode(summary.wire() | {"series": points})
 
 
-def _placed(asked: TimeRange, tallies: Sequence[Tally]) -> Iterator[tuple[datetime, Tally]]:
-    """Yield each tally with the beginning of its point."""
-    by_hour, first_day = asked.interval == "hour", day_of(asked.start)
-    for tally in tallies:
-        start = tally.start
-        if not by_hour:
-            # A day is a point, and so is each part of one that the range begins or ends with.
-            start = start.replace(hour=0) if start.hour else start
-            start = asked.start if start == first_day else start
-        yield start, tally
+def _places(asked: TimeRange, first: int, starts: Sequence[int]) -> list[int]:
+    """Return the number of the point that each tally belongs to.
+
+    A day is a point, and so is each part of one that the range begins or ends with.
+    """
+    step = 1 if asked.interval == "hour" else 24
+    return [start // step - first // step for start in starts]
+
+
+def _filled(places: Sequence[int], counts: Sequence[int], length: int) -> list[int]:
+    """Return the sums of counts by place, 0 where there are none."""
+    found = [0] * length
+    for place, count in zip(places, counts, strict=True):
+        found[place] += count
+    return found

@@ -1,15 +1,17 @@
 """What a tenant used in a range of time, from one ledger: the one that limits it and bills it too."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from mis_tenancy.latency import merged, quantile_ms
 from mis_tenancy.plans import GIB
-from mis_tenancy.session import TenantSession
+from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.tenant import Allowance, Tenant
 from tenant_service.usage import repository
 from tenant_service.usage.history import History
-from tenant_service.usage.ranges import TimeRange
-from tenant_service.usage.repository import Counted, Holding
+from tenant_service.usage.ranges import TimeRange, day_of, hours_since_1970
+from tenant_service.usage.repository import Found, Holding, Level, Maps, Tallies
 from tenant_service.usage.schemas import (
     ApiOut,
     ResponseTimeOut,
@@ -21,12 +23,13 @@ from tenant_service.usage.series import Point, series
 
 
 async def usage(
-    session: TenantSession, tenant: Tenant, asked: TimeRange, now: datetime, allowance: Allowance | None
+    reads: Reads, tenant: Tenant, asked: TimeRange, now: datetime, allowance: Allowance | None
 ) -> tuple[UsageSummary, list[Point]]:
     """Return the tenant's usage; `allowance` is what the limiter said of the request that asks."""
-    found = await repository.counted(session, asked, now)
-    holding = await repository.holding(session, asked, now)
-    history = History(await repository.levels(session, asked, holding.noted_before), holding, now)
+    found = await repository.found(reads, tenant.id, asked, now)
+    holding, history = found.holding, _history(found, now)
+    points = series(asked, found.tallies, history)
+    maps = found.maps + await _of_months(reads, tenant.id, asked, found, points, now)
     summary = UsageSummary(
         tenant_id=tenant.id,
         time_range=asked.asked,
@@ -45,14 +48,36 @@ async def usage(
             limit_bytes=None if tenant.max_storage is None else tenant.max_storage * GIB,
             files=holding.files,
         ),
-        api=_api(found, tenant, _used_today(holding, allowance)),
-        features=merged(maps.features for maps in found.maps),
+        api=_api(found.tallies, maps, tenant, _used_today(holding, allowance)),
+        features=merged(one.features for one in maps),
     )
-    return summary, series(asked, found.tallies, history)
+    return summary, points
+
+
+async def _of_months(
+    reads: Reads, tenant_id: UUID, asked: TimeRange, found: Found, points: Sequence[Point], now: datetime
+) -> list[Maps]:
+    """Return the maps of whole months: a month's own or, where that is behind its days, those of its days."""
+    maps, behind = [], []
+    first = day_of(asked.start)
+    for start, end in asked.months(now):
+        requests = sum(point.requests for point in points[(start - first).days : (end - first).days])
+        month = found.months.get(hours_since_1970(start))
+        if month is not None and month.requests == requests:
+            maps.append(month.maps)
+        elif requests:
+            behind.append(start)
+    return maps + await repository.maps_of_days(reads, tenant_id, behind) if behind else maps
+
+
+def _history(found: Found, now: datetime) -> History:
+    holding = found.holding
+    present = Level(hours_since_1970(now), holding.users, holding.storage_bytes)
+    return History(found.levels, present, hours_since_1970(holding.created_at))
 
 
 def _growth(asked: TimeRange, history: History) -> int:
-    start, end = history.before((asked.start, asked.end))
+    start, end = history.before((hours_since_1970(asked.start), hours_since_1970(asked.end)))
     return end.users - start.users
 
 
@@ -63,16 +88,15 @@ def _used_today(holding: Holding, allowance: Allowance | None) -> int:
     return max(holding.counted_today, allowance.daily_limit - allowance.daily_remaining)
 
 
-def _api(found: Counted, tenant: Tenant, used_today: int) -> ApiOut:
-    tallies = found.tallies
-    requests, errors = sum(tally.requests for tally in tallies), sum(tally.errors for tally in tallies)
+def _api(tallies: Tallies, maps: list[Maps], tenant: Tenant, used_today: int) -> ApiOut:
+    requests, errors = sum(tallies.requests), sum(tallies.errors)
     return ApiOut(
         requests=requests,
         errors=errors,
-        client_errors=sum(tally.client_errors for tally in tallies),
-        rejected=sum(tally.rejected for tally in tallies),
+        client_errors=sum(tallies.client_errors),
+        rejected=sum(tallies.rejected),
         error_rate=round(errors / requests, 6) if requests else 0.0,
-        response_time=response_time(merged(maps.latency for maps in found.maps)),
+        response_time=response_time(merged(one.latency for one in maps)),
         limit_per_day=tenant.daily_limit,
         used_today=used_today,
     )
