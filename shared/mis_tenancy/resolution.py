@@ -84,7 +84,8 @@ def survey(scope: Scope, settings: TenancySettings) -> Reading:
         found.take("forwarded_host", _listed(given[b"x-forwarded-host"]), read_host)
     if scope["path"][:1] != "/":
         _compare_target(found, scope["path"], hosts)
-    found.take(SourceKind.QUERY, _query_values(scope.get("query_string", b"")), _query_source)
+    if settings.query_selector:
+        found.take(SourceKind.QUERY, _query_values(scope.get("query_string", b"")), _query_source)
     return Reading(tuple(dict.fromkeys(found.sources)), tuple(found.malformed), tuple(found.repeated))
 
 

@@ -60,7 +60,8 @@ class TenancySettings:
     """The middleware's settings.
 
     `database_url` is that of the application role, `issuer` the public URL in every token's `iss`,
-    `base_domains` the domains whose one-label subdomains name tenants. Times are seconds.
+    `base_domains` the domains whose one-label subdomains name tenants. Without `query_selector` the parameter
+    `tenant` is the application's own and names nobody. Times are seconds.
     """
 
     database_url: str
@@ -71,6 +72,7 @@ class TenancySettings:
     replica_database_url: str | None = None
     audience: str = "mis"
     base_domains: tuple[str, ...] = ("mis.local",)
+    query_selector: bool = True
     trusted_proxies: tuple[Network, ...] = ()
     expected_processes: int = 1
     anonymous_per_second: int = 20

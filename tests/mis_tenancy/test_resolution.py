@@ -286,6 +286,13 @@ def test_other_parameters_are_not_the_selector(query: bytes) -> None:
     assert sources(query=query) == ()
 
 
+def test_a_parameter_that_is_the_applications_own_names_nobody() -> None:
+    """Catalogue 13."""
+    own = twins.settings(query_selector=False)
+    for query in (b"tenant=alpha", b"tenant=alpha&tenant=beta", b"tenant=%00"):
+        assert survey(http_scope("/x", query=query), own).judged() == ()
+
+
 def test_a_query_names_a_tenant_by_slug_or_by_id_and_is_percent_decoded() -> None:
     assert sources(query=b"tenant=ALPH%41") == (Source(SourceKind.QUERY, slug="alpha"),)
     assert sources(query=f"tenant={ALPHA.id}".encode()) == (Source(SourceKind.QUERY, id=ALPHA.id),)

@@ -4,6 +4,7 @@ The matrix runs every statement behind one wall at a time: `criteria` as the sup
 and `policies` on a session that adds nothing to its statements. What either wall lets through is pinned too.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import UUID
@@ -196,6 +197,29 @@ async def test_an_unbound_session_runs_nothing(doors: Database) -> None:
                 await session.execute(statement)
             with pytest.raises(TenantUnbound):
                 await session.connection()
+
+
+async def test_work_in_the_background_belongs_to_whom_it_is_given_and_to_nobody_otherwise(
+    doors: Database, teams: Teams
+) -> None:
+    """Catalogue 27: a task inherits the context of the request that starts it, and no tenant with it."""
+
+    async def given(tenant_id: UUID) -> set[UUID]:
+        async with doors.session(tenant_id) as session:
+            return set(await session.scalars(select(Project.tenant_id)))
+
+    async def left_alone() -> None:
+        async with TenantSession(doors.engine) as session:
+            await session.scalars(select(Project.tenant_id))
+
+    async with doors.session(teams.a.id) as session:
+        await session.scalars(select(Project))
+        of_a, of_b, of_nobody = (
+            asyncio.create_task(work) for work in (given(teams.a.id), given(teams.b.id), left_alone())
+        )
+        assert (await of_a, await of_b) == ({teams.a.id}, {teams.b.id})
+        with pytest.raises(TenantUnbound):
+            await of_nobody
 
 
 async def test_a_bare_connection_of_the_engine_runs_nothing(doors: Database) -> None:
