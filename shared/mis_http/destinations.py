@@ -95,6 +95,9 @@ def _judge_port(port: int) -> None:
 
 
 def _is_address(host: str) -> bool:
+    if "%" in host:
+        # A zone names an interface of this machine (RFC 6874); the internet has none.
+        return False
     try:
         IPv6Address(host) if ":" in host else IPv4Address(host)
     except AddressValueError:

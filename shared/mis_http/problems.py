@@ -35,6 +35,7 @@ _BY_STATUS: dict[int, type[ProblemError]] = {
     413: BodyTooLarge,
     415: UnsupportedMediaType,
 }
+_LENGTHS: Final = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -173,7 +174,16 @@ def field_problem(error: Any) -> dict[str, str]:
     """Return pydantic's error as `{field, code, message}`, without the value that was sent."""
     path = [str(part) for part in error["loc"]]
     field = ".".join(path[1:] if len(path) > 1 and path[0] in ("body", "query", "path", "header") else path)
-    return {"field": field, "code": str(error["type"]), "message": str(error["msg"])}
+    return {"field": field, "code": str(error["type"]), "message": _message(error)}
+
+
+def _message(error: Any) -> str:
+    """Return what pydantic says, but of a text's length, which it counts in items."""
+    if error["type"] not in _LENGTHS or not isinstance(error["input"], str):
+        return str(error["msg"])
+    bound, name = _LENGTHS[error["type"]]
+    count = error["ctx"][name]
+    return f"takes at {bound} {count} character{'' if count == 1 else 's'}"
 
 
 def _says_json(request: Request) -> bool:

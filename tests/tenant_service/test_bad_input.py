@@ -98,3 +98,13 @@ async def test_headers(suite: Suite, header: str) -> None:
         assert answer.status_code < 500, (header, value, answer.text)
         answer = await suite.client.patch(path, json={"name": "X"}, headers=httpx.Headers(sent))
         assert answer.status_code < 500, (header, value, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("", "takes at least 1 character"), ("x" * 201, "takes at most 200 characters")]
+)
+async def test_a_text_of_the_wrong_length_is_told_what_it_takes(suite: Suite, reason: str, told: str) -> None:
+    tenant = await suite.tenant()
+    path = f"{TENANTS}/{tenant.id}/suspend"
+    answer = await suite.client.post(path, json={"reason": reason}, headers=suite.operator)
+    assert [(one["field"], one["message"]) for one in answer.json()["errors"]] == [("reason", told)]

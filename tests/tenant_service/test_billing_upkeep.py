@@ -218,6 +218,24 @@ async def test_a_cancellation_closes_the_tenant_with_its_period_and_bills_no_mor
     fine(await suite.client.get(USERS, headers=tenant.auth))
 
 
+async def test_a_subscription_that_is_resumed_during_a_deletion_does_not_close_what_is_restored(
+    suite: Suite,
+) -> None:
+    start = datetime.now(UTC) - 31 * DAY
+    tenant = await begun(suite, "basic", start)
+    (invoice,) = await invoices_of(suite, tenant)
+    await settle(suite, tenant, invoice["id"])
+    await set_subscription(suite, tenant, cancel_at_period_end=True)
+    await let_pass(suite, tenant, start + 31 * DAY)
+    path = f"{TENANTS}/{tenant.id}"
+    assert fine(await suite.client.get(path, headers=suite.operator))["status"] == "suspended"
+    fine(await suite.client.delete(path, headers=suite.operator), 202)
+    resumed = fine(await suite.client.post(f"{path}/billing/resume", headers=suite.operator))
+    assert resumed["state"] == "active"
+    restored = fine(await suite.client.post(f"{path}/restore", headers=suite.operator))
+    assert restored["status"] == "active"
+
+
 async def test_a_tenant_owes_nothing_for_the_time_in_which_it_is_closed(suite: Suite) -> None:
     start = datetime(2020, 1, 1, tzinfo=UTC)
     tenant = await begun(suite, "basic", start)

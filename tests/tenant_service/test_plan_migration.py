@@ -303,8 +303,11 @@ async def someone_waits(suite: Suite, task: asyncio.Task[Any]) -> None:
 # ---- scheduled for the period's end
 
 
-async def schedule(suite: Suite, tenant: TenantHandle, plan: str, **options: Any) -> dict[str, Any]:
-    document: dict[str, Any] = fine(await migrate(suite, tenant, plan, effectiveAt="period_end", **options))
+async def schedule(
+    suite: Suite, tenant: TenantHandle, plan: str, headers: Any = None, **options: Any
+) -> dict[str, Any]:
+    options["effectiveAt"] = "period_end"
+    document: dict[str, Any] = fine(await migrate(suite, tenant, plan, headers, **options))
     assert document["status"] == "scheduled"
     return document
 
@@ -343,6 +346,47 @@ async def test_a_scheduled_change_can_be_taken_back_once(suite: Suite) -> None:
     assert (await billing_of(suite, tenant))["scheduledPlan"] is None
     # It is out of the way of the next one.
     fine(await migrate(suite, tenant, "enterprise"))
+
+
+async def test_a_price_that_is_agreed_meanwhile_does_not_lose_a_scheduled_change(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    await schedule(suite, tenant, "premium", headers=suite.operator)
+    path = f"{TENANTS}/{tenant.id}/billing"
+    agreed = fine(await suite.client.patch(path, json={"contractPrice": 500_000}, headers=suite.operator))
+    assert (agreed["price"], agreed["scheduledPlan"]) == (500_000, "premium")
+    assert agreed["nextInvoice"]["total"] == 29_900
+    await let_the_period_end(suite, tenant)
+    assert (await document_of(suite, tenant))["plan"] == "premium"
+    (done,) = await migrations_of(suite, tenant)
+    assert done["status"] == "completed"
+    assert (await billing_of(suite, tenant))["price"] == 29_900
+
+
+async def test_what_an_operator_has_lowered_is_not_raised_by_going_to_a_plan_and_back(suite: Suite) -> None:
+    tenant = await suite.tenant("premium")
+    await configure(suite, tenant, "api.rate_limit", 5_000, suite.operator)
+    down = fine(await migrate(suite, tenant, "basic"))
+    assert [one["configKey"] for one in down["overridesDropped"]] == ["api.rate_limit"]
+    up = fine(await migrate(suite, tenant, "premium"))
+    assert up["overridesKept"] == [{"configKey": "api.rate_limit", "configValue": 5_000}]
+    assert {"configKey": "api.rate_limit", "old": 1_000, "new": 5_000} in up["configKeysChanged"]
+    path = f"{TENANTS}/{tenant.id}/config/api.rate_limit"
+    in_force = fine(await suite.client.get(path, headers=tenant.auth))
+    assert (in_force["configValue"], in_force["source"]) == (5_000, "tenant")
+    refused(await suite.client.delete(path, headers=tenant.auth), 403, "config_exceeds_plan")
+    # The operator takes it back as ever.
+    assert (await suite.client.delete(path, headers=suite.operator)).status_code == 204
+    await configure(suite, tenant, "api.rate_limit", 9_000)
+
+
+async def test_what_an_operator_has_granted_ends_with_its_plan_and_bounds_nobody_on_the_next_one(
+    suite: Suite,
+) -> None:
+    tenant = await suite.tenant("basic")
+    await configure(suite, tenant, "api.rate_limit", 5_000, suite.operator)
+    up = fine(await migrate(suite, tenant, "premium"))
+    assert up["overridesDropped"] == [{"configKey": "api.rate_limit", "configValue": 5_000}]
+    await configure(suite, tenant, "api.rate_limit", 8_000)
 
 
 async def test_a_tenant_that_is_too_large_when_the_day_comes_stays_on_its_plan_and_is_told(

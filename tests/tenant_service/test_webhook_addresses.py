@@ -62,6 +62,7 @@ REFUSED = [
     *("https://hooks..example.com/", "https://-hooks.example.com/", "https://.example.com/"),
     *("https://localhost/", "https://localhost./", "https://LOCALHOST/", "https://a.localhost/"),
     *("https://redis/", "https://postgres.internal/", "https://printer.local/", "https://nas.home.arpa/"),
+    *("https://[fe80::1%25eth0]/", "https://[fe80::1%eth0]/", "https://[2606:4700::1111%25lo]/"),
     *("https://[::1/", "https://[::ffff:127.0.0.1", "https://" + "a" * 64 + ".example.com/"),
     "https://hooks.example.com/" + "a" * 2048,
 ]

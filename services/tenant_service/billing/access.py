@@ -33,23 +33,26 @@ async def close(session: TenantSession, tenant: TenantRow, reason: str, now: dat
     )
 
 
-async def reopen(session: TenantSession, tenant: TenantRow, now: datetime) -> dict[str, Any]:
-    """Let a tenant back in that billing had closed; return what changed, for the trail of its cause."""
+async def lift(session: TenantSession, tenant: TenantRow, reason: str, now: datetime) -> dict[str, Any]:
+    """Undo what billing did to the tenant for this reason; return what changed, for the trail of its cause.
+
+    A tenant that was closed is let back in, and a deletion that is under way leads back to an open one.
+    """
+    if tenant.status_reason != reason:
+        return {}
+    if tenant.status == TenantStatus.SUSPENDED:
+        return await _reopen(session, tenant, now)
+    return _forgive(tenant) if tenant.status_before == TenantStatus.SUSPENDED else {}
+
+
+async def _reopen(session: TenantSession, tenant: TenantRow, now: datetime) -> dict[str, Any]:
     was_past_due = tenant.status_reason == PAST_DUE
     step = Step(TenantStatus.ACTIVE, "tenant.reactivated", ends_tokens=was_past_due)
     publish(session, EventType.TENANT_REACTIVATED, {"tenantId": str(tenant.id)})
     return await move(session, tenant, step, now)
 
 
-def forgive(tenant: TenantRow) -> dict[str, Any]:
-    """Let a deletion that is under way lead back to an open tenant, where unpaid invoices had closed it."""
-    if tenant.status_before != TenantStatus.SUSPENDED or tenant.status_reason != PAST_DUE:
-        return {}
+def _forgive(tenant: TenantRow) -> dict[str, Any]:
     changes = {"status_before": {"old": tenant.status_before, "new": TenantStatus.ACTIVE.value}}
     tenant.status_before, tenant.status_reason = TenantStatus.ACTIVE.value, None
     return changes
-
-
-def is_closed(tenant: TenantRow, reason: str) -> bool:
-    """Return whether the tenant is closed for this reason of billing's."""
-    return tenant.status == TenantStatus.SUSPENDED and tenant.status_reason == reason

@@ -41,7 +41,7 @@ def carry_out(
     of the plan.
     """
     change = change_to(subscription, after, now)
-    subscription.plan, subscription.price, subscription.next_plan = after.plan, after.price, None
+    subscription.plan, subscription.price = after.plan, after.price
     subscription.version += 1
     if subscription.state == State.CANCELED:
         return None

@@ -16,7 +16,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from tenant_service.alerts.book import resolve_alert
 from tenant_service.billing import repository
-from tenant_service.billing.access import forgive, is_closed, reopen
+from tenant_service.billing.access import lift
 from tenant_service.billing.amounts import credits_in
 from tenant_service.billing.errors import InvoiceNotFound, InvoiceNotPayable, SubscriptionNotFound
 from tenant_service.billing.issuing import Status, number_of, told
@@ -136,8 +136,7 @@ class Payments:
             subscription.version += 1
             await resolve_alert(self._session, PAYMENT_OVERDUE.kind, PAYMENT_OVERDUE.subject)
             changes["subscription_state"] = {"old": State.PAST_DUE.value, "new": subscription.state}
-            lifted = is_closed(tenant, PAST_DUE)
-            changes |= await reopen(self._session, tenant, self._now) if lifted else forgive(tenant)
+            changes |= await lift(self._session, tenant, PAST_DUE, self._now)
         self._caller.record_directly(
             self._session, action, resource=f"invoices/{invoice.id}", changes=changes
         )

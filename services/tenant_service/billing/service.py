@@ -12,7 +12,7 @@ from mis_tenancy.plans import PlanName
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from tenant_service.billing import repository
-from tenant_service.billing.access import CANCELED, is_closed, reopen
+from tenant_service.billing.access import CANCELED, lift
 from tenant_service.billing.amounts import Bill, bill
 from tenant_service.billing.changes import carry_out
 from tenant_service.billing.errors import InvoiceNotFound, SubscriptionEnded, SubscriptionNotFound
@@ -139,9 +139,7 @@ class Billing:
         is_overdue = bool(await repository.overdue(self._session, now))
         subscription.state = standing(subscription, is_overdue=is_overdue).value
         changes = {"state": {"old": State.CANCELED.value, "new": subscription.state}}
-        if is_closed(tenant, CANCELED):
-            changes |= await reopen(self._session, tenant, now)
-        return changes
+        return changes | await lift(self._session, tenant, CANCELED, now)
 
     def _mark(self, subscription: SubscriptionRow, action: str, *, ends: bool) -> None:
         subscription.cancel_at_period_end = ends

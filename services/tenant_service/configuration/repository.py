@@ -82,12 +82,13 @@ async def operators_words(session: TenantSession, keys: Iterable[str]) -> dict[s
     """Return what an operator has said last of those of `keys` he has spoken of, unless that took it back."""
     version = ConfigurationVersionRow
     last = (
-        select(version.config_key, version.config_value, version.deleted)
+        select(version.config_key, version.config_value, version.created_at, version.deleted)
         .where(version.by_operator, version.config_key.in_(sorted(keys)))
         .ext(distinct_on(version.config_key))
         .order_by(version.config_key, version.version.desc())
     )
-    return {key: Word(value) for key, value, deleted in await session.execute(last) if not deleted}
+    said = await session.execute(last)
+    return {key: Word(value, said_at) for key, value, said_at, deleted in said if not deleted}
 
 
 async def put(

@@ -6,6 +6,7 @@ may take back what they lowered themselves, and not what an operator lowered on 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from mis_tenancy.configuration import KNOWN, Rule, is_unknown, merged, plan_layer
@@ -32,9 +33,10 @@ _OPERATORS_WORD: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A value that an operator has given a key."""
+    """A value that an operator has given a key, and when he did."""
 
     value: Any
+    said_at: datetime
 
 
 def judge(key: str, value: Any, *, is_encrypted: bool) -> None:

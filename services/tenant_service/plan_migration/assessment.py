@@ -2,14 +2,16 @@
 
 A tenant's own value of a configuration key stays where it was a choice within the old plan and is one within
 the new: what a member may set on both. A value beyond the old plan was an operator's grant for that plan and
-ends with it; so does one that the new plan does not allow. Limits on users and storage become the new plan's.
+ends with it; so does one that the new plan does not allow. What an operator has lowered below the new plan
+holds there too, also where it had nothing to say on the old one. Limits on users and storage become the new
+plan's.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from mis_tenancy.configuration import KNOWN, effective, plan_layer
+from mis_tenancy.configuration import KNOWN, effective, merged, plan_layer
 from mis_tenancy.plans import GIB, PLANS, Feature, PlanName
 
 _RATES = ("api.rate_limit", "api.burst_limit", "file_upload.max_size")
@@ -19,7 +21,8 @@ _RATES = ("api.rate_limit", "api.burst_limit", "file_upload.max_size")
 class Situation:
     """A tenant before the change: its limits in force, what it holds, and its own values of known keys.
 
-    `users` counts pending invitations too, `max_storage` is in GiB, `requests_today` is of the UTC day.
+    `users` counts pending invitations too, `max_storage` is in GiB, `requests_today` is of the UTC day;
+    `lowered` is what an operator has lowered, on whatever plan.
     """
 
     plan: PlanName
@@ -29,6 +32,7 @@ class Situation:
     storage_bytes: int
     requests_today: int
     overrides: Mapping[str, Any]
+    lowered: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,8 @@ class Assessment:
 
 def assess(now: Situation, target: PlanName) -> Assessment:
     """Return what moving to `target` means."""
-    kept = {key: value for key, value in now.overrides.items() if _stays(key, value, now.plan, target)}
+    kept = {key: value for key, value in now.lowered.items() if _binds(key, value, target)}
+    kept |= {key: value for key, value in now.overrides.items() if _stays(key, value, now.plan, target)}
     before, after = effective(now.plan, now.overrides), effective(target, kept)
     features = {feature: f"features.{feature}" for feature in Feature}
     return Assessment(
@@ -91,9 +96,20 @@ def assess(now: Situation, target: PlanName) -> Assessment:
     )
 
 
+def is_within(key: str, value: Any, plan: PlanName) -> bool:
+    """Return whether a member may set the value on the plan."""
+    base = plan_layer(plan)[key]
+    return KNOWN[key].allows(merged(base, value), base)
+
+
 def _stays(key: str, value: Any, old: PlanName, new: PlanName) -> bool:
-    allows = KNOWN[key].allows
-    return allows(value, plan_layer(old)[key]) and allows(value, plan_layer(new)[key])
+    return is_within(key, value, old) and is_within(key, value, new)
+
+
+def _binds(key: str, value: Any, plan: PlanName) -> bool:
+    """Return whether the value is one of the plan's, and less than what the plan says."""
+    base = plan_layer(plan)[key]
+    return is_within(key, value, plan) and not KNOWN[key].allows(base, merged(base, value))
 
 
 def _limits(

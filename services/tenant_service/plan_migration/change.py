@@ -25,10 +25,11 @@ from tenant_service.billing.repository import held
 from tenant_service.billing.subscription import credits_of, price_of
 from tenant_service.configuration import repository as configuration
 from tenant_service.plan_migration import repository
-from tenant_service.plan_migration.assessment import Assessment, Situation, assess
+from tenant_service.plan_migration.assessment import Assessment, Situation, assess, is_within
 from tenant_service.plan_migration.effects import effects_of, shown
 from tenant_service.plan_migration.errors import OverPlanLimits
-from tenant_service.plan_migration.order import Actor, OnOverLimit, Status
+from tenant_service.plan_migration.lowering import lowered
+from tenant_service.plan_migration.order import Actor, OnOverLimit, Requester, Status
 
 _FAILED: Final = (
     "A change of plan did not take place; the tenant stays on its plan. The list of migrations says why. "
@@ -64,6 +65,7 @@ async def weigh(
         storage_bytes=found.storage_bytes,
         requests_today=await repository.requests_on(session, moment),
         overrides={key: row.config_value for key, row in overrides.items()},
+        lowered=await lowered(session, PlanName(tenant.plan)),
     )
     assessment = assess(situation, target)
     price = await price_of(session, target, subscription.contract_price, moment)
@@ -101,8 +103,7 @@ class PlanChange:
         changes = self._renamed(weighed)
         # Whoever waits for the counters has read the limits of the plan before.
         counters.plan = self._row.to_plan
-        for key in weighed.assessment.dropped:
-            await configuration.drop(self._session, weighed.overrides[key], by=actor, now=now)
+        await self._configure(weighed, actor, now)
         carry_out(self._session, self._subscription, weighed.stay, moment)
         self._over(Status.COMPLETED, now)
         self._row.effects = weighed.effects
@@ -120,7 +121,6 @@ class PlanChange:
         before = self._row.status
         self._over(Status.FAILED, now)
         self._row.reasons = list(reasons)
-        self._subscription.next_plan = None
         self._subscription.version += 1
         changes = {"status": {"old": before, "new": self._row.status}, "reasons": self._row.reasons}
         actor.record(
@@ -139,6 +139,18 @@ class PlanChange:
         if weighed.assessment.over and self._row.on_over_limit == OnOverLimit.BLOCK:
             raise OverPlanLimits(limits=shown(weighed.assessment.over))
 
+    async def _configure(self, weighed: Weighed, actor: Actor, now: datetime) -> None:
+        """Drop what ends with the plan, and write what an operator has lowered and binds again."""
+        session, assessment = self._session, weighed.assessment
+        for key, value in assessment.dropped.items():
+            # Only an operator takes back an operator's word, and a grant's ends here.
+            is_grant = not is_within(key, value, PlanName(self._row.from_plan))
+            by = Requester(actor.id, actor.kind, is_operator=is_grant)
+            await configuration.drop(session, weighed.overrides[key], by=by, now=now)
+        by = Requester(actor.id, actor.kind, is_operator=False)
+        for key in assessment.kept.keys() - weighed.overrides.keys():
+            await configuration.put(session, key, assessment.kept[key], is_encrypted=False, by=by, now=now)
+
     def _renamed(self, weighed: Weighed) -> dict[str, Any]:
         """Give the tenant's row the new plan and its limits; return what the trail says."""
         tenant, plan = self._tenant, PLANS[weighed.assessment.target]
@@ -154,6 +166,7 @@ class PlanChange:
     def _over(self, status: Status, now: datetime) -> None:
         """End the migration, and the maintenance that was for it."""
         self._row.status, self._row.finished_at = status.value, now
+        self._subscription.next_plan = None
         if self._tenant.status == TenantStatus.MAINTENANCE:
             self._tenant.status = TenantStatus.ACTIVE.value
         self._aged(now)

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from mis_http.pages import Page
 from mis_models.plan_migrations import PlanMigrationRow
+from mis_tenancy.plans import PlanName
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.usage_tables import UsageDayRow
@@ -52,3 +53,10 @@ async def pending(session: TenantSession) -> PlanMigrationRow | None:
     return (
         await session.scalars(select(PlanMigrationRow).where(PlanMigrationRow.status.in_(_PENDING)))
     ).one_or_none()
+
+
+async def plans_left(session: TenantSession) -> Sequence[tuple[datetime, PlanName]]:
+    """Return each plan that the tenant has been on before, oldest first, and until when it was."""
+    row = PlanMigrationRow
+    over = select(row.finished_at, row.from_plan).where(row.status == "completed").order_by(row.finished_at)
+    return [(until, PlanName(plan)) for until, plan in await session.execute(over) if until is not None]
