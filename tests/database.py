@@ -137,7 +137,7 @@ async def bound(url: str, tenant_id: UUID | None) -> AsyncIterator[asyncpg.Conne
 
 
 class CountingProxy:
-    """A proxy in front of Postgres: counts client turns, and can fall silent as a dead network does.
+    """A proxy in front of Postgres, or of what else speaks TCP: counts client turns, can fall silent.
 
     A turn is a message of the client's after one of the server's: what the client sends in one go, or in
     several writes without waiting, costs one round trip. `watch` sees each message before it is passed on.
@@ -149,6 +149,7 @@ class CountingProxy:
         self._open = asyncio.Event()
         self._open.set()
         self._links: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.turns = 0
         self.sent: list[bytes] = []
         self.watch: Callable[[bytes], None] = lambda data: None
@@ -157,8 +158,8 @@ class CountingProxy:
     def url(self) -> str:
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
-        user = self._target.netloc.partition("@")[0]
-        return urlunsplit(self._target._replace(netloc=f"{user}@127.0.0.1:{port}", query=""))
+        user, at, _ = self._target.netloc.rpartition("@")
+        return urlunsplit(self._target._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=""))
 
     def silence(self) -> None:
         """Let nothing through any more, without closing anything."""
@@ -168,6 +169,13 @@ class CountingProxy:
         """Let new connections through; those that were silenced stay silent, as after a lost route."""
         self._open = asyncio.Event()
         self._open.set()
+
+    def cut(self) -> None:
+        """Close everything and take no more connections, as a server that is gone."""
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
 
     def reset(self) -> None:
         self.turns = 0
@@ -196,6 +204,7 @@ class CountingProxy:
         else:
             server, forward = await asyncio.open_connection(self._target.hostname, self._target.port)
         waiting, flowing = False, self._open
+        self._writers |= {answer, forward}
 
         async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, up: bool) -> None:
             nonlocal waiting
@@ -222,3 +231,4 @@ class CountingProxy:
             await asyncio.gather(*carriers, return_exceptions=True)
             for writer in (answer, forward):
                 writer.transport.abort()
+                self._writers.discard(writer)

@@ -1,6 +1,6 @@
 """The `mis` command: gathers the commands; what a user can put right ends in a message and exit code 2."""
 
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import typer
@@ -32,7 +32,9 @@ from mis_cli.embedded import EmbeddedServerError
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_cli.running.launcher import LaunchError
 from mis_cli.tenant_lists.files import FileRefused
+from mis_tenancy.redis import RedisError
 from mis_tenancy.settings import SettingsError
+from mis_tenancy.storage import StorageUnavailable
 
 _UNFIT = (SettingsError, EmbeddedServerError, LaunchError, FileRefused, BackupRefused, AdoptionRefused)
 # What drivers raise when the database is not there, is starting, or does not let us in.
@@ -44,6 +46,9 @@ _AWAY = (
     asyncpg.CannotConnectNowError,
     ConnectionError,
 )
+
+
+_LONGEST_LINE: Final = 300
 
 
 class _Commands(TyperGroup):
@@ -61,9 +66,20 @@ class _Commands(TyperGroup):
         except BrokenPipeError:
             # Whoever read what we print, `head` for one, has had enough.
             raise
+        except (StorageUnavailable, RedisError) as error:
+            typer.echo(f"mis: {error}{_reason(error)}", err=True)
+            raise typer.Exit(AWAY) from error
         except _AWAY as error:
             typer.echo(f"mis: the database cannot be reached ({type(error).__name__}). Try again.", err=True)
             raise typer.Exit(AWAY) from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what the store itself said, in whose second line it names what is wrong."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [] if isinstance(error, StorageUnavailable | RedisError) else str(error).splitlines()[:2]
+    return "".join(f"\n  {line[:_LONGEST_LINE]}" for line in lines)
 
 
 app = typer.Typer(

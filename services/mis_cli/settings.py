@@ -157,7 +157,7 @@ class RecordedSettings(EnvironmentSettings):
 class OwnerSettings(EnvironmentSettings):
     """The settings of commands that act as the tables' owner."""
 
-    migration_database_url: DatabaseUrl = Field(
+    migration_database_url: OwnersDatabaseUrl = Field(
         repr=False, description="Set it to the postgresql:// URL of the role mis_owner, which sees every row."
     )
 
@@ -187,8 +187,18 @@ class RestorationSettings(BackupSettings):
     database_url: DatabaseUrl = Field(
         repr=False, description="Set it to the postgresql:// URL of the role mis_app, to verify isolation as."
     )
-    superuser_database_url: DatabaseUrl | None = Field(
-        None, repr=False, description="Set it to a superuser's URL of the database, to have the roles made."
+    superuser_database_url: OwnersDatabaseUrl | None = Field(
+        None,
+        repr=False,
+        description="Set it to a superuser's URL of the server, to have roles and database made.",
+    )
+    auth_database_url: DatabaseUrl | None = Field(
+        None, repr=False, description="Set it to the URL of mis_auth, to have a role that is missing made."
+    )
+    platform_database_url: DatabaseUrl | None = Field(
+        None,
+        repr=False,
+        description="Set it to the URL of mis_platform, to have a role that is missing made.",
     )
     redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' redis:// URL.")
     master_keys: MasterKeysText = Field(

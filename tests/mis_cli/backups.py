@@ -30,11 +30,12 @@ class OwnServers(TestServers):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A database and a store, with or without a suite on them."""
+    """A database and a store, with or without a suite on them; `store` has the settings of a remote one."""
 
     servers: TestServers
     urls: DatabaseUrls
     directory: Path
+    store: dict[str, str] = field(default_factory=dict)
 
     @property
     def env(self) -> dict[str, str]:
@@ -44,6 +45,7 @@ class Place:
             "MIS_PLATFORM_DATABASE_URL": self.urls.platform,
             "MIS_MIGRATION_DATABASE_URL": self.urls.owner,
             "MIS_STORAGE_URL": f"file://{self.directory}/storage",
+            **self.store,
         }
 
     @property
@@ -59,7 +61,7 @@ class Place:
         """Run the suite here; a process that starts anew has forgotten nothing but its caches."""
         servers = self.servers
         own = OwnServers(servers.postgres, servers.redis_url, servers.worker, self.urls)
-        async with running_suite(own, self.directory) as suite:
+        async with running_suite(own, self.directory, storage_url=self.env["MIS_STORAGE_URL"]) as suite:
             yield suite
 
     @asynccontextmanager

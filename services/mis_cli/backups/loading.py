@@ -7,9 +7,11 @@ writes SQL, which is handed on, and the last word of the transaction is ours.
 import asyncio
 import subprocess
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from mis_cli.backups.endings import silenced
 from mis_cli.backups.errors import BackupFailed
 from mis_cli.backups.making import DUMP
 from mis_cli.backups.manifest import Manifest
@@ -54,8 +56,20 @@ $$;
 _END_API_KEYS: Final = "update public.api_keys set revoked_at = now() where revoked_at is null;\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`replace` lets what is there go; `end_api_keys` ends the keys of tenants' programs, too.
+
+    With `mute` nothing that is restored speaks to anybody outside.
+    """
+
+    replace: bool = False
+    end_api_keys: bool = False
+    mute: bool = False
+
+
 async def load(
-    directory: Path, manifest: Manifest, owner_url: str, programs: Programs, end_api_keys: bool
+    directory: Path, manifest: Manifest, owner_url: str, programs: Programs, choice: Choice
 ) -> None:
     """Replace what is in the database by the dump; raise BackupFailed with the database as it was."""
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
@@ -64,7 +78,7 @@ async def load(
     reading = ("--enable-row-security", "--no-owner", "--file=-", dump)
     source = programs.start("pg_restore", *reading)
     try:
-        said = await asyncio.to_thread(_hand_on, source, psql, _after(manifest, end_api_keys))
+        said = await asyncio.to_thread(_hand_on, source, psql, _after(manifest, choice))
         # psql is content with a dump that ends too early; then no commit was sent.
         failed = source.wait() != 0 or psql.wait() != 0
     finally:
@@ -77,14 +91,15 @@ async def load(
         raise BackupFailed(f"The database is as it was before: {why}")
 
 
-def _after(manifest: Manifest, end_api_keys: bool) -> bytes:
+def _after(manifest: Manifest, choice: Choice) -> bytes:
     # Names come from the catalogue of the backed-up database, quoted by it.
     counted = [
         _COUNTED.format(table=table.replace("'", "''"), rows=rows) for table, rows in manifest.rows.items()
     ]
-    ended = _END_API_KEYS if end_api_keys else ""
+    ended = [_END_API_KEYS] if choice.end_api_keys else []
+    ended += [f"{statement};" for statement in silenced(None)] if choice.mute else []
     noted = sql_note("backup.restored", {"createdAt": manifest.created_at})
-    return "\n".join([*counted, _ENDINGS.read_text(), ended, RENUMBER, noted, "commit;\n"]).encode()
+    return "\n".join([*counted, _ENDINGS.read_text(), *ended, RENUMBER, noted, "commit;\n"]).encode()
 
 
 def _hand_on(source: subprocess.Popen[bytes], psql: subprocess.Popen[bytes], after: bytes) -> bytes:

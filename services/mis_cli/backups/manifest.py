@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -124,7 +124,8 @@ def growing(target: Path) -> Iterator[Path]:
         try:
             yield draft
         finally:
-            if draft.exists():
+            # Interrupted, a thread may still be writing: what it leaves is the next run's to remove.
+            with suppress(OSError):
                 _empty(draft)
                 (draft / "lock").unlink()
                 draft.rmdir()

@@ -8,23 +8,31 @@ is copied is what the rows mean.
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 import msgspec
 
 from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.backups.manifest import File, Hear, Objects, check_file, file_of
-from mis_tenancy.storage import ObjectNotFound, Storage, StorageUnavailable, TenantStorage
+from mis_tenancy.storage import (
+    ObjectKeyRefused,
+    ObjectNotFound,
+    Storage,
+    StorageUnavailable,
+    TenantStorage,
+)
 
 INDEX: Final = "objects.ndjson"
 _DIRECTORY: Final = "objects"
 _AT_ONCE: Final = 8
 _TRIES: Final = 3
 _PIECE: Final = 4 * 2**20
+
+Work = Coroutine[Any, Any, None]
 
 
 class Copied(msgspec.Struct, frozen=True):
@@ -41,7 +49,10 @@ class Copied(msgspec.Struct, frozen=True):
 
 
 async def copy_out(storage: Storage, tenants: Iterable[UUID], directory: Path, hear: Hear) -> Objects:
-    """Copy all objects of `tenants`; `hear` is told of each object's bytes."""
+    """Copy all objects of `tenants`; `hear` is told of each object's bytes.
+
+    Raise StorageUnavailable where they cannot be listed or copied, BackupFailed where one is none of ours.
+    """
     count = size = 0
     gone: list[str] = []
     index = directory / INDEX
@@ -60,6 +71,9 @@ async def copy_out(storage: Storage, tenants: Iterable[UUID], directory: Path, h
         await _all(copy(tenant, key) async for tenant, key in _keys(storage, tenants))
         lines.flush()
         os.fsync(lines.fileno())
+    if gone:
+        # Where the whole bucket has gone, every object has, and this is no backup.
+        await storage.tenants()
     return Objects(await asyncio.to_thread(file_of, index), count, size, gone)
 
 
@@ -69,32 +83,44 @@ async def _keys(storage: Storage, tenants: Iterable[UUID]) -> AsyncIterator[tupl
             yield tenant, stored.key
 
 
-async def _all(works: AsyncIterator[Awaitable[None]]) -> None:
-    """Do the works, some at once; the first that fails ends them all and is raised."""
-    free = asyncio.Semaphore(_AT_ONCE)
+async def _all(works: AsyncIterator[Work]) -> None:
+    """Do the works, some at once; after one has failed no other begins, and it is raised.
 
-    async def one(work: Awaitable[None]) -> None:
+    Those under way come to their end: a thread of theirs that writes a file cannot be stopped, and whoever
+    clears up after a failure must be the last.
+    """
+    free = asyncio.Semaphore(_AT_ONCE)
+    failures: list[Exception] = []
+
+    async def one(work: Work) -> None:
         try:
             await work
+        except Exception as error:
+            failures.append(error)
         finally:
             free.release()
 
-    try:
-        async with asyncio.TaskGroup() as group:
+    async with asyncio.TaskGroup() as group:
+        try:
             async for work in works:
                 await free.acquire()
                 group.create_task(one(work))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from failures
+                if failures:
+                    break
+        except Exception as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
 async def _copy(storage: TenantStorage, tenant: UUID, key: str, directory: Path) -> Copied | None:
     """Return what was copied, None where the object is gone."""
     place = Copied(tenant, key, 0, "").place(directory)
-    await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
     for left in range(_TRIES - 1, -1, -1):
         try:
             stored = await storage.head(key)
+            # Only now: what the store takes for a key stays below the directory as well.
+            await asyncio.to_thread(place.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             digest, length = hashlib.sha256(), 0
             with private(place) as sink:
                 async for piece in storage.read(stored):
@@ -108,9 +134,11 @@ async def _copy(storage: TenantStorage, tenant: UUID, key: str, directory: Path)
             with suppress(FileNotFoundError):
                 await asyncio.to_thread(place.unlink)
             return None
+        except ObjectKeyRefused as error:
+            raise BackupFailed(f"{tenant}/{key} in the store is none of ours: {error}") from error
         except StorageUnavailable as error:
             if not left:
-                raise BackupFailed(f"The object {tenant}/{key} could not be copied: {error}") from error
+                raise StorageUnavailable(f"The object {tenant}/{key} could not be copied: {error}") from error
     return None
 
 
@@ -148,15 +176,15 @@ def check_objects(storage: Storage, directory: Path, objects: Objects, hear: Hea
         raise BackupRefused(f"{directory / INDEX} lists {count} objects instead of {objects.count}.")
 
 
-async def copy_in(storage: Storage, directory: Path, hear: Hear, tenant_id: UUID | None = None) -> None:
-    """Put every copied object back, under `tenant_id` where one is given."""
+async def copy_in(storage: Storage, directory: Path, hear: Hear) -> None:
+    """Put every copied object back; raise StorageUnavailable where the store does not take one."""
 
     async def one(copied: Copied) -> None:
         pieces = _pieces(copied.place(directory))
-        await storage.of(tenant_id or copied.tenant).put(copied.key, pieces, expected_bytes=copied.bytes)
+        await storage.of(copied.tenant).put(copied.key, pieces, expected_bytes=copied.bytes)
         hear(copied.bytes)
 
-    async def works() -> AsyncIterator[Awaitable[None]]:
+    async def works() -> AsyncIterator[Work]:
         for copied in listed(directory):
             yield one(copied)
 

@@ -9,26 +9,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 
 from mis_cli.backups import objects
+from mis_cli.backups.bare_server import make_fit
 from mis_cli.backups.errors import BackupRefused
-from mis_cli.backups.loading import load
+from mis_cli.backups.loading import Choice, load
 from mis_cli.backups.making import DUMP, Source, Steps
 from mis_cli.backups.manifest import Manifest, check_file, read_manifest
 from mis_cli.backups.programs import Programs
+from mis_cli.backups.tidying import ask_redis, tidy
 from mis_cli.doctor.findings import Status
 from mis_cli.doctor.keys import keys
 from mis_cli.embedded import ROLES
-from mis_cli.migrations import ROLES_FILE, head, revisions, upgrade
+from mis_cli.migrations import head, revisions, upgrade
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
 from tenant_service.isolation.service import database_checks
-
-_KEYS_AT_ONCE: Final = 1_000
 
 _ABOUT: Final = """
 select current_setting('server_version_num')::int / 10000 as major,
@@ -45,27 +45,32 @@ class Target(Source):
     """Where a backup goes: besides the source's parts, those that are made fit and asked afterwards."""
 
     application_url: str
+    auth_url: str | None
+    platform_url: str | None
     superuser_url: str | None
     redis_url: str | None
     master_keys: MasterKeys
 
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """`replace` lets what is there go; `end_api_keys` ends the keys of tenants' programs, too."""
-
-    replace: bool = False
-    end_api_keys: bool = False
+    @property
+    def role_urls(self) -> dict[str, str | None]:
+        """The URL of each role of the suite, as far as there is one."""
+        return {
+            "mis_owner": self.owner_url,
+            "mis_app": self.application_url,
+            "mis_auth": self.auth_url,
+            "mis_platform": self.platform_url,
+        }
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What came back, what was removed for it, and what keeps it from serving."""
+    """What came back, what was removed for it, what of that is left, and what keeps it from serving."""
 
     manifest: Manifest
     revision: str
     objects_removed: int
     redis_keys_removed: int
+    left: Sequence[str]
     faults: Sequence[str]
 
 
@@ -73,19 +78,20 @@ async def restore(directory: Path, target: Target, choice: Choice, steps: Steps)
     """Put the backup back; raise BackupRefused before anything changed, BackupFailed where it failed."""
     manifest = read_manifest(directory, Manifest)
     await _judge(directory, manifest, target, steps)
+    if target.superuser_url is not None:
+        await make_fit(target.superuser_url, target.role_urls)
     about = await _asked(target.owner_url)
     programs = await asyncio.to_thread(Programs.for_server, about["major"])
-    if target.superuser_url is not None:
-        await programs.run("psql", "--set=ON_ERROR_STOP=1", f"--file={ROLES_FILE}", url=target.superuser_url)
-        about = await _asked(target.owner_url)
     others = await _fit(about, target, choice)
     await objects.copy_in(target.storage, directory, steps("objects back", manifest.objects.bytes))
     steps("database", None)
-    await load(directory, manifest, target.owner_url, programs, choice.end_api_keys)
+    await load(directory, manifest, target.owner_url, programs, choice)
     await asyncio.to_thread(upgrade, target.owner_url)
-    removed = await objects.remove_others(target.storage, directory, others)
-    forgotten = 0 if target.redis_url is None else await forget(target.redis_url, "{*}:*")
-    return Restored(manifest, head(), removed, forgotten, await faults(target))
+    done = await tidy(target.redis_url, "{*}:*", target.storage, directory, others)
+    found = await faults(target)
+    return Restored(
+        manifest, head(), done.objects_removed, done.redis_keys_removed, left=done.left, faults=found
+    )
 
 
 async def _judge(directory: Path, manifest: Manifest, target: Target, steps: Steps) -> None:
@@ -111,20 +117,28 @@ def refuse_lacking(master_keys: Sequence[str], target: Target) -> None:
 
 
 async def _asked(owner_url: str) -> Any:
-    connection = await asyncpg.connect(owner_url, timeout=10)
+    try:
+        connection = await asyncpg.connect(owner_url, timeout=10)
+    except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+        raise BackupRefused(
+            f"The server does not let mis_owner in ({error}). Where it is a new one, set "
+            "MIS_SUPERUSER_DATABASE_URL, and the database and the roles are made."
+        ) from error
     try:
         return await connection.fetchrow(_ABOUT, list(ROLES))
     finally:
         await connection.close()
 
 
-async def _fit(about: Any, target: Target, choice: Choice) -> list[Any]:
+async def _fit(about: Any, target: Target, choice: Choice) -> list[UUID]:
     """Return the tenants that have objects in the store; raise BackupRefused where the target is not fit."""
     if missing := sorted(set(ROLES) - set(about["roles"])):
         raise BackupRefused(
             f"The server lacks the roles {', '.join(missing)}. Run infrastructure/database/roles.sql in the "
             "database as a superuser and set their passwords, or set MIS_SUPERUSER_DATABASE_URL."
         )
+    if target.redis_url is not None:
+        await ask_redis(target.redis_url)
     if about["others"]:
         raise BackupRefused(
             f"{about['others']} other sessions of the suite's roles are in this database. Stop the services "
@@ -134,23 +148,7 @@ async def _fit(about: Any, target: Target, choice: Choice) -> list[Any]:
     if not choice.replace and (about["things"] or there):
         what = "The database is not empty" if about["things"] else "The object store is not empty"
         raise BackupRefused(f"{what}. Restore elsewhere, or let all that is there go by --replace.")
-    return list(there)
-
-
-async def forget(redis_url: str, pattern: str) -> int:
-    """Remove keys of the suite: counters of another time; limits count anew from the ledger."""
-    redis = Redis(redis_url, 5.0)
-    await redis.start()
-    try:
-        count, cursor = 0, b"0"
-        while True:
-            cursor, keys = await redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_AT_ONCE)
-            if keys:
-                count += await redis.command("UNLINK", *keys)
-            if cursor == b"0":
-                return count
-    finally:
-        await redis.stop()
+    return there
 
 
 async def faults(target: Target) -> list[str]:

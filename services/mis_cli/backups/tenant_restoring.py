@@ -14,10 +14,12 @@ from uuid import UUID
 import asyncpg
 
 from mis_cli.backups import objects
+from mis_cli.backups.endings import abandoned, silenced
 from mis_cli.backups.errors import BackupFailed, BackupRefused
+from mis_cli.backups.loading import Choice
 from mis_cli.backups.making import Steps
 from mis_cli.backups.manifest import TenantManifest, check_file, read_manifest
-from mis_cli.backups.restoring import Target, faults, forget, refuse_lacking
+from mis_cli.backups.restoring import Target, faults, refuse_lacking
 from mis_cli.backups.tenant_rows import (
     backed_up_tables,
     count,
@@ -28,6 +30,7 @@ from mis_cli.backups.tenant_rows import (
     rows_file,
     types,
 )
+from mis_cli.backups.tidying import ask_redis, tidy
 from mis_cli.backups.trail import sql_note
 from mis_cli.migrations import revisions
 from mis_tenancy.redis import tenant_key
@@ -64,18 +67,19 @@ _SHIFTS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TenantRestored:
-    """The tenant as it is now, what came back, and what keeps it from being served."""
+    """The tenant as it is now, what came back, what is left to tidy, and what keeps it from being served."""
 
     id: str
     slug: str
     status: str
     rows: int
     objects: int
+    left: Sequence[str]
     faults: Sequence[str]
 
 
 async def restore_tenant(
-    directory: Path, named: str, target: Target, replace: bool, steps: Steps
+    directory: Path, named: str, target: Target, choice: Choice, steps: Steps
 ) -> TenantRestored:
     """Put the tenant back; raise BackupRefused before anything changed, BackupFailed where it failed."""
     manifest = read_manifest(directory, TenantManifest)
@@ -83,28 +87,32 @@ async def restore_tenant(
     if named.lower() not in (manifest.tenant["id"], manifest.tenant["slug"]):
         raise BackupRefused(f"{directory} is a backup of {manifest.tenant['slug']}, not of {named}.")
     await _judge(directory, manifest, target, steps)
+    if target.redis_url is not None:
+        await ask_redis(target.redis_url)
     connection = await asyncpg.connect(target.owner_url, timeout=10)
     try:
-        _refuse(await connection.fetchrow(_HOLD, tenant_id), manifest, replace=replace)
+        _refuse(await connection.fetchrow(_HOLD, tenant_id), manifest, replace=choice.replace)
         await objects.copy_in(target.storage, directory, steps("objects back", manifest.objects.bytes))
         async with connection.transaction():
             held = await connection.fetchrow(_HOLD, tenant_id)
-            _refuse(held, manifest, replace=replace)
+            _refuse(held, manifest, replace=choice.replace)
             await _exchange(connection, tenant_id, manifest, directory)
             now = await _settle(connection, tenant_id, held["epoch"] if held else 0, manifest)
+            for statement in silenced(tenant_id) if choice.mute else []:
+                await connection.execute(statement)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise BackupFailed(f"Nothing has changed: {error.detail or error}") from error
     finally:
         await connection.close()
-    await objects.remove_others(target.storage, directory, [tenant_id])
-    if target.redis_url is not None:
-        await forget(target.redis_url, f"{tenant_key(tenant_id)}:*")
+    pattern = f"{tenant_key(tenant_id)}:*"
+    tidied = await tidy(target.redis_url, pattern, target.storage, directory, [tenant_id])
     return TenantRestored(
         str(tenant_id),
         now["slug"],
         now["status"],
         sum(manifest.rows.values()),
         manifest.objects.count,
+        tidied.left,
         await faults(target),
     )
 
@@ -152,6 +160,8 @@ async def _exchange(connection: Any, tenant_id: UUID, manifest: TenantManifest, 
 async def _settle(connection: Any, tenant_id: UUID, epoch: int, manifest: TenantManifest) -> Any:
     now = await connection.fetchrow(_SETTLE, tenant_id, epoch)
     await connection.execute(_TELL, tenant_id, now["epoch"])
+    for statement in abandoned(tenant_id):
+        await connection.execute(statement)
     numbers = await connection.fetchrow(_AHEAD, tenant_id)
     if numbers["highest"] is not None and numbers["highest"] > numbers["own"]:
         for shift in _SHIFTS:

@@ -1,6 +1,7 @@
 """`mis backup`: a deployment, or one tenant, into a directory."""
 
 import asyncio
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from mis_cli.commands.options import DataDir
 from mis_cli.deployment import recorded_settings
 from mis_cli.output import AsJson, tell
 from mis_cli.settings import BackupSettings
+from mis_tenancy.logging import configure_logging
 
 
 def backup(
@@ -26,6 +28,8 @@ def backup(
     Reads MIS_MIGRATION_DATABASE_URL and the MIS_STORAGE_… settings. Master keys are never in a backup: keep
     them elsewhere.
     """
+    # What a machine reads is on standard output.
+    configure_logging("mis", level="ERROR", stream=sys.stderr)
     settings = BackupSettings.of(recorded_settings(data_dir))
     source = Source(settings.migration_database_url, settings.storage())
     if tenant is not None:

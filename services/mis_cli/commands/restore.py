@@ -1,6 +1,7 @@
 """`mis restore`: a deployment, or one tenant, out of its backup."""
 
 import asyncio
+import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -8,16 +9,18 @@ from typing import Annotated
 
 import typer
 
+from mis_cli.backups.loading import Choice
 from mis_cli.backups.progress import stepping
-from mis_cli.backups.restoring import Choice, Restored, Target
+from mis_cli.backups.restoring import Restored, Target
 from mis_cli.backups.restoring import restore as put_back
-from mis_cli.backups.tenant_restoring import restore_tenant
+from mis_cli.backups.tenant_restoring import TenantRestored, restore_tenant
 from mis_cli.commands.options import DataDir
 from mis_cli.deployment import recorded_settings
-from mis_cli.exits import REFUSED
+from mis_cli.exits import AWAY, REFUSED
 from mis_cli.output import AsJson, tell
 from mis_cli.running.provisioning import standing
 from mis_cli.settings import RestorationSettings
+from mis_tenancy.logging import configure_logging
 from mis_tenancy.settings import MasterKeys
 
 
@@ -28,6 +31,10 @@ def restore(
     ] = False,
     end_api_keys: Annotated[
         bool, typer.Option("--end-api-keys", help="End the keys of tenants' programs as well as sessions.")
+    ] = False,
+    mute: Annotated[
+        bool,
+        typer.Option("--mute", help="To look or to rehearse: webhooks are disabled, queued work is dropped."),
     ] = False,
     tenant: Annotated[
         str | None, typer.Option(help="The one that the backup is of, by its id or slug.")
@@ -40,36 +47,36 @@ def restore(
     Reads MIS_MIGRATION_DATABASE_URL, MIS_DATABASE_URL, MIS_MASTER_KEYS, MIS_REDIS_URL and the MIS_STORAGE_…
     settings; without the first, it restores into the data directory of a `mis run` that is stopped. Exit
     code 1 says that it failed, or that nobody should be served afterwards: isolation does not stand, or a
-    master key is not the one.
+    master key is not the one. On a server without the suite's roles, MIS_SUPERUSER_DATABASE_URL,
+    MIS_AUTH_DATABASE_URL and MIS_PLATFORM_DATABASE_URL are read as well, and the roles are made.
     """
+    # What a machine reads is on standard output.
+    configure_logging("mis", level="ERROR", stream=sys.stderr)
+    choice = Choice(replace, end_api_keys, mute)
     if tenant is not None:
-        _restore_tenant(backup, tenant, replace, data_dir, as_json=as_json)
+        _restore_tenant(backup, tenant, choice, data_dir, as_json=as_json)
         return
     with ExitStack() as stack:
         settings = RestorationSettings.of(standing(data_dir, stack))
         steps = stack.enter_context(stepping(as_json=as_json))
-        restored = asyncio.run(put_back(backup, _target(settings), Choice(replace, end_api_keys), steps))
+        restored = asyncio.run(put_back(backup, _target(settings), choice, steps))
     tell(asdict(restored), _told(restored), as_json=as_json)
-    if restored.faults:
-        raise typer.Exit(REFUSED)
+    _conclude(restored)
 
 
 def _restore_tenant(
-    backup: Path, tenant: str, replace: bool, data_dir: Path | None, *, as_json: bool
+    backup: Path, tenant: str, choice: Choice, data_dir: Path | None, *, as_json: bool
 ) -> None:
     """Put one tenant back beside the others, while services run."""
     settings = RestorationSettings.of(recorded_settings(data_dir))
     with stepping(as_json=as_json) as steps:
-        restored = asyncio.run(restore_tenant(backup, tenant, _target(settings), replace, steps))
+        restored = asyncio.run(restore_tenant(backup, tenant, _target(settings), choice, steps))
     told = (
         f"Restored {restored.slug} ({restored.id}): {restored.status}, {restored.rows} rows, "
         f"{restored.objects} objects. Its members have to sign in again."
     )
-    if restored.faults:
-        told += f"\nNOT FIT TO SERVE ANYBODY: {'; '.join(restored.faults)}"
-    tell(asdict(restored), told, as_json=as_json)
-    if restored.faults:
-        raise typer.Exit(REFUSED)
+    tell(asdict(restored), told + _reservations(restored), as_json=as_json)
+    _conclude(restored)
 
 
 def _target(settings: RestorationSettings) -> Target:
@@ -77,6 +84,8 @@ def _target(settings: RestorationSettings) -> Target:
         owner_url=settings.migration_database_url,
         storage=settings.storage(),
         application_url=settings.database_url,
+        auth_url=settings.auth_database_url,
+        platform_url=settings.platform_database_url,
         superuser_url=settings.superuser_database_url,
         redis_url=settings.redis_url,
         master_keys=MasterKeys.parse(settings.master_keys),
@@ -90,6 +99,21 @@ def _told(restored: Restored) -> str:
         f"{sum(manifest.rows.values())} rows, {manifest.objects.count} objects; now at revision "
         f"{restored.revision}. Everybody has to sign in again."
     )
+    return told + ("" if restored.faults else " Keys and isolation were verified.") + _reservations(restored)
+
+
+def _reservations(restored: Restored | TenantRestored) -> str:
+    """Return what is not as it should be, a line for each kind."""
+    told = ""
+    if restored.left:
+        told += f"\nStill to do, by the same command with --replace: {'; '.join(restored.left)}."
     if restored.faults:
-        return f"{told}\nNOT FIT TO SERVE ANYBODY: {'; '.join(restored.faults)}"
-    return f"{told} Keys and isolation were verified."
+        told += f"\nNOT FIT TO SERVE ANYBODY: {'; '.join(restored.faults)}"
+    return told
+
+
+def _conclude(restored: Restored | TenantRestored) -> None:
+    if restored.faults:
+        raise typer.Exit(REFUSED)
+    if restored.left:
+        raise typer.Exit(AWAY)
