@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from mis_cli.embedded import DatabaseUrls
-from tests.database import connected
+from tests.database import Seeded, connected, seed_tenant
 from tests.mis_cli.command_line import CommandLine, environment
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
@@ -124,3 +124,16 @@ async def look(suite: Suite, one: Inhabited, auth: dict[str, str]) -> dict[str, 
         "secret": revealed["configValue"],
         "tenant": fine(await get(f"{TENANTS}/{one.tenant.id}"))["name"],
     }
+
+
+async def seed_under_way(place: Place) -> Seeded:
+    """Make a tenant of made-up rows in every table, whose work and webhooks are all under way.
+
+    The keys of its rows are named as the tests' own is, which opens none of them.
+    """
+    seeded = await seed_tenant(place.urls.owner)
+    async with place.hand() as hand:
+        for table in ("tenant_data_keys", "audit_actor_keys"):
+            await hand.execute(f"update {table} set master_key_id = 'test'")  # noqa: S608  # named above
+        await hand.execute("update audit_seals set key_id = 'test', horizon = 1")
+    return seeded
