@@ -456,10 +456,13 @@ CREATE TABLE public.outbox (
     tenant_id uuid NOT NULL,
     type text NOT NULL,
     data jsonb NOT NULL,
-    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+    occurred_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    traceparent text
 );
 
 ALTER TABLE ONLY public.outbox FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.outbox.traceparent IS 'where its cause stands in a trace';
 
 CREATE TABLE public.passkeys (
     tenant_id uuid NOT NULL,
@@ -984,10 +987,13 @@ CREATE TABLE public.webhook_deliveries (
     next_attempt_at timestamp with time zone,
     last_attempt_at timestamp with time zone,
     created_at timestamp with time zone NOT NULL,
+    traceparent text,
     CONSTRAINT ck_webhook_deliveries_status CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
 );
 
 ALTER TABLE ONLY public.webhook_deliveries FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.webhook_deliveries.traceparent IS 'where its cause stands in a trace';
 
 CREATE TABLE public.webhook_lanes (
     webhook_id uuid NOT NULL,
@@ -2386,5 +2392,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0038');
+INSERT INTO public.alembic_version (version_num) VALUES ('0039');
 SELECT public.ensure_audit_partitions(3);

@@ -11,6 +11,7 @@ from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.insertion import insert_many
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of, wake_after_commit
+from mis_tenancy.tracing import current_traceparent
 
 # Woken by each commit that adds an event; `mis_jobs.waking.Wakeup` listens.
 CHANNEL: Final = "mis:outbox"
@@ -65,4 +66,9 @@ async def publish_for_each(
 
 
 def _columns(event: EventType, data: Mapping[str, Any]) -> dict[str, Any]:
-    return {"id": new_id(), "type": event.value, "data": dict(data)}
+    return {
+        "id": new_id(),
+        "type": event.value,
+        "data": dict(data),
+        "traceparent": current_traceparent(),
+    }

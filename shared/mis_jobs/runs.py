@@ -121,7 +121,7 @@ class Runs:
         span = None if self._tracer is None else self._tracer.job(f"job {kind}", job.cause, _traced(job))
         here = job.cause if span is None else span.traceparent
         try:
-            with bound_contextvars(**_logged(job, span)), standing_at(here):
+            with bound_contextvars(**_logged(job, span)), standing_at(here, span):
                 outcome = await self._settled(job, await self._failure(job))
         except asyncio.CancelledError:
             outcome = "returned" if self._is_ending else "lost"

@@ -17,6 +17,7 @@ from mis_mail.messages import UnfitAddress, message_of
 from mis_mail.queue import MAIL, MailQueue
 from mis_mail.transport import MailRefused, MailUndelivered, Transport
 from mis_tenancy.database import Database
+from mis_tenancy.tracing import calling
 
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +63,8 @@ class Delivery:
             return
         mail_id = UUID(job.payload["mail"])
         message = message_of(mail, sender=self._sender, mail_id=mail_id, now=datetime.now(UTC))
-        await self._transport.send(message)
+        with calling("send mail", {"messaging.operation.name": "send"}):
+            await self._transport.send(message)
         await self._close(job, "sent")
 
     async def _close(self, job: Job, outcome: str) -> None:

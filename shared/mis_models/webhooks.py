@@ -57,6 +57,7 @@ class DeliveryRow(TenantScoped, Base):
     next_attempt_at: Mapped[datetime | None]
     last_attempt_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
+    traceparent: Mapped[str | None] = mapped_column(comment="where its cause stands in a trace")
 
     __table_args__ = (
         PrimaryKeyConstraint("tenant_id", "id"),

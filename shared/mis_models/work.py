@@ -84,5 +84,6 @@ class OutboxRow(Base):
     type: Mapped[str]
     data: Mapped[dict[str, Any]]
     occurred_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    traceparent: Mapped[str | None] = mapped_column(comment="where its cause stands in a trace")
 
     __table_args__ = (Index("ix_outbox_tenant_id", "tenant_id", "id"),)

@@ -2,12 +2,11 @@
 
 It keeps to a provider of its own instead of the process's global one, so that several services of a process
 stay apart. A span says which route, which tenant and how it ended; of a statement it holds the text, never
-the values, and of a failure its kind, never its message.
+the values; of a command to Redis its name; and of a failure its kind, never its message.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -21,7 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy import Select, event
 
 from mis_tenancy.database import Database
-from mis_tenancy.tracing import Attributes
+from mis_tenancy.tracing import Attributes, calling
 
 _LONGEST_STATEMENT: Final = 2_000
 _DATABASE: Final = {"db.system.name": "postgresql"}
@@ -43,22 +42,21 @@ class OpenTelemetry:
         )
         self._tracer = self._provider.get_tracer("mis_tenancy")
 
-    def request(self, name: str, traceparent: str | None, attributes: Attributes) -> "Span":
-        """Begin the span of a request, in the caller's trace if that is known."""
-        context = _context_of(traceparent)
-        return Span(
-            self._tracer.start_span(name, context, SpanKind.SERVER, dict(attributes)),
-            context,
-        )
+    def request(
+        self, name: str, traceparent: str | None, tracestate: str | None, attributes: Attributes
+    ) -> "Span":
+        """Begin the span of a request, in the caller's trace and state if those are known."""
+        context = _context_of(traceparent, tracestate)
+        span = self._tracer.start_span(name, context, SpanKind.SERVER, dict(attributes))
+        return Span(self._tracer, span, context)
 
     def job(self, name: str, cause: str | None, attributes: Attributes) -> "Span":
         """Begin the span of a job, in a trace of its own that is linked to its cause."""
-        context, caused_by = Context(), trace.get_current_span(_context_of(cause)).get_span_context()
-        links = [Link(caused_by)] if caused_by.is_valid else []
-        return Span(
-            self._tracer.start_span(name, context, SpanKind.CONSUMER, dict(attributes), links),
-            context,
-        )
+        return self._caused(name, SpanKind.CONSUMER, cause, attributes)
+
+    def message(self, name: str, cause: str | None, attributes: Attributes) -> "Span":
+        """Begin the span of what is sent out by itself, in a trace of its own that is linked to its cause."""
+        return self._caused(name, SpanKind.CLIENT, cause, attributes)
 
     def watch(self, database: Database) -> None:
         """Make spans of the database's statements, as far as they belong to a request or a job."""
@@ -66,7 +64,7 @@ class OpenTelemetry:
         event.listen(engine, "before_cursor_execute", self._begin_statement)
         event.listen(engine, "after_cursor_execute", _end_statement)
         event.listen(engine, "handle_error", _fail_statement)
-        database.around_fetch = self._fetching
+        database.around_fetch = _fetching
 
     async def stop(self) -> None:
         """Send what is left, and stop."""
@@ -82,31 +80,34 @@ class OpenTelemetry:
                 operation, kind=SpanKind.CLIENT, attributes=_DATABASE | text
             )
 
-    @contextmanager
-    def _fetching(self, statement: Select[*tuple[Any, ...]]) -> Iterator[None]:
-        if not trace.get_current_span().is_recording():
-            yield
-            return
-        table = getattr(statement.get_final_froms()[0], "name", "")
-        attributes = _DATABASE | {"db.operation.name": "SELECT", "db.collection.name": table}
-        span = self._tracer.start_span(f"SELECT {table}", kind=SpanKind.CLIENT, attributes=attributes)
-        try:
-            yield
-        except BaseException as error:
-            _fail(span, error)
-            raise
-        finally:
-            span.end()
+    def _caused(self, name: str, kind: SpanKind, cause: str | None, attributes: Attributes) -> "Span":
+        context, caused_by = Context(), trace.get_current_span(_context_of(cause)).get_span_context()
+        links = [Link(caused_by)] if caused_by.is_valid else []
+        span = self._tracer.start_span(name, context, kind, dict(attributes), links)
+        return Span(self._tracer, span, context)
+
+
+def _fetching(statement: Select[*tuple[Any, ...]]) -> AbstractContextManager[None]:
+    table = getattr(statement.get_final_froms()[0], "name", "")
+    attributes = _DATABASE | {"db.operation.name": "SELECT", "db.collection.name": table}
+    return calling(f"SELECT {table}", attributes)
 
 
 class Span:
     """A span that what happens meanwhile belongs to."""
 
-    def __init__(self, span: trace.Span, context: Context) -> None:
+    def __init__(self, tracer: trace.Tracer, span: trace.Span, context: Context) -> None:
+        self._tracer = tracer
         self._span = span
         self._token = attach(trace.set_span_in_context(span, context))
         own = span.get_span_context()
         self.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+
+    def call(self, name: str, attributes: Attributes) -> "Call | None":
+        """Begin the span of a call that belongs to it; None where nobody would hear of it."""
+        if not trace.get_current_span().is_recording():
+            return None
+        return Call(self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=dict(attributes)))
 
     def end(self, attributes: Attributes, *, failed: bool) -> None:
         """Say how it ended, once."""
@@ -120,8 +121,22 @@ class Span:
         detach(self._token)
 
 
-def _context_of(traceparent: str | None) -> Context:
-    carrier = {} if traceparent is None else {"traceparent": traceparent}
+class Call:
+    """The span of a call to somebody else."""
+
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    def end(self, error: BaseException | None) -> None:
+        """Say how it ended, once."""
+        if error is not None:
+            _fail(self._span, error)
+        self._span.end()
+
+
+def _context_of(traceparent: str | None, tracestate: str | None = None) -> Context:
+    said = {"traceparent": traceparent, "tracestate": tracestate}
+    carrier = {name: value for name, value in said.items() if value is not None}
     return TraceContextTextMapPropagator().extract(carrier, Context())
 
 

@@ -22,6 +22,7 @@ import hiredis
 from redis.asyncio.connection import parse_url
 
 from mis_tenancy.settings import SettingsError
+from mis_tenancy.tracing import until_answered
 
 Argument = bytes | str | int
 CONNECT_TIMEOUT: Final = 1.0
@@ -134,6 +135,7 @@ class Wire(asyncio.Protocol):
         self._waiting.append((self._loop.time(), answer))
         if self._watchdog is None:
             self._watchdog = self._loop.call_later(self._timeout - _GRACE, self._look)
+        until_answered(answer, "redis", command[0])
         return answer
 
     def be_answered_within(self, timeout: float) -> None:

@@ -123,13 +123,13 @@ class Visit:
             rejected=is_request and allowance is not None and not allowance.admitted,
         )
 
-    def _span_by(self, tracer: Tracer, traceparent: str | None) -> Span:
+    def _span_by(self, tracer: Tracer, traceparent: str | None, tracestate: str | None) -> Span:
         attributes = {
             "http.request.method": self.method,
             "http.route": self.route,
             "mis.request_id": self.request_id,
         }
-        return tracer.request(f"{self.method} {self.route}", traceparent, attributes)
+        return tracer.request(f"{self.method} {self.route}", traceparent, tracestate, attributes)
 
     def traced(self, status: int, outcome: str) -> Attributes:
         """Return what the request's span says of its end: no address, no path, nothing of a person."""

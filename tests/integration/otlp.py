@@ -31,6 +31,7 @@ class Received:
                             "trace": span.trace_id.hex(),
                             "id": span.span_id.hex(),
                             "parent": span.parent_span_id.hex(),
+                            "state": span.trace_state,
                             "links": [link.trace_id.hex() for link in span.links],
                         }
                         | _attributes(span.attributes)

@@ -13,12 +13,21 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from mis_tenancy.otel import OpenTelemetry
-from mis_tenancy.tracing import current_traceparent, standing_at, trace_id_in, traceparent_of
+from mis_tenancy.redis import RedisUnavailable
+from mis_tenancy.tracing import (
+    calling,
+    current_traceparent,
+    standing_at,
+    trace_id_in,
+    traceparent_of,
+    until_answered,
+)
 from tests.mis_tenancy.test_middleware import ALPHA, House
 from tests.mis_tenancy.twins import http_scope, token_of
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
+STATE = "rojo=00f067aa0ba902b7"
 PARENT = f"00-{TRACE}-{SPAN}-01"
 
 
@@ -109,6 +118,63 @@ async def test_a_request_is_a_span_in_its_callers_trace_that_names_the_tenant() 
     assert span.resource.attributes["service.name"] == "user"
 
 
+async def test_what_a_trace_says_of_itself_is_passed_on_and_what_is_no_trace_says_nothing() -> None:
+    traced = Traced()
+    for state in (f"{STATE},congo=ucfJifl5GOE", "a=" + "b" * 600, "=nonsense"):
+        await traced.house.ask("/api/v1/users", token_of(ALPHA), traceparent=PARENT, tracestate=state)
+    await traced.house.ask("/api/v1/users", token_of(ALPHA), traceparent="00-bad", tracestate=STATE)
+    shown = [
+        span.context.trace_state.to_header() for span in traced.spans.get_finished_spans() if span.context
+    ]
+    assert shown == [f"{STATE},congo=ucfJifl5GOE", "", "", ""]
+
+
+@pytest.mark.parametrize("refusal", [None, RedisUnavailable("gone"), "cancelled"])
+async def test_a_command_is_a_span_until_it_is_answered_and_tells_its_first_word(
+    refusal: Exception | str | None,
+) -> None:
+    traced = Traced()
+    answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    until_answered(answer, "redis", b"GET")
+    request = traced.tracer.request("GET /", None, None, {})
+    with standing_at(request.traceparent, request):
+        until_answered(answer, "redis", b"EVALSHA")
+        assert traced.spans.get_finished_spans() == ()
+        if isinstance(refusal, Exception):
+            answer.set_exception(refusal)
+        elif refusal:
+            answer.cancel()
+        else:
+            answer.set_result(b"1")
+        await asyncio.sleep(0)
+    span = traced.only()
+    assert (span.name, span.kind) == ("EVALSHA", SpanKind.CLIENT)
+    error = {None: {}, "cancelled": {"error.type": "CancelledError"}}.get(
+        refusal if not isinstance(refusal, Exception) else "", {"error.type": "RedisUnavailable"}
+    )
+    assert attributes(span) == {"db.system.name": "redis", "db.operation.name": "EVALSHA"} | error
+    request.end({}, failed=False)
+    # What a request leaves running behind it belongs to nobody.
+    with standing_at(request.traceparent, request):
+        until_answered(answer, "redis", b"GET")
+    request.leave()
+    assert len(traced.spans.get_finished_spans()) == 2
+
+
+def test_a_call_that_fails_tells_the_kind_of_its_failure_and_raises_it() -> None:
+    traced = Traced()
+    with calling("send mail", {}):
+        pass
+    job = traced.tracer.job("job mail", None, {})
+    with standing_at(job.traceparent, job), pytest.raises(OSError, match="to zoe@"), calling("send mail", {}):
+        raise ConnectionRefusedError("to zoe@x.example")
+    span = traced.only()
+    assert attributes(span) == {"error.type": "ConnectionRefusedError"}
+    assert span.status.status_code is StatusCode.ERROR
+    assert "zoe@" not in span.to_json()
+    job.leave()
+
+
 async def test_a_request_that_brings_no_trace_or_a_bad_one_begins_one() -> None:
     traced = Traced()
     for headers in ({}, {"traceparent": "00-bad-bad-01"}):
@@ -164,7 +230,7 @@ async def test_requests_at_once_stand_each_in_their_own_trace() -> None:
 def test_a_jobs_span_is_linked_to_its_cause_and_stands_in_a_trace_of_its_own() -> None:
     traced = Traced()
     span = traced.tracer.job("job export", PARENT, {"mis.job.attempt": 1})
-    inside = traced.tracer.request("inside", None, {})
+    inside = traced.tracer.request("inside", None, None, {})
     inside.end({}, failed=False)
     inside.leave()
     span.end({"mis.outcome": "done"}, failed=False)

@@ -156,8 +156,9 @@ def _watching(parts: Parts) -> Work:
 
 def _webhooks(parts: Parts) -> Work:
     relay = Relay(parts.platform, parts.redis, heard_by=AlertMetrics(parts.registry).hear)
+    metrics = WebhookMetrics(parts.registry)
     sending = webhooks.sending_of(
-        parts.settings, parts.platform, parts.application, parts.redis, WebhookMetrics(parts.registry)
+        parts.settings, parts.platform, parts.application, parts.redis, metrics, parts.tracer
     )
     return Work(
         handlers={webhooks.RETENTION: webhooks.DeliveryRetention(parts.platform).run},

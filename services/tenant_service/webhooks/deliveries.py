@@ -8,6 +8,7 @@ from mis_http.pages import Page
 from mis_models.webhooks import DeliveryRow, WebhookRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.tracing import current_traceparent
 from tenant_service.trail import Caller
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks import repository
@@ -43,6 +44,7 @@ class Deliveries:
             raise DeliveryNotFound
         _require_active(webhook)
         delivery.status, delivery.attempts, delivery.next_attempt_at = "pending", 0, datetime.now(UTC)
+        delivery.traceparent = current_traceparent()
         await self._queued(webhook, "webhook.replayed", delivery)
         return delivery
 
@@ -60,6 +62,7 @@ class Deliveries:
             attempts=0,
             next_attempt_at=now,
             created_at=now,
+            traceparent=current_traceparent(),
         )
         self._session.add(delivery)
         await self._queued(webhook, "webhook.pinged", delivery)

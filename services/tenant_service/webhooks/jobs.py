@@ -12,6 +12,7 @@ from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.identifiers import floor_id
 from mis_tenancy.redis import Redis
 from mis_tenancy.settings import MasterKeys
+from mis_tenancy.tracing import Tracer
 from tenant_service.webhooks import relay_repository as repository
 from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.sending import LANES_AT_ONCE, Sending
@@ -28,12 +29,13 @@ def sending_of(
     application: Database,
     redis: Redis | None,
     metrics: WebhookMetrics,
+    tracer: Tracer | None,
 ) -> Sending:
     """Return a worker's sending, which reaches what the settings let it reach."""
     # Enough threads for all receivers at a time, even where a look-up outlives the attempt that asked for it.
     reach = Reach(allow_private=settings.webhook_allow_private, threads=2 * LANES_AT_ONCE)
     keys = TenantKeys(Wrapping(MasterKeys.parse(settings.master_keys)))
-    return Sending(platform, application, keys, reach, Transport(reach), metrics, redis)
+    return Sending(platform, application, keys, reach, Transport(reach), metrics, redis, tracer=tracer)
 
 
 class DeliveryRetention:

@@ -90,7 +90,7 @@ def _deliveries(
     tenant_id: UUID, events: Sequence[OutboxRow], webhooks: Mapping[UUID, frozenset[str]]
 ) -> list[dict[str, Any]]:
     rows = [
-        {"webhook_id": webhook_id, "type": event.type, "body": body}
+        {"webhook_id": webhook_id, "type": event.type, "body": body, "traceparent": event.traceparent}
         for event in events
         for body in (envelope(event.type, event.occurred_at, tenant_id, event.data),)
         for webhook_id, wanted in webhooks.items()

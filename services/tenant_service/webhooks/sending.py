@@ -9,19 +9,18 @@ from typing import Final
 
 import structlog
 
-from mis_http.destinations import DestinationRefused
 from mis_http.reach import Reach
 from mis_jobs.waking import Wakeup
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis
+from mis_tenancy.tracing import Tracer
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks.lanes_repository import Lane, Room
 from tenant_service.webhooks.metrics import WebhookMetrics
-from tenant_service.webhooks.schedule import Outcome
-from tenant_service.webhooks.signing import signed_headers
+from tenant_service.webhooks.posting import Posting
 from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport, Wire
-from tenant_service.webhooks.turns import Batch, Parcel, Sent, Turn
+from tenant_service.webhooks.turns import Batch, Sent, Turn
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +35,6 @@ _TURN_SECONDS: Final = 5.0
 _UNWRITTEN_SECONDS: Final = 0.5
 _PATIENCE_SECONDS: Final = 3.0
 _COUNT_SECONDS: Final = 15.0
-_FIXED_HEADERS: Final = {"content-type": "application/json", "user-agent": "mis-webhooks/1"}
 
 
 class Sending:
@@ -56,6 +54,7 @@ class Sending:
         metrics: WebhookMetrics,
         redis: Redis | None = None,
         *,
+        tracer: Tracer | None = None,
         slots: int = LANES_AT_ONCE,
         lease: timedelta = LEASE,
         patience: float = _PATIENCE_SECONDS,
@@ -64,7 +63,7 @@ class Sending:
         self._platform = platform
         self._application = application
         self._keys = keys
-        self._reach = reach
+        self._posting = Posting(reach, metrics, tracer)
         self._transport = transport
         self._metrics = metrics
         self._slots = slots
@@ -141,36 +140,19 @@ class Sending:
             async with self._transport.wire() as wire:
                 batch = await turn.first()
                 while batch is not None:
-                    sent = await self._send(wire, batch)
+                    sent = await self._send(wire, lane, batch)
                     batch = await turn.next(sent, is_over=self._is_ending or monotonic() > end)
         except Exception as error:
             # The lane comes back when its lease runs out.
             _log.warning("webhooks.turn_failed", webhook=str(lane.webhook_id), error=repr(error))
 
-    async def _send(self, wire: Wire, batch: Batch) -> list[Sent]:
+    async def _send(self, wire: Wire, lane: Lane, batch: Batch) -> list[Sent]:
         """Send what gets through at once; a failure, or a moment that has passed, is written down first."""
         end = monotonic() + _UNWRITTEN_SECONDS
         sent = []
         for parcel in batch.parcels:
-            began = monotonic()
-            outcome = await self._attempt(wire, batch, parcel)
-            self._metrics.attempted(outcome, monotonic() - began)
+            outcome = await self._posting.attempt(wire, lane.tenant_id, batch, parcel)
             sent.append(Sent(parcel, outcome, datetime.now(UTC)))
             if not outcome.is_success or self._is_ending or monotonic() > end:
                 break
         return sent
-
-    async def _attempt(self, wire: Wire, batch: Batch, parcel: Parcel) -> Outcome:
-        if not batch.secrets:
-            return Outcome(error="secret_undecryptable")
-        now = int(datetime.now(UTC).timestamp())
-        signed = signed_headers(batch.secrets, parcel.delivery_id, now, parcel.body)
-        try:
-            return await wire.post(self._reach.read(batch.url), _FIXED_HEADERS | signed, parcel.body)
-        except DestinationRefused:
-            # The rules, or the setting that loosens them, have changed since the URL was saved.
-            return Outcome(error="address_refused")
-        except Exception as error:
-            # Whatever a receiver brings about counts as an attempt, or it would be tried without end.
-            _log.warning("webhooks.attempt_failed", delivery=str(parcel.delivery_id), error=repr(error))
-            return Outcome(error="failed")

@@ -29,10 +29,13 @@ BATCH: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A delivery that is about to be sent."""
+    """A delivery that is about to be sent; `cause` is where what it tells of stands in a trace."""
 
     delivery_id: UUID
     body: bytes
+    type: str
+    attempt: int
+    cause: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,9 @@ class Turn:
         if not due:
             await self._end(session, webhook)
             return None
-        parcels = tuple(Parcel(row.id, row.body.encode()) for row in due)
+        parcels = tuple(
+            Parcel(row.id, row.body.encode(), row.type, row.attempts + 1, row.traceparent) for row in due
+        )
         return Batch(webhook.url, await self._secrets(session, webhook), parcels)
 
     async def _end(self, session: TenantSession, webhook: WebhookRow, pause: timedelta | None = None) -> None:
