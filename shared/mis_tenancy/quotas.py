@@ -1,6 +1,7 @@
 """The limiter: each request of a tenant against its burst and its daily limit, in one call of one Lua script.
 
-Exact while Redis answers, because the script decides and counts in one step and by Redis' own clock. When
+Exact while Redis answers, because the script decides and counts in one step and by Redis' own clock. What it
+has refused is refused for as long as that must hold without asking it again (`held_refusals`). When
 Redis has lost the day's count, the usage ledger supplies it before anything is admitted. When Redis gives no
 answer, this process decides alone (`local_quotas`), so that the API stays up; once it answers again, the
 ledger supplies what was admitted meanwhile. Nothing here raises: a limiter that fails is no reason to refuse
@@ -18,6 +19,7 @@ from uuid import UUID
 
 import structlog
 
+from mis_tenancy.held_refusals import HeldRefusals
 from mis_tenancy.local_quotas import EPOCH_DAY, LocalQuotas
 from mis_tenancy.redis import Redis, RedisError, address_key, tenant_key
 from mis_tenancy.tenant import Allowance, Tenant
@@ -66,6 +68,7 @@ class Limiter:
         self._script = None if redis is None else redis.script(CLOCK + DECISION)
         self._ledger = ledger
         self._local = LocalQuotas(expected_processes, clock)
+        self._held = HeldRefusals()
         self._seeds: dict[tuple[UUID, int], asyncio.Task[int | None]] = {}
 
     async def admit(self, tenant: Tenant, *, daily_exempt: bool) -> Allowance:
@@ -74,22 +77,35 @@ class Limiter:
         `daily_exempt` requests pass a spent day, within the burst limit, and are counted.
         """
         burst, daily = tenant.burst_limit, tenant.daily_limit
+        # A spent day refuses some requests and not others, so what one was told says nothing to the other.
+        key, terms = (tenant.id, daily_exempt), (burst, daily, self._generation())
+        if (held := self._held.again(key, terms)) is not None:
+            return held
+        asked_at = self._held.clock()
         try:
             reply = await self._decide(tenant.id, burst, daily, daily_exempt)
         except _UNDECIDED:
             self.local_decisions += 1
             return self._local.admit(tenant.id, burst, daily, daily_exempt)
         self._local.learn(tenant.id, reply[1], reply[5])
-        return _allowance(reply, burst, daily)
+        allowance = _allowance(reply, burst, daily)
+        self._held.note(key, terms, asked_at, allowance)
+        return allowance
 
     async def admit_address(self, network: str, per_second: int) -> Allowance:
         """Count a request of an anonymous client's network, or refuse it and count nothing."""
+        terms = per_second, self._generation()
+        if (held := self._held.again(network, terms)) is not None:
+            return held
+        asked_at = self._held.clock()
         try:
             reply = await self._run(address_key(network), per_second, -1, 0, 0, _ADDRESS_LIFETIME, 0, -1)
         except _UNDECIDED:
             self.local_decisions += 1
             return self._local.admit_address(network, per_second)
-        return _allowance(reply, per_second, None)
+        allowance = _allowance(reply, per_second, None)
+        self._held.note(network, terms, asked_at, allowance)
+        return allowance
 
     async def _decide(self, tenant_id: UUID, burst: int, daily: int | None, exempt: bool) -> list[int]:
         day, seed, used = await self._unsettled(tenant_id, daily)
