@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from mis_models.plan_migrations import PlanMigrationRow
 from mis_tenancy.identifiers import floor_id, new_id
 from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.records.store import insert_records
@@ -309,6 +310,36 @@ async def test_retention_deletes_up_to_a_seal_which_stays_as_the_anchor(
     await Retention(log.platform, log.keys).prune(log.tenant_id, floor_id(now - timedelta(days=10)))
     assert [(seal["seq"], seal["pruned"]) for seal in await log.seals()] == [(3, True), (4, False)]
     assert (await log.verify()).bad is None
+
+
+async def test_a_plan_that_was_left_keeps_its_rows_for_another_month(
+    suite: Suite, test_servers: TestServers
+) -> None:
+    log, now = await new_log(suite, test_servers), datetime.now(UTC)
+    await log.write_at(now - timedelta(days=200), 3)
+    await log.seal()
+    async with log.database.transaction(log.tenant_id) as session:
+        session.add(
+            PlanMigrationRow(
+                id=new_id(),
+                status="completed",
+                from_plan="enterprise",
+                to_plan="basic",
+                at_period_end=False,
+                downtime=False,
+                on_over_limit="block",
+                due_at=now,
+                requested_by=new_id(),
+                requested_as="member",
+                effects={},
+                created_at=now,
+                finished_at=now,
+            )
+        )
+    retention = Retention(log.platform, log.keys)
+    for later, kept in ((0, 3), (29, 3), (31, 0)):
+        await retention.prune_all(now + timedelta(days=later))
+        assert (await log.verify()).rows == kept
 
 
 async def test_a_row_that_was_adopted_late_is_kept_with_the_seal_it_came_in(

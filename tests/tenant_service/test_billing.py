@@ -69,6 +69,23 @@ async def test_a_contract_without_a_price_is_a_free_trial_until_it_has_one(suite
     assert rows[0]["changes"] == {"contract_price": {"old": 500_000, "new": 600_000}}
 
 
+async def test_a_price_is_agreed_only_on_what_its_operator_has_read(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    path = f"{TENANTS}/{tenant.id}/billing"
+    read = await suite.client.get(path, headers=suite.operator)
+    expected = suite.operator | {"If-Match": read.headers["etag"]}
+    first = await suite.client.patch(path, json={"contractPrice": 500_000}, headers=expected)
+    assert fine(first)["contractPrice"] == 500_000
+    second = await suite.client.patch(path, json={"contractPrice": 1}, headers=expected)
+    refused(second, 412, "precondition_failed")
+    (invoice, _) = await invoices_of(suite, tenant)
+    await settle(suite, tenant, invoice["id"])
+    expected["If-Match"] = first.headers["etag"]
+    third = await suite.client.patch(path, json={"contractPrice": 1}, headers=expected)
+    refused(third, 412, "precondition_failed")
+    assert (await billing_of(suite, tenant))["contractPrice"] == 500_000
+
+
 async def test_a_price_on_another_plan_waits_for_the_contract(suite: Suite) -> None:
     tenant = await suite.tenant("basic")
     path = f"{TENANTS}/{tenant.id}/billing"

@@ -9,12 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import func, select, update
 
+from mis_accounts.claims import hold_counters
 from mis_jobs.jobs import MOST_ATTEMPTS
 from mis_models.accounts import CountersRow, UserRow, UserTermRow
 from mis_models.imports import ImportRow
 from mis_models.work import OutboxRow
 from mis_tenancy.storage import StorageUnavailable, TenantStorage
 from mis_worker.app import working
+from tenant_service.configuration.repository import lock_tenant
 from tenant_service.imports.report import Seats
 from tenant_service.imports.users import UserImport
 from tests.auth_service.requests import set_status
@@ -37,6 +39,7 @@ from tests.tenant_service.imports import (
 from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fine, refused
 
 FORMATS = ("json", "ndjson", "csv")
+_WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 async def put(suite: Suite, tenant: TenantHandle, key: str, value: Any, *, secret: bool = False) -> None:
@@ -294,6 +297,28 @@ async def test_users_who_join_while_an_import_runs_take_no_seat_of_it_twice(
     assert (failed["status"], failed["error"]["code"]) == ("failed", "limit_exceeded")
     assert set(await users_of(suite, tenant)) == {tenant.owner_email, "quick@x.example"}
     assert await counted_users(suite, tenant) == (2, 2)
+
+
+async def test_an_import_that_waits_for_the_tenant_holds_nobodys_seats_meanwhile(suite: Suite) -> None:
+    """A change of plan takes both in that order; in the other one they would wait for each other."""
+    tenant = await suite.tenant("custom")
+    archive = archive_of(
+        tenant, users=[user_row("ina@x.example")], configurations=[setting_row("app.theme", "dark")]
+    )
+    job = import_job_for(tenant, fine(await send(suite, tenant, archive), 202)["importId"])
+    async with suite.database.transaction(tenant.id) as session:
+        await lock_tenant(session)
+        running = asyncio.create_task(import_jobs_of(suite).run(job))
+        while True:
+            async with suite.tenancy("auth").database.system_transaction() as system:
+                if await system.fetch(_WAITING):
+                    break
+            assert not running.done(), running.result()
+            await asyncio.sleep(0.02)
+        await hold_counters(session)
+    await running
+    assert "ina@x.example" in await users_of(suite, tenant)
+    assert (await setting(suite, tenant, "app.theme"))["configValue"] == "dark"
 
 
 async def test_configuration_comes_back_under_the_rules_of_today(suite: Suite) -> None:

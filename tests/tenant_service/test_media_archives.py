@@ -23,6 +23,7 @@ from tests.tenant_service.imports import (
     send,
     users_of,
 )
+from tests.tenant_service.plan_moves import configure
 from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import (
     MEDIA,
@@ -224,6 +225,29 @@ async def test_a_file_that_differs_from_the_archives_stays_as_it_is(suite: Suite
         {"row": 1, "subject": mine["id"], "code": "media_differs"}
     ]
     assert (await content(suite, tenant, mine["id"])).content == b"hello"
+
+
+async def test_no_archive_brings_a_file_that_could_not_be_uploaded(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    small = await stored(suite, tenant, b"x" * 10, filename="a.png", Content_Type="image/png")
+    large = await stored(suite, tenant, b"x" * 11, filename="b.png", Content_Type="image/png")
+    page = await stored(suite, tenant, b"x", filename="c.html", Content_Type="text/html")
+    archive = await exported(suite, tenant, "media")
+    other = await suite.tenant("custom")
+    await configure(suite, other, "file_upload.max_size", 10, suite.operator)
+    await configure(suite, other, "file_upload.allowed_types", ["image/*"])
+    rehearsal = fine(await send(suite, other, archive, dry_run=True))
+    told = (await imported(suite, other, archive))["report"]["dataTypes"]["media"]
+    assert told == rehearsal["dataTypes"]["media"]
+    assert {one["subject"]: one["code"] for one in told["firstConflicts"]} == {
+        large["id"]: "file_too_large",
+        page["id"]: "file_type_refused",
+    }
+    assert [document["filename"] for document in await listed(suite, other)] == [small["filename"]]
+    # What is there already stays, whatever the rules have become.
+    await configure(suite, tenant, "file_upload.allowed_types", ["text/plain"])
+    told = (await imported(suite, tenant, archive))["report"]["dataTypes"]["media"]
+    assert (told["skip"], told["conflicts"]) == (3, 0)
 
 
 async def test_a_file_that_is_brought_back_is_not_deleted_by_its_former_deletion(suite: Suite) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Text, cast, func, literal_column, select
 
 from mis_models.audit import AuditSealRow
+from mis_tenancy.plans import PlanName
 from mis_tenancy.postgres.system_transactions import SystemTransaction
 from mis_tenancy.seals import SEALED_COLUMNS
 from mis_tenancy.session import TenantSession
@@ -74,6 +75,10 @@ select counted.tenant_id as id, tenants.plan, oldest.last_id
                       order by seq limit 1) as oldest on true
  where counted.tenant_id > $1
  order by counted.tenant_id limit $2
+"""
+_PLANS_LEFT: Final = """
+select distinct from_plan from plan_migrations
+ where tenant_id = $1 and status = 'completed' and finished_at > $2
 """
 
 
@@ -153,6 +158,11 @@ async def prune(
 async def prunable(system: SystemTransaction, after: UUID, limit: int) -> list[Any]:
     """Return up to `limit` tenants past `after`, with their plan and the last id of their oldest seal."""
     return await system.fetch(_PRUNABLE, after, limit)
+
+
+async def plans_left(system: SystemTransaction, tenant_id: UUID, since: datetime) -> list[PlanName]:
+    """Return the plans that the tenant, to which the transaction is bound, has left since then."""
+    return [PlanName(row["from_plan"]) for row in await system.fetch(_PLANS_LEFT, tenant_id, since)]
 
 
 async def freeze(session: TenantSession) -> None:

@@ -1,4 +1,8 @@
-"""How long audit rows are kept: deleted up to a seal, which stays as the anchor of the rest."""
+"""How long audit rows are kept: deleted up to a seal, which stays as the anchor of the rest.
+
+A plan that is left keeps its rows for a month longer. Nobody loses a year of the log by a change of plan that
+is taken back the next day, and whoever has got hold of an owner's account cannot wipe it by one.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,6 +19,7 @@ from tenant_service.audit_seals import repository
 
 _log = structlog.get_logger(__name__)
 
+_AFTER_PLAN: Final = timedelta(days=30)
 _TENANTS_AT_ONCE: Final = 500
 _SEALS_AT_ONCE: Final = 500
 _ROWS_AT_ONCE: Final = 10_000
@@ -29,7 +34,8 @@ class Retention:
 
     async def prune_all(self, now: datetime | None = None) -> int:
         """Prune each tenant that has something to prune; return how many rows were deleted."""
-        floors = _floors(now or datetime.now(UTC))
+        now = now or datetime.now(UTC)
+        floors = _floors(now)
         after, deleted = UUID(int=0), 0
         while True:
             async with self._platform.system_transaction() as system:
@@ -37,7 +43,8 @@ class Retention:
             for tenant in tenants:
                 floor = floors[PlanName(tenant["plan"])]
                 if tenant["last_id"] is not None and tenant["last_id"] < floor:
-                    deleted += await self.prune(tenant["id"], floor)
+                    left = await self._plans_left(tenant["id"], now - _AFTER_PLAN)
+                    deleted += await self.prune(tenant["id"], min([floor, *(floors[plan] for plan in left)]))
             if len(tenants) < _TENANTS_AT_ONCE:
                 return deleted
             after = tenants[-1]["id"]
@@ -48,6 +55,10 @@ class Retention:
         while deleted := await self._step(tenant_id, floor):
             total += deleted
         return total
+
+    async def _plans_left(self, tenant_id: UUID, since: datetime) -> list[PlanName]:
+        async with self._platform.system_transaction(tenant_id) as system:
+            return await repository.plans_left(system, tenant_id, since)
 
     async def _step(self, tenant_id: UUID, floor: UUID) -> int:
         """Prune some seals in a transaction of their own, so that a crash leaves a log that verifies."""

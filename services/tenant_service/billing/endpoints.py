@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse
 
-from mis_http.etags import etag
+from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
@@ -70,15 +70,21 @@ Named = Annotated[UUID, Depends(named_invoice)]
 
 
 @router.get("/{id}/billing", dependencies=_READS, responses=problems(*_CLOSED, SubscriptionNotFound))
-async def get_billing(billing: Bills) -> BillingOut:
+async def get_billing(billing: Bills, response: Response) -> BillingOut:
     """Show the subscription, what is owed, and the next invoice as it would be now."""
-    return BillingOut.of(await billing.account())
+    account = await billing.account()
+    response.headers["ETag"] = etag(account.subscription.version)
+    return BillingOut.of(account)
 
 
-@router.patch("/{id}/billing", responses=problems(*_CLOSED))
-async def agree_price(body: AgreementIn, billing: Governed) -> BillingOut:
+@router.patch("/{id}/billing", responses=problems(*_CLOSED, PreconditionFailed))
+async def agree_price(
+    body: AgreementIn, billing: Governed, if_match: IfMatch, response: Response
+) -> BillingOut:
     """Set what the custom plan costs this tenant; for operators."""
-    return BillingOut.of(await billing.agree(body.contract_price))
+    account = await billing.agree(body.contract_price, if_match.hold)
+    response.headers["ETag"] = etag(account.subscription.version)
+    return BillingOut.of(account)
 
 
 @router.post("/{id}/billing/cancel", dependencies=_WRITES, responses=problems(*_CLOSED, SubscriptionEnded))

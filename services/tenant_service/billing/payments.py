@@ -130,10 +130,11 @@ class Payments:
     ) -> None:
         """Note that the invoice is settled, and lift what only unpaid invoices had brought about."""
         changes: dict[str, Any] = {"invoice_status": {"old": Status.OPEN.value, "new": invoice.status}}
+        # What is owed is a part of what the subscription shows.
+        subscription.version += 1
         await self._session.flush()
         if subscription.state == State.PAST_DUE and not await repository.overdue(self._session, self._now):
             subscription.state = standing(subscription, is_overdue=False).value
-            subscription.version += 1
             await resolve_alert(self._session, PAYMENT_OVERDUE.kind, PAYMENT_OVERDUE.subject)
             changes["subscription_state"] = {"old": State.PAST_DUE.value, "new": subscription.state}
             changes |= await lift(self._session, tenant, PAST_DUE, self._now)

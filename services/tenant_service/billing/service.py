@@ -1,6 +1,6 @@
 """What members see and decide of their billing, and what operators agree with them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -105,12 +105,13 @@ class Billing:
             self._mark(subscription, "billing.resumed", ends=False)
         return await self._account(subscription)
 
-    async def agree(self, price: int) -> Account:
-        """Set what the custom plan costs this tenant.
+    async def agree(self, price: int, hold: Callable[[int], None]) -> Account:
+        """Set what the custom plan costs this tenant; `hold` raises where another version was expected.
 
         Where its contract had no price it holds at once; otherwise for periods that start later.
         """
         _, subscription = await current(self._session, self._now)
+        hold(subscription.version)
         before, subscription.contract_price = subscription.contract_price, price
         subscription.version += 1
         if subscription.price is None:

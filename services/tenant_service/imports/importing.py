@@ -12,8 +12,11 @@ from uuid import UUID
 
 from mis_accounts.attributes import KEY as SCHEMA
 from mis_http.schemas import moment_text
+from mis_tenancy.configuration import effective
+from mis_tenancy.plans import PlanName
 from mis_tenancy.session import TenantSession, tenant_of
-from tenant_service.configuration.repository import override
+from mis_tenancy.tables import TenantRow
+from tenant_service.configuration.repository import override, overrides
 from tenant_service.exports.data_types.configurations import CONFIGURATIONS
 from tenant_service.exports.data_types.media import MEDIA
 from tenant_service.exports.data_types.shape import DataType, DataTypeName
@@ -27,6 +30,8 @@ from tenant_service.imports.rows import Row, media_of, person_of, setting_of
 _One = TypeVar("_One")
 
 # What is brought back. Everything else tells what happened, and importing it would make it up.
+_LARGEST: Final = "file_upload.max_size"
+_TYPES: Final = "file_upload.allowed_types"
 _BROUGHT_BACK: Final = (DataTypeName.USERS, DataTypeName.CONFIGURATIONS, DataTypeName.MEDIA)
 
 
@@ -48,6 +53,7 @@ async def apply(
     files = await judged_media(session, archive, by, now)
     owners = {file.archived.owner_id for file in files.new if file.archived.owner_id is not None}
     known = await _members_among(session, owners) if keeps_ids else {}
+    people: users.UserImport | None = None
     if DataTypeName.USERS in archive.manifest.counts:
         people = users.UserImport(
             session,
@@ -59,15 +65,17 @@ async def apply(
         )
         await _each_batch(archive, USERS, users.ROWS_AT_ONCE, person_of, people.take)
         report.data_types[DataTypeName.USERS] = people.tally
-        report.seats = await people.settle()
-        # Without seats nobody is created whom a file could belong to.
-        known |= people.found if report.seats.fits else {}
     if DataTypeName.CONFIGURATIONS in archive.manifest.counts:
         settings = configurations.ConfigurationImport(session, by, now)
         size = configurations.ROWS_AT_ONCE
         await _each_batch(archive, CONFIGURATIONS, size, setting_of, settings.take)
         settings.settle()
         report.data_types[DataTypeName.CONFIGURATIONS] = settings.tally
+    if people is not None:
+        # Behind the configuration, which locks the tenant: a change of plan takes the two in this order too.
+        report.seats = await people.settle()
+        # Without seats nobody is created whom a file could belong to.
+        known |= people.found if report.seats.fits else {}
     await session.flush()
     if DataTypeName.MEDIA in archive.manifest.counts:
         report.data_types[DataTypeName.MEDIA] = files.tally
@@ -86,10 +94,18 @@ async def judged_media(
 ) -> media.MediaImport:
     """Return the files of the archive, judged, before anything is done with them."""
     keeps_ids = archive.manifest.tenant.id == tenant_of(session)
-    files = media.MediaImport(session, by, keeps_ids=keeps_ids, now=now)
+    files = media.MediaImport(session, by, await _taken(session), keeps_ids=keeps_ids, now=now)
     if DataTypeName.MEDIA in archive.manifest.counts:
         await _each_batch(archive, MEDIA, media.ROWS_AT_ONCE, media_of, files.take)
     return files
+
+
+async def _taken(session: TenantSession) -> media.Taken:
+    """Return what files the tenant takes now."""
+    tenant = await session.get_one(TenantRow, tenant_of(session))
+    own = await overrides(session, (_LARGEST, _TYPES))
+    in_force = effective(PlanName(tenant.plan), {key: row.config_value for key, row in own.items()})
+    return media.Taken(in_force[_LARGEST], in_force[_TYPES])
 
 
 async def _members_among(session: TenantSession, ids: Collection[UUID]) -> dict[UUID, UUID]:

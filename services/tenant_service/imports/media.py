@@ -1,5 +1,8 @@
 """Files of an archive: those that the tenant does not have are stored again, with the bytes that they had.
 
+They must be files that could be uploaded today. An archive is written by whoever sends it, so what it says of
+a file's former life is no reason to take it.
+
 A file is known by its id, in the tenant that the archive is from. In another one it gets an id that follows
 from the tenant and the one that it had, so an archive that is imported twice brings nothing twice.
 """
@@ -14,6 +17,7 @@ from uuid import UUID
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.reservations import end_upload
 from mis_accounts.space import claim_space, count_space, settle_space
+from mis_http.file_names import is_among
 from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import id_of
 from mis_tenancy.session import TenantSession, tenant_of
@@ -23,6 +27,20 @@ from tenant_service.imports.report import Tally
 from tenant_service.imports.rows import ArchivedMedia, not_after
 
 ROWS_AT_ONCE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What files the tenant takes today: up to `largest` bytes, and of the `types`."""
+
+    largest: int
+    types: Sequence[str]
+
+    def refusal(self, file: ArchivedMedia) -> str | None:
+        """Return the code of the refusal that an upload of the file would meet, None where it would not."""
+        if file.size > self.largest:
+            return "file_too_large"
+        return None if is_among(file.content_type, self.types) else "file_type_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +62,11 @@ class Staged:
 class MediaImport:
     """Judges the files of an archive, and makes those that are new; with `keeps_ids` under their own ids."""
 
-    def __init__(self, session: TenantSession, by: Importer, *, keeps_ids: bool, now: datetime) -> None:
+    def __init__(
+        self, session: TenantSession, by: Importer, taken: Taken, *, keeps_ids: bool, now: datetime
+    ) -> None:
         self._session = session
+        self._taken = taken
         self._by = by
         self._keeps_ids = keeps_ids
         self._now = now
@@ -62,7 +83,9 @@ class MediaImport:
                 continue
             identifier = self._target(archived)
             self.tally.remapped += int(identifier != archived.id)
-            if identifier not in there:
+            if identifier not in there and (code := self._taken.refusal(archived)) is not None:
+                self.tally.refuse(str(archived.id), code)
+            elif identifier not in there:
                 self.tally.create += 1
                 self.new.append(FileToStore(archived, identifier))
             elif there[identifier] == archived.sha256:
