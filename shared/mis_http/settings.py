@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from mis_tenancy.objects.opening import StoreAccess
 from mis_tenancy.postgres.poolers import Pooler
+from mis_tenancy.redis.address import addresses_of
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
 from mis_tenancy.storage import Storage
 
@@ -121,6 +122,14 @@ def _mail_address(value: str) -> str:
     return value
 
 
+def _redis(value: str) -> str:
+    try:
+        addresses_of(value)
+    except SettingsError as error:
+        raise ValueError(str(error).removeprefix("MIS_REDIS_URL").lstrip(": ")) from None
+    return value
+
+
 def _known_pooler(value: str) -> str:
     for named in parse_qs(urlsplit(value).query).get("pooler", ()):
         if named not in set(Pooler):
@@ -137,7 +146,7 @@ def _no_pooler(value: str) -> str:
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 DatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_known_pooler)]
 OwnersDatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_no_pooler)]
-RedisUrl = Annotated[str, _url_of("redis", "rediss", "unix")]
+RedisUrl = Annotated[str, AfterValidator(_redis)]
 StorageUrl = Annotated[str, _url_of("file", "s3", "gs", "az")]
 SmtpUrl = Annotated[str, _url_of("smtp", "smtps")]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]

@@ -2,8 +2,9 @@
 --
 -- `now` (µs since 1970, this server's own clock) is set by the line that is put before this text.
 -- KEYS[1]  the tenant's quota key, or a client address's burst key
--- ARGV     1 burst: requests a second · 2 daily: requests a day, -1 unlimited · 3 exempt: 1 passes a spent day
---          4 generation of this server, 0 keeps no daily count · 5 lifetime of the key in seconds
+-- ARGV     1 generation: this run of this server, never 0
+--          2 burst: requests a second · 3 daily: requests a day, -1 unlimited · 4 exempt: 1 passes a spent day
+--          5 lifetime of the key in seconds
 --          6 day of the seed · 7 seed: requests of that day according to the usage ledger, -1 none
 -- Answers  {verdict, today, burst requests left, µs until burst is whole, µs to wait, requests today, µs of today left}
 --          with verdict 0 unseeded, 1 admitted, 2 refused by burst, 3 refused by daily.
@@ -17,8 +18,8 @@
 -- has decided alone for a while brings a seed with it, as this server has not heard of those requests.
 
 local REQUEST, DAY = 1000000, 86400000000
-local burst, daily, exempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
-local generation, lifetime = tonumber(ARGV[4]), ARGV[5]
+local generation, burst, daily = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local exempt, lifetime = ARGV[4] == '1', ARGV[5]
 local seed_day, seed = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local today = math.floor(now / DAY)
@@ -30,7 +31,7 @@ if state then
 end
 
 -- A day in the future means that the clock was set back: what was counted then says nothing about today.
-local known = generation ~= 0 and writer == generation and day <= today
+local known = writer == generation and day <= today
 if day ~= today then
   count = 0
 end

@@ -78,7 +78,7 @@ class Limiter:
         """
         burst, daily = tenant.burst_limit, tenant.daily_limit
         # A spent day refuses some requests and not others, so what one was told says nothing to the other.
-        key, terms = (tenant.id, daily_exempt), (burst, daily, self._generation())
+        key, terms = (tenant.id, daily_exempt), (burst, daily, self._generation(_quota_key(tenant.id)))
         if (held := self._held.again(key, terms)) is not None:
             return held
         asked_at = self._held.clock()
@@ -94,12 +94,13 @@ class Limiter:
 
     async def admit_address(self, network: str, per_second: int) -> Allowance:
         """Count a request of an anonymous client's network, or refuse it and count nothing."""
-        terms = per_second, self._generation()
+        address = address_key(network)
+        terms = per_second, self._generation(address)
         if (held := self._held.again(network, terms)) is not None:
             return held
         asked_at = self._held.clock()
         try:
-            reply = await self._run(address_key(network), per_second, -1, 0, 0, _ADDRESS_LIFETIME, 0, -1)
+            reply = await self._run(address, per_second, -1, 0, _ADDRESS_LIFETIME, 0, -1)
         except _UNDECIDED:
             self.local_decisions += 1
             return self._local.admit_address(network, per_second)
@@ -116,7 +117,6 @@ class Limiter:
                 burst,
                 -1 if daily is None else daily,
                 int(exempt),
-                self._generation(),
                 _TENANT_LIFETIME,
                 day,
                 seed,
@@ -135,7 +135,7 @@ class Limiter:
         Redis kept its count then and knows nothing of them. Without the ledger its count goes on as it is.
         """
         owed = self._local.unsettled(tenant_id)
-        if owed is None or daily is None or self._redis is None or not self._redis.available:
+        if owed is None or daily is None or not self._generation(_quota_key(tenant_id)):
             return _NO_SEED
         day, used = owed
         counted = await self._counted(tenant_id, day)
@@ -144,11 +144,11 @@ class Limiter:
     async def _run(self, key: str, *arguments: int) -> list[int]:
         if self._script is None:
             raise _NoDecision
-        reply: list[int] = await self._script.run((key,), arguments)
+        reply: list[int] = await self._script.run(key, *arguments)
         return reply
 
-    def _generation(self) -> int:
-        return 0 if self._redis is None else self._redis.generation
+    def _generation(self, key: str) -> int:
+        return 0 if self._redis is None else self._redis.generation(key)
 
     async def _seed(self, tenant_id: UUID, day: int) -> int:
         """Return the day's count so far; raise _NoDecision where the ledger does not tell."""

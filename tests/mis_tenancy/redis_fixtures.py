@@ -9,9 +9,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import redis
 
@@ -80,6 +82,24 @@ class RedisServer:
             else:
                 return
         raise AssertionError((self.directory / "log").read_text())
+
+
+class UsageLedger:
+    """What has been counted so far, and how often anybody asked."""
+
+    def __init__(self, counted: int = 0):
+        self.counted = counted
+        self.questions: list[tuple[UUID, date]] = []
+        self.failure: Exception | None = None
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self, tenant_id: UUID, day: date) -> int:
+        self.questions.append((tenant_id, day))
+        await self.open.wait()
+        if self.failure is not None:
+            raise self.failure
+        return self.counted
 
 
 @contextmanager

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 
 from mis_tenancy.held_refusals import LONGEST, HeldRefusals
 from mis_tenancy.quotas import Limiter, _allowance
-from tests.mis_tenancy.redis_fixtures import RedisServer, a_tenant, eventually, redis_server
+from tests.mis_tenancy.redis_fixtures import RedisServer, UsageLedger, a_tenant, eventually, redis_server
 from tests.mis_tenancy.test_quotas import (
     ADMITTED,
     SECOND,
     SEQUENCES,
     Clock,
     Sequence,
-    UsageLedger,
     admitted,
     limiting,
     reference,

@@ -7,12 +7,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from fractions import Fraction
 from math import ceil
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +23,7 @@ from mis_tenancy.redis import Redis, tenant_key
 from mis_tenancy.tenant import Allowance, Tenant
 from tests.mis_tenancy.redis_fixtures import (
     RedisServer,
+    UsageLedger,
     a_tenant,
     eventually,
     free_port,
@@ -39,24 +39,6 @@ NOON = 20_000 * DAY + DAY // 2
 GIVEN_CLOCK = "local now = tonumber(ARGV[8])\n"
 UNSEEDED, ADMITTED, BURST, DAILY = range(4)
 GENERATION = 7
-
-
-class UsageLedger:
-    """What has been counted so far, and how often anybody asked."""
-
-    def __init__(self, counted: int = 0):
-        self.counted = counted
-        self.questions: list[tuple[UUID, date]] = []
-        self.failure: Exception | None = None
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def __call__(self, tenant_id: UUID, day: date) -> int:
-        self.questions.append((tenant_id, day))
-        await self.open.wait()
-        if self.failure is not None:
-            raise self.failure
-        return self.counted
 
 
 class Clock:
@@ -141,7 +123,7 @@ class Decider:
         seed: tuple[int, int] = (0, -1),
         pipeline: Any = None,
     ) -> Any:
-        arguments = [burst, daily, exempt, generation, 3_600, *seed, now]
+        arguments = [generation, burst, daily, exempt, 3_600, *seed, now]
         return self.script(keys=[key], args=arguments, client=pipeline)
 
 

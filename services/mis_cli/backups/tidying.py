@@ -7,15 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from mis_cli.backups import objects
 from mis_tenancy.redis import Redis, RedisError
 from mis_tenancy.revocations import CHANNEL
 from mis_tenancy.storage import Storage, StorageUnavailable
-
-_KEYS_AT_ONCE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,9 @@ async def tidy(
 
 
 async def ask_redis(redis_url: str) -> None:
-    """Raise RedisUnavailable where it does not answer."""
+    """Raise RedisUnavailable where it, or a node of it, does not answer."""
     async with _connected(redis_url) as redis:
-        await redis.command("PING")
+        await redis.each("PING")
 
 
 async def _forget(redis_url: str, pattern: str) -> int:
@@ -56,13 +53,7 @@ async def _forget(redis_url: str, pattern: str) -> int:
     async with _connected(redis_url) as redis:
         # Who serves meanwhile reads the news now, not at the next poll.
         await redis.publish(CHANNEL, "")
-        count, cursor = 0, b"0"
-        while True:
-            cursor, keys = await redis.command("SCAN", cursor, "MATCH", pattern, "COUNT", _KEYS_AT_ONCE)
-            if keys:
-                count += await redis.command("UNLINK", *keys)
-            if cursor == b"0":
-                return count
+        return sum([await redis.unlink(keys) async for keys in redis.scan(pattern)])
 
 
 @asynccontextmanager

@@ -49,7 +49,7 @@ class Positions:
             stored = await self._redis.command("GET", _key(tenant_id))
         except RedisError:
             return None
-        if stored is None or stored[:8] != self._run().encode():
+        if stored is None or stored[:8] != f"{self._redis.generation(_key(tenant_id)):08x}".encode():
             return None
         return max(int(stored[8:], 16), self._known.get(tenant_id, 0))
 
@@ -60,8 +60,7 @@ class Positions:
         await asyncio.gather(*self._owed.values(), return_exceptions=True)
 
     async def _tell(self, tenant_id: UUID) -> None:
-        told = f"{self._run()}{self._known[tenant_id]:016x}"
-        await self._script.run((_key(tenant_id),), (told, _LIFETIME))
+        await self._script.run(_key(tenant_id), f"{self._known[tenant_id]:016x}", _LIFETIME)
 
     async def _tell_at_last(self, tenant_id: UUID) -> None:
         try:
@@ -74,9 +73,6 @@ class Positions:
                 return
         finally:
             del self._owed[tenant_id]
-
-    def _run(self) -> str:
-        return f"{self._redis.generation:08x}"
 
 
 def _key(tenant_id: UUID) -> str:

@@ -7,21 +7,19 @@ Nothing is ever sent twice: a command whose answer is missing may have been appl
 
     RedisError                what a caller of Redis has to expect
     ├── RedisUnavailable      no answer: away, hanging, too slow, a replica, or too many commands waiting
+    │   └── WrongRedis        a cluster's node where one Redis is meant, or the other way round
     └── RedisReplyError       Redis answered with an error, whose first word is its `code`
 """
 
 import asyncio
-import ssl
 import zlib
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import hiredis
-from redis.asyncio.connection import parse_url
 
-from mis_tenancy.settings import SettingsError
+from mis_tenancy.redis.address import Address
 from mis_tenancy.tracing import until_answered
 
 Argument = bytes | str | int
@@ -41,6 +39,10 @@ class RedisUnavailable(RedisError):
     """Redis gave no answer in time; the command may or may not have been applied."""
 
 
+class WrongRedis(RedisUnavailable):
+    """MIS_REDIS_URL is wrong about what it leads to; the message says how to put it right."""
+
+
 class RedisReplyError(RedisError):
     """Redis answered with an error."""
 
@@ -50,64 +52,11 @@ class RedisReplyError(RedisError):
         return str(self).partition(" ")[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a Redis is and how to sign in to it."""
-
-    host: str
-    port: int
-    path: str | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    database: int = 0
-    tls: ssl.SSLContext | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Read a `redis://`, `rediss://` or `unix://` URL; raise SettingsError where it is none.
-
-        `rediss://` takes the parameters `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs=none`.
-        """
-        try:
-            parts: dict[str, Any] = dict(parse_url(url))
-        except ValueError as error:
-            raise SettingsError(f"MIS_REDIS_URL: {error}") from error
-        parts.pop("connection_class", None)
-        tls = _tls_context(parts) if url.startswith("rediss://") else None
-        address = cls(
-            host=parts.pop("host", "localhost"),
-            port=parts.pop("port", 6379),
-            path=parts.pop("path", None),
-            username=parts.pop("username", None),
-            password=parts.pop("password", None),
-            database=parts.pop("db", 0),
-            tls=tls,
-        )
-        if parts:
-            unknown = ", ".join(sorted(parts))
-            raise SettingsError(f"MIS_REDIS_URL has parameters that mean nothing here: {unknown}.")
-        return address
-
-
-def _tls_context(parts: dict[str, Any]) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=parts.pop("ssl_ca_certs", None))
-        certificate = parts.pop("ssl_certfile", None)
-        if certificate:
-            context.load_cert_chain(certificate, parts.pop("ssl_keyfile", None))
-    except OSError as error:
-        raise SettingsError(f"MIS_REDIS_URL: a certificate file cannot be read: {error}") from error
-    if parts.pop("ssl_cert_reqs", "required") == "none":
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 class Wire(asyncio.Protocol):
     """A pipelined RESP2 connection; `lost` is done once it has ended, and a wire never comes back.
 
-    `generation` tells one run of a Redis server from the next (never 0), so that data which may have lost its
-    last second in a restart can be told from data that has not.
+    `generation` tells one run of a primary from the next (never 0), so that data which may have lost its last
+    second in a restart or a failover can be told from data that has not.
     """
 
     def __init__(self, timeout: float, on_message: Callable[[bytes, bytes], None] | None = None):
@@ -137,6 +86,12 @@ class Wire(asyncio.Protocol):
             self._watchdog = self._loop.call_later(self._timeout - _GRACE, self._look)
         until_answered(answer, "redis", command[0])
         return answer
+
+    def submit_asking(self, *command: Argument) -> asyncio.Future[Any]:
+        """Queue a command on a key whose slot is on its way to this node (ASK); what `submit` says holds."""
+        # The node lets exactly the next command in, and nothing can come between the two.
+        self.submit("ASKING").add_done_callback(forget)
+        return self.submit(*command)
 
     def be_answered_within(self, timeout: float) -> None:
         """Set how long answers may take from now on, in seconds; nothing may be waiting for one."""
@@ -216,11 +171,15 @@ class Wire(asyncio.Protocol):
 
 
 async def connect(
-    address: Address, patience: float, on_message: Callable[[bytes, bytes], None] | None = None
+    address: Address,
+    patience: float,
+    on_message: Callable[[bytes, bytes], None] | None = None,
+    *,
+    to_any: bool = False,
 ) -> Wire:
-    """Open a wire to a primary that answers within `patience` seconds.
+    """Open a wire to a primary, or `to_any` server, that answers within `patience` seconds.
 
-    Connecting and signing in may take CONNECT_TIMEOUT. Raises RedisUnavailable if there is no such primary.
+    Connecting and signing in may take CONNECT_TIMEOUT. Raises RedisUnavailable if there is no such server.
     """
     loop = asyncio.get_running_loop()
     wire = Wire(CONNECT_TIMEOUT, on_message)
@@ -230,7 +189,10 @@ async def connect(
                 await loop.create_unix_connection(lambda: wire, address.path)
             else:
                 await loop.create_connection(lambda: wire, address.host, address.port, ssl=address.tls)
-        await _greet(wire, address)
+        await _sign_in(wire, address)
+        is_primary = await identify(wire, address)
+        if not (is_primary or to_any):
+            raise RedisUnavailable("Redis is a replica.")
         wire.be_answered_within(patience)
         await wire.submit("PING")
     except (OSError, TimeoutError, UnicodeError, RedisReplyError) as error:
@@ -242,21 +204,48 @@ async def connect(
     return wire
 
 
-async def _greet(wire: Wire, address: Address) -> None:
-    """Sign in, select the database, and learn which run of which server this is."""
+async def _sign_in(wire: Wire, address: Address) -> None:
     if address.password is not None:
         user = () if address.username is None else (address.username,)
         await wire.submit("AUTH", *user, address.password)
     if address.database:
         await wire.submit("SELECT", address.database)
+
+
+async def identify(wire: Wire, address: Address) -> bool:
+    """Learn which run of which server this is, and return whether it is a primary.
+
+    Raises WrongRedis where one of the two, it and its address, is of a cluster and the other is not.
+    """
     try:
         server, replication = await wire.submit("INFO", "server"), await wire.submit("INFO", "replication")
     except RedisReplyError as error:
         if error.code != "NOPERM":
             raise
         # Without INFO a loss still shows by the missing key, and a replica by its READONLY.
-        return
-    if b"role:slave" in replication:
-        raise RedisUnavailable("Redis is a replica.")
-    run_id = server.partition(b"run_id:")[2].partition(b"\r")[0]
-    wire.generation = zlib.crc32(run_id) or 1
+        return True
+    is_of_cluster = _told(server, b"redis_mode") == b"cluster"
+    if is_of_cluster and not address.is_of_cluster:
+        raise WrongRedis(
+            f"MIS_REDIS_URL says that {address} is a Redis alone, but it is a node of a cluster. Write "
+            "redis+cluster://host:port,host:port with some of its nodes, or rediss+cluster:// for TLS."
+        )
+    if address.is_of_cluster and not is_of_cluster:
+        raise WrongRedis(
+            f"MIS_REDIS_URL says that {address} is a node of a cluster, but it is a Redis alone. Write "
+            "redis://host:port/0, or rediss:// for TLS, or set cluster-enabled on the server."
+        )
+    # A server that became a replica and was promoted again has gone on running, but not on its own data.
+    wire.generation = zlib.crc32(_told(server, b"run_id") + _told(replication, b"master_replid")) or 1
+    return _told(replication, b"role") != b"slave"
+
+
+def _told(info: bytes, name: bytes) -> bytes:
+    """Return what a section of INFO says of a name; nothing where it says nothing."""
+    return info.partition(b"\n" + name + b":")[2].partition(b"\r")[0]
+
+
+def forget(answer: asyncio.Future[Any]) -> None:
+    """Take note of a failure that changes nothing, so that the loop does not report it as overlooked."""
+    if not answer.cancelled():
+        answer.exception()
