@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from starlette.types import ASGIApp
 
 from mis_http.composition import compose
+from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged
 from mis_http.settings import ServiceSettings
 from mis_models.accounts import UserRow
@@ -38,7 +39,7 @@ def shown(rows: Sequence[Row[Any]]) -> list[UserOut]:
 
 def through_orm(settings: ServiceSettings) -> ASGIApp:
     """Return the user list behind the whole middleware, read in a TenantSession."""
-    router = APIRouter()
+    router = APIRouter(route_class=DirectRoute)
 
     @router.get(PATH)
     async def list_users(session: Session, by: CanReadUsers, wanted: Wanted, page: Paged) -> list[UserOut]:

@@ -76,6 +76,8 @@ def compose(
         redoc_url=None,
         # A redirect would answer for a path that the policy has not judged.
         redirect_slashes=False,
+        # A router that is included is asked twice which of its routes a request is for.
+        routes=[route for router in (*routers, health.router) for route in router.routes],
         middleware=[
             *outermost,
             tenancy.middleware(policy or suite_policy(), routes=lambda: app.openapi()["paths"]),
@@ -89,8 +91,6 @@ def compose(
     for name, database in databases.items():
         setattr(app.state, name, database)
     install_problem_handlers(app)
-    for router in (health.router, *routers):
-        app.include_router(router)
     return app
 
 

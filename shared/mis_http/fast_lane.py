@@ -7,12 +7,12 @@ test holds both to the same answers.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
+from mis_http.direct_route import DirectRoute, Handler
 from mis_http.pages import Page
 
 Lane = Callable[[Request], Awaitable[Response | None]]
@@ -21,14 +21,14 @@ Lane = Callable[[Request], Awaitable[Response | None]]
 _PLAIN_QUERY: Final = re.compile(rb"(?:limit=([1-9][0-9]?|1[0-9]{2}|200))?")
 
 
-def with_lane(lane: Lane) -> type[APIRoute]:
-    """Return the class of a route that asks `lane` first; where that returns None, FastAPI answers."""
+def with_lane(lane: Lane) -> type[DirectRoute]:
+    """Return the class of a route that asks `lane` first; where that returns None, its endpoint answers."""
 
-    class LaneRoute(APIRoute):
+    class LaneRoute(DirectRoute):
         """Answers by the lane where it can."""
 
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            """Put the lane before FastAPI's handler."""
+        def get_route_handler(self) -> Handler:
+            """Put the lane before the usual handler."""
             usual = super().get_route_handler()
 
             async def handle(request: Request) -> Response:

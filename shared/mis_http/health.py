@@ -8,6 +8,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_tenancy.fastapi import tenancy_of
 
 log = structlog.get_logger(__name__)
@@ -17,7 +18,7 @@ Check = Callable[[], Awaitable[None]]
 # A part that says nothing for so many seconds is failing: a probe that hangs tells its caller nothing.
 _PATIENCE: Final = 3.0
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=DirectRoute)
 
 
 @router.get("/healthz", summary="Is the process alive?")

@@ -9,7 +9,7 @@ runs out after a minute and frees its key.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from mis_http.direct_route import DirectRoute, Handler
 from mis_http.kept_answers import (
     LEASE,
     AnswerStore,
@@ -73,12 +74,12 @@ class _Try:
     open: Callable[[], AbstractAsyncContextManager[Any]]
 
 
-class IdempotentRoute(APIRoute):
+class IdempotentRoute(DirectRoute):
     """A route whose POST honours `Idempotency-Key` of verified callers; a plain route without it."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Wrap FastAPI's handler, which runs while the endpoint's session is still open."""
-        answer = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        """Wrap the usual handler; with a key FastAPI's own, which returns while the session is still open."""
+        answer, answer_within = super().get_route_handler(), APIRoute.get_route_handler(self)
         demands = list(_demands_of(self.dependant))
 
         async def once(request: Request) -> Response:
@@ -90,7 +91,7 @@ class IdempotentRoute(APIRoute):
             if held is not None:
                 return held
             async with _heartbeat(attempt):
-                return await _first(attempt, request, answer)
+                return await _first(attempt, request, answer_within)
 
         return once
 
@@ -184,9 +185,7 @@ def _is_expired(row: Row, now: datetime) -> bool:
     return row.leased_until < now
 
 
-async def _first(
-    attempt: _Try, request: Request, answer: Callable[[Request], Coroutine[Any, Any, Response]]
-) -> Response:
+async def _first(attempt: _Try, request: Request, answer: Handler) -> Response:
     try:
         response = await answer(request)
     except ProblemError as refusal:

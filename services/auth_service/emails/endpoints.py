@@ -8,9 +8,10 @@ from auth_service.emails.schemas import ConfirmationIn
 from auth_service.emails.service import Confirmation
 from auth_service.errors import LinkInvalid, LoginThrottled
 from mis_accounts.members import EmailTaken
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 
-router = APIRouter(prefix="/api/v1/auth/email", tags=["emails"])
+router = APIRouter(prefix="/api/v1/auth/email", tags=["emails"], route_class=DirectRoute)
 
 
 @router.post("/confirm", status_code=204, responses=problems(LinkInvalid, LoginThrottled, EmailTaken))

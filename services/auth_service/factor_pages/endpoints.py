@@ -29,10 +29,13 @@ from auth_service.sign_in.forms import require_own_form
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from mis_accounts.recent_sign_ins import ProofRequired
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import AuthenticationRequired, FeatureNotAvailable, TenantNotFound, TokenInvalid
 
-router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(
+    prefix="/login", tags=["pages"], default_response_class=HTMLResponse, route_class=DirectRoute
+)
 
 Typed = Annotated[str, Form()]
 NextTyped = Annotated[str | None, Form(alias="next")]

@@ -5,7 +5,9 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-router = APIRouter(prefix="/login", tags=["pages"])
+from mis_http.direct_route import DirectRoute
+
+router = APIRouter(prefix="/login", tags=["pages"], route_class=DirectRoute)
 
 _ICON: Final = (Path(__file__).parent / "icon.svg").read_bytes()
 _HEADERS: Final = {

@@ -4,8 +4,11 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from auth_service.link_pages.pages import EMAIL, INVITATION, RESET
+from mis_http.direct_route import DirectRoute
 
-router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(
+    prefix="/login", tags=["pages"], default_response_class=HTMLResponse, route_class=DirectRoute
+)
 
 
 @router.get("/invitation")

@@ -7,6 +7,7 @@ from auth_service.caller import CallerOf
 from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired, SsoRequired
 from auth_service.login.schemas import LoginIn, LoginOut
 from auth_service.login.service import Login
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import (
     TenantConflict,
@@ -16,7 +17,7 @@ from mis_tenancy.errors import (
     TenantSuspended,
 )
 
-router = APIRouter(prefix="/api/v1/auth", tags=["login"])
+router = APIRouter(prefix="/api/v1/auth", tags=["login"], route_class=DirectRoute)
 
 
 @router.post(

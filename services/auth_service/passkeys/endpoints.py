@@ -23,6 +23,7 @@ from auth_service.passkeys.dependencies import ArrivalOf, OwnPasskeysOf, Registr
 from auth_service.passkeys.schemas import AnswerIn, AskedOut, PasskeyOut, RegistrationIn
 from auth_service.passkeys.signing_in import PasskeySignIn
 from mis_accounts.recent_sign_ins import ProofRequired
+from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.errors import (
@@ -35,7 +36,7 @@ from mis_tenancy.errors import (
 )
 from mis_tenancy.fastapi import CurrentTenant
 
-router = APIRouter(prefix="/api/v1/auth/passkeys", tags=["passkeys"])
+router = APIRouter(prefix="/api/v1/auth/passkeys", tags=["passkeys"], route_class=DirectRoute)
 CLOSED = (FeatureNotAvailable, PermissionDenied)
 
 

@@ -10,6 +10,7 @@ from auth_service.passwords.resetting import Resetting
 from auth_service.passwords.schemas import Forgotten, PasswordChange, PasswordPolicyOut, Reset
 from auth_service.passwords.service import OwnPassword
 from mis_accounts.password_rules import PasswordPolicyUnmet
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import (
     PermissionDenied,
@@ -20,7 +21,7 @@ from mis_tenancy.errors import (
 )
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal, CurrentTenant
 
-router = APIRouter(prefix="/api/v1/auth", tags=["passwords"])
+router = APIRouter(prefix="/api/v1/auth", tags=["passwords"], route_class=DirectRoute)
 
 
 @router.get("/password-policy", responses=problems(TenantRequired, TenantNotFound))

@@ -3,10 +3,11 @@
 from fastapi import APIRouter
 
 from auth_service.permissions.schemas import PermissionTable
+from mis_http.direct_route import DirectRoute
 from mis_tenancy.access import ROLE_PERMISSIONS, Permission
 from mis_tenancy.fastapi import CurrentPrincipal
 
-router = APIRouter(prefix="/api/v1/auth", tags=["permissions"])
+router = APIRouter(prefix="/api/v1/auth", tags=["permissions"], route_class=DirectRoute)
 
 
 @router.get("/permissions")

@@ -8,6 +8,7 @@ from auth_service.errors import RefreshSuperseded
 from auth_service.refresh.schemas import RefreshIn, RefreshOut
 from auth_service.refresh.service import Refresh
 from auth_service.sessions.schemas import TenantOut, pair
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import (
     TenantPendingDeletion,
@@ -17,7 +18,7 @@ from mis_tenancy.errors import (
     TokenRevoked,
 )
 
-router = APIRouter(prefix="/api/v1/auth", tags=["sessions"])
+router = APIRouter(prefix="/api/v1/auth", tags=["sessions"], route_class=DirectRoute)
 
 
 @router.post(

@@ -18,10 +18,13 @@ from auth_service.passwords.forgetting import Forgetting
 from auth_service.sign_in.forms import require_own_form
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import TenantConflict, TenantNotFound, TenantRequired, TenantUnavailable
 
-router = APIRouter(prefix="/login", tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(
+    prefix="/login", tags=["pages"], default_response_class=HTMLResponse, route_class=DirectRoute
+)
 
 _STRANGERS = (TenantRequired, TenantNotFound, TenantConflict, TenantUnavailable)
 _LONGEST_EMAIL = 254

@@ -12,6 +12,7 @@ from auth_service.sessions.schemas import TenantOut
 from auth_service.sign_in.forms import form_token, require_own_form
 from auth_service.sign_in.schemas import PageSessionOut, PageTokenOut, person_of
 from auth_service.sign_in.visits import CookieOf, PresentVisitor, SessionsOf
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import (
     AuthenticationRequired,
@@ -22,7 +23,7 @@ from mis_tenancy.errors import (
 )
 from mis_tenancy.fastapi import CurrentTenant
 
-router = APIRouter(prefix="/login", tags=["pages"])
+router = APIRouter(prefix="/login", tags=["pages"], route_class=DirectRoute)
 
 _REFUSALS = (AuthenticationRequired, TenantRequired, TenantNotFound, TenantConflict, TenantUnavailable)
 

@@ -22,11 +22,14 @@ from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from auth_service.sso.callbacks import callback_of
 from auth_service.sso.service import Returned, SingleSignOn
 from mis_accounts.claims import LimitExceeded
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.errors import TenantConflict, TenantNotFound, TenantRequired, TenantUnavailable
 from mis_tenancy.fastapi import CurrentTenant, tenancy_of
 
-router = APIRouter(prefix="/login/sso", tags=["pages"], default_response_class=HTMLResponse)
+router = APIRouter(
+    prefix="/login/sso", tags=["pages"], default_response_class=HTMLResponse, route_class=DirectRoute
+)
 
 COOKIE: Final = "__Host-mis_sso"
 _HELD: Final = re.compile(r"[A-Za-z0-9_-]{43}")

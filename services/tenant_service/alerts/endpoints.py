@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
@@ -20,7 +21,7 @@ from tenant_service.sessions import TargetSession
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["alerts"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["alerts"], route_class=DirectRoute)
 
 _REFUSED = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict)
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
 
+from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_http.schemas import Text
@@ -18,7 +19,7 @@ from tenant_service.audit_logs.schemas import AuditOut
 from tenant_service.sessions import TargetReads
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"], route_class=DirectRoute)
 
 
 async def asked_rows(

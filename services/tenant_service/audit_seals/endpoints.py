@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantNotFound
@@ -13,7 +14,7 @@ from tenant_service.audit_seals.schemas import VerdictOut, parse_anchor
 from tenant_service.audit_seals.service import Verification
 from tenant_service.sessions import TargetSession
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["audit logs"], route_class=DirectRoute)
 
 ANCHOR_PATTERN = r"^[1-9][0-9]{0,17}\.[A-Za-z0-9_-]{43}$"
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.etags import IfMatch, IfNoneMatch, PreconditionFailed, etag, is_known
 from mis_http.looks import look_shown
 from mis_http.problems import problems
@@ -29,7 +30,7 @@ from tenant_service.sessions import TargetSession
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["branding"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["branding"], route_class=DirectRoute)
 
 _ONE = (AuthenticationRequired, PermissionDenied, FeatureNotAvailable, TenantNotFound, TenantConflict)
 _STRANGERS = (TenantRequired, TenantNotFound, TenantConflict)

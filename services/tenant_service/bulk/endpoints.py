@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_http.sessions import platform_of
 from mis_http.streaming import NDJSON, LineByLine
@@ -24,7 +25,7 @@ from tenant_service.target import OperatorOnly
 from tenant_service.trail import Calling
 
 # Bulks are streamed and ignore Idempotency-Key: each operation may have a key of its own.
-router = APIRouter(prefix="/api/v1/tenants", tags=["bulk"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["bulk"], route_class=DirectRoute)
 
 _OPERATION: Final = {
     "type": "object",

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.etags import etag
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
@@ -28,7 +29,7 @@ from tenant_service.domains.service import Proving
 from tenant_service.sessions import TargetSession
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["domains"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["domains"], route_class=DirectRoute)
 
 _ONE = (AuthenticationRequired, PermissionDenied, TenantNotFound, TenantConflict)
 _UNPROVEN = (DomainMissing, DomainUnproven, DomainLookupFailed, DomainTaken)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantConflict, TenantNotFound
@@ -12,7 +13,7 @@ from tenant_service.health.schemas import HealthOut
 from tenant_service.health.service import Health
 from tenant_service.target import Target
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["health"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["health"], route_class=DirectRoute)
 
 
 async def health_of(request: Request) -> Health:

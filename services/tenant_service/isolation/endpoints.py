@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantConflict, TenantNotFound
@@ -13,7 +14,7 @@ from tenant_service.isolation.service import Verification, VerificationIncomplet
 from tenant_service.target import Target
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["isolation"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["isolation"], route_class=DirectRoute)
 
 
 async def verification_of(request: Request) -> Verification:

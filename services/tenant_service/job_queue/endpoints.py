@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_http.schemas import Text
@@ -16,7 +17,7 @@ from tenant_service.job_queue.service import JobQueue
 from tenant_service.sessions import CrossingSession
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/tenants/jobs", tags=["jobs"])
+router = APIRouter(prefix="/api/v1/tenants/jobs", tags=["jobs"], route_class=DirectRoute)
 
 _CLOSED = (AuthenticationRequired, PermissionDenied)
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from mis_http.direct_route import DirectRoute
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.problems import problems
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied
@@ -15,7 +16,7 @@ from tenant_service.plans.service import PlanNotFound, PriceByContract, plan_nam
 from tenant_service.sessions import CrossingSession, PublicSession
 from tenant_service.trail import Calling
 
-router = APIRouter(prefix="/api/v1/plans", tags=["plans"])
+router = APIRouter(prefix="/api/v1/plans", tags=["plans"], route_class=DirectRoute)
 
 
 async def named_plan(name: Annotated[str, Path(alias="plan", max_length=64)]) -> Plan:

@@ -2,11 +2,12 @@
 
 from fastapi import APIRouter, Request
 
+from mis_http.direct_route import DirectRoute
 from mis_tenancy.fastapi import tenancy_of
 from mis_tenancy.gate import Gate
 from tenant_service.resolution.schemas import ResolutionOut
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["resolution"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["resolution"], route_class=DirectRoute)
 
 
 @router.get("/resolve")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import AwareDatetime
 
+from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
 from mis_http.schemas import Text
 from mis_tenancy.access import Permission
@@ -30,7 +31,7 @@ from tenant_service.usage.schemas import AnalyticsOut, UsageOut
 from tenant_service.usage.series import encoded
 from tenant_service.usage.tabulation import csv_of
 
-router = APIRouter(prefix="/api/v1/tenants", tags=["usage"])
+router = APIRouter(prefix="/api/v1/tenants", tags=["usage"], route_class=DirectRoute)
 
 CSV: Final = "text/csv"
 _REFUSED: Final = (AuthenticationRequired, PermissionDenied, TenantNotFound)

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mis_accounts.claims import LimitExceeded
+from mis_http.direct_route import DirectRoute
 from mis_http.incoming import file_body
 from mis_http.problems import problems
 from mis_http.streaming import NDJSON, LineByLine
@@ -22,7 +23,7 @@ from user_service.users.dependencies import CanWriteUsers
 _BODY: Final = file_body("text/csv", NDJSON, sample="email,name,role\nada@example.com,Ada Lovelace,admin\n")
 
 # Imports are streamed and ignore Idempotency-Key: a repeated row meets the user it made.
-router = APIRouter(prefix="/api/v1/users", tags=["users"])
+router = APIRouter(prefix="/api/v1/users", tags=["users"], route_class=DirectRoute)
 
 
 async def importer_of_tenant(
