@@ -25,16 +25,16 @@ async def sealed_origins(database: SystemDatabase, records: Sequence[AuditRecord
     keys = database.actor_keys
     if keys is None:
         return {}
-    actors = {
-        record.id: (record.tenant_id, owner_of_origin(record.actor, record.resource))
+    told = [
+        (record.id, record.origin, (record.tenant_id, owner_of_origin(record.actor, record.resource)))
         for record in records
         if record.origin
-    }
-    held = await _held(database, keys, set(actors.values()))
+    ]
+    held = await _held(database, keys, {actor for _, _, actor in told})
     sealed: dict[UUID, bytes] = {}
-    for number, record in enumerate(records, 1):
-        if record.origin and (key := held.get(actors[record.id])) is not None:
-            sealed[record.id] = key.seal(record.origin, record.id)
+    for number, (record_id, origin, actor) in enumerate(told, 1):
+        if (key := held.get(actor)) is not None:
+            sealed[record_id] = key.seal(origin, record_id)
         if number % _SLICE == 0:
             await asyncio.sleep(0)
     return sealed

@@ -5,9 +5,9 @@ transaction. So a batch whose commit is unknown can simply be sent again, and le
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -31,14 +31,10 @@ with standing as materialized (
     select pg_advisory_xact_lock(hashtextextended($1::uuid::text, 8217))::text as held
      where not exists (select from standing where status = 'purged')
 ), incoming as materialized (
-    select record.* from alone, unnest(
-        $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::int[],
-        $10::bigint[], $11::text[], $12::text[], $13::bytea[], $14::bigint[], $15::bool[],
-        $16::bool[], $17::text[], $18::int[], $19::text[], $20::bigint[]
-    ) as record (
-        id, kind, actor, actor_kind, action, resource, outcome, status, duration_us,
-        request_id, sources, origin, hour, counted, rejected, route, bucket, feature,
-        moment
+    select record.* from alone, json_to_recordset($2::json) as record (
+        id uuid, kind text, actor uuid, actor_kind text, action text, resource text, outcome text, status int,
+        duration_us bigint, request_id text, sources jsonb, origin text, hour bigint, counted bool,
+        rejected bool, route text, bucket int, feature text, moment bigint
     )
 ), inserted as (
     insert into audit_logs (
@@ -46,18 +42,14 @@ with standing as materialized (
         request_id, sources, origin
     )
     select $1, id, kind, actor, actor_kind, action, resource, coalesce(outcome, 'unknown'), status,
-           duration_us, request_id, sources::jsonb, origin
+           duration_us, request_id, sources, decode(origin, 'base64')
       from incoming
     on conflict (tenant_id, id) do nothing
     returning id
 ){USAGE}"""  # noqa: S608  # both parts are constants
 _INSERT_ON: Final = shared_or_not(_INSERT)
-_BEFORE_SOURCES = attrgetter(
-    *("id", "kind", "actor", "actor_kind", "action", "resource", "outcome", "status", "duration_us"),
-    "request_id",
-)
-_BY_TENANT_AND_ID = attrgetter("tenant_id", "id")
-_TENANT = attrgetter("tenant_id")
+_BY_TENANT_AND_ID: Final = attrgetter("tenant_id.int", "id.int")
+_TENANT: Final = attrgetter("tenant_id.int")
 
 # Encoding so many rows keeps the event loop busy for a millisecond or two.
 _ROWS_AT_ONCE: Final = 200
@@ -69,20 +61,22 @@ _FOREIGN_KEY: Final = "23503"
 async def insert_records(database: SystemDatabase, records: Sequence[AuditRecord]) -> None:
     """Insert finished records of any tenants in one transaction; those already there change nothing."""
     origins = await sealed_origins(database, records)
-    ordered = sorted({record.id: record for record in records}.values(), key=_BY_TENANT_AND_ID)
+    ordered = sorted({record.id.int: record for record in records}.values(), key=_BY_TENANT_AND_ID)
     async with database.system_transaction() as connection:
-        for tenant_id, group in groupby(ordered, key=_TENANT):
+        for _, group in groupby(ordered, key=_TENANT):
+            of_tenant = list(group)
+            tenant_id = of_tenant[0].tenant_id
             await connection.bind(tenant_id)
-            while rows := list(islice(group, _ROWS_AT_ONCE)):
-                await connection.fetch(_INSERT_ON[database.on_nodes], tenant_id, *_columns(rows, origins))
+            for start in range(0, len(of_tenant), _ROWS_AT_ONCE):
+                rows = [_row(record, origins) for record in of_tenant[start : start + _ROWS_AT_ONCE]]
+                # One document costs the driver a fraction of what a column each does.
+                document = msgspec.json.encode(rows).decode()
+                await connection.fetch(_INSERT_ON[database.on_nodes], tenant_id, document)
 
 
 def refuses_rows(error: Exception) -> bool:
-    """Return whether Postgres, or the driver, refused some row for itself, so that trying again is no use."""
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "").startswith(_REFUSING)
-    # The driver's own word for a value that no column of the type can hold.
-    return isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError)
+    """Return whether Postgres refused some row for itself, so that trying again is no use."""
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_REFUSING)
 
 
 def refuses_tenant(error: Exception) -> bool:
@@ -90,16 +84,51 @@ def refuses_tenant(error: Exception) -> bool:
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate == _FOREIGN_KEY
 
 
-def _columns(records: list[AuditRecord], origins: Mapping[UUID, bytes]) -> list[Sequence[Any]]:
-    columns: list[Sequence[Any]] = list(zip(*map(_BEFORE_SOURCES, records), strict=True))
-    columns.append([msgspec.json.encode(record.sources).decode() for record in records])
-    columns.append([origins.get(record.id) for record in records])
+class _Row(msgspec.Struct):
+    """A record as the statement reads it; bytes are written as base64."""
+
+    id: UUID
+    kind: str
+    actor: UUID | None
+    actor_kind: str | None
+    action: str
+    resource: str | None
+    outcome: str | None
+    status: int | None
+    duration_us: int | None
+    request_id: str | None
+    sources: Sequence[str]
+    origin: bytes | None
+    hour: int
+    counted: bool
+    rejected: bool
+    route: str
+    bucket: int | None
+    feature: str | None
+    moment: int
+
+
+def _row(record: AuditRecord, origins: Mapping[UUID, bytes]) -> _Row:
     # The 48 highest bits of the id are Unix milliseconds; the ledger's hour is that of the admission.
-    columns.append([(record.id.int >> 80) // 3_600_000 for record in records])
-    columns.append([record.counted for record in records])
-    columns.append([record.rejected for record in records])
-    columns.append([route_of(record.action) for record in records])
-    columns.append([None if (took := record.duration_us) is None else bucket_of(took) for record in records])
-    columns.append([record.feature for record in records])
-    columns.append([record.id.int >> 80 for record in records])
-    return columns
+    moment, took = record.id.int >> 80, record.duration_us
+    return _Row(
+        record.id,
+        record.kind,
+        record.actor,
+        record.actor_kind,
+        record.action,
+        record.resource,
+        record.outcome,
+        record.status,
+        took,
+        record.request_id,
+        record.sources,
+        origins.get(record.id),
+        moment // 3_600_000,
+        record.counted,
+        record.rejected,
+        route_of(record.action),
+        None if took is None else bucket_of(took),
+        record.feature,
+        moment,
+    )
