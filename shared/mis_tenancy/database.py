@@ -1,11 +1,13 @@
 """One role's way into the one Postgres: sessions, the statement door and system work, bound or refused."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from sqlalchemy import Select, event, exc
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -234,10 +236,20 @@ def _engine(url: URL, pool_size: int, options: dict[str, Any], pooler: Pooler | 
         poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=0,
+        json_deserializer=_from_json,
         connect_args={**options, **dialect_options(pooler), "connection_class": TenantConnection},
     )
     _guard(engine)
     return engine
+
+
+def _from_json(text: str) -> Any:
+    """Return what `text` of a JSON column says: what `json.loads` returns, in a fraction of its time."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        # A number too large for a float, which Postgres keeps and Python calls infinite.
+        return json.loads(text)
 
 
 def _guard(engine: AsyncEngine) -> None:

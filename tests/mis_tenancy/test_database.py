@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import func, select, text, update
+from sqlalchemy import Text, cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from mis_cli.embedded import DatabaseUrls
@@ -577,3 +579,19 @@ async def test_the_stress_would_notice_a_wrong_tenant(
 
     wrong, _ = await under_fire(doors, teams, 500, nothing, seed=3)
     assert wrong
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"a": [1, 2.5, null, true, "é€😀\\\\n"], "b": {}}',
+        "12345678901234567890",
+        f"1{'0' * 400}",
+        f"1{'0' * 400}.5",
+    ],
+)
+async def test_a_json_column_reads_as_python_reads_its_text(doors: Database, teams: Teams, told: str) -> None:
+    statement = select(cast(told, Text).cast(JSONB))
+    async with doors.session(teams.a.id) as session:
+        found = await session.scalar(statement, execution_options={"unscoped": True})
+    assert found == json.loads(told)
