@@ -7,7 +7,7 @@ from auth_service.caller import Caller
 from auth_service.sessions.agreement import agrees
 from mis_accounts.row_tokens import RowToken
 from mis_tenancy.errors import TenantRequired
-from mis_tenancy.resolution import body_source
+from mis_tenancy.http.sources import body_source
 from mis_tenancy.tenant import Tenant, TenantStatus
 
 

@@ -7,8 +7,9 @@ answer leaves: a commit that fails is then a failed request, not a success that 
 """
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 from fastapi import Depends, Request
 from fastapi.params import Depends as Dependency
@@ -68,19 +69,36 @@ CurrentTenant = Annotated[Tenant, Depends(current_tenant)]
 CurrentPrincipal = Annotated[Principal, Depends(current_principal)]
 
 
-@asynccontextmanager
-async def serve(
+class _Served(Generic[AnySession]):
+    """A session within a request."""
+
+    __slots__ = ("_opened", "_request", "_session")
+
+    def __init__(self, request: Request, opened: AbstractAsyncContextManager[AnySession]) -> None:
+        self._request = request
+        self._opened = opened
+
+    async def __aenter__(self) -> AnySession:
+        self._session = self._request.state.session = await self._opened.__aenter__()
+        return self._session
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._opened.__aexit__(kind, error, trace)
+        if kind is None:
+            await tenancy_of(self._request).settle(self._session)
+
+
+def serve(
     request: Request, opened: AbstractAsyncContextManager[AnySession]
-) -> AsyncIterator[AnySession]:
-    """Yield the session of `opened`, which commits it at the end; then hear the news it carried.
+) -> AbstractAsyncContextManager[AnySession]:
+    """Enter the session of `opened`, which commits it at the end; then hear the news it carried.
 
     The session also stands on `request.state.session`, for what must commit together with the endpoint's
     work.
     """
-    async with opened as session:
-        request.state.session = session
-        yield session
-    await tenancy_of(request).settle(session)
+    return _Served(request, opened)
 
 
 async def open_session(request: Request) -> AsyncIterator[TenantSession]:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
+from types import NoneType
 from typing import Any, Final, TextIO
 from uuid import UUID
 
@@ -33,6 +34,7 @@ _SECRET_TEXT: Final = re.compile(
     r"|(?<=://)[^\s/:@]*:[^\s/@]+(?=@)"
 )
 _DEEPEST: Final = 8
+_NUMBERS: Final = frozenset({int, float, bool, NoneType})
 
 
 def configure_logging(service: str, level: str = "INFO", stream: TextIO | None = None) -> None:
@@ -74,7 +76,16 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Withhold every value under a secret's name, at any depth, and every token inside a text."""
-    return {name: _redacted(name, value, _DEEPEST) for name, value in event.items()}
+    return {
+        name: value if _is_harmless(name, value) else _redacted(name, value, _DEEPEST)
+        for name, value in event.items()
+    }
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    """Return whether a value may stand as it is, as nearly all do."""
+    is_plain = not _may_hold_secret(value) if type(value) is str else type(value) in _NUMBERS
+    return is_plain and not _is_secret(name)
 
 
 @lru_cache(maxsize=1024)

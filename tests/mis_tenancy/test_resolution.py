@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from mis_tenancy.errors import ProblemError, TenantAmbiguous, TenantConflict, TenantMalformed, TenantMismatch
 from mis_tenancy.gate import Findings, Gate
+from mis_tenancy.http import sources as source_reading
+from mis_tenancy.http.sources import body_source, survey
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.resolution import Resolver, body_source, survey
+from mis_tenancy.resolution import Resolver
 from mis_tenancy.routes import Access
 from mis_tenancy.tenant import Source, SourceKind, Tenant, TenantStatus
 from mis_tenancy.tokens.verification import TokenVerifier
@@ -435,3 +437,12 @@ def test_a_conflict_names_the_kinds_of_sources_and_no_tenant() -> None:
     with pytest.raises(TenantConflict) as refusal:
         at_once(resolver()[0].resolve_hints(hints(("id", ALPHA), ("host", BETA))))
     assert refusal.value.members == {"sources": ["header_id", "subdomain"]}
+
+
+def test_a_request_is_remembered_only_while_it_is_short() -> None:
+    """A stranger could fill the memory with long ones, which nobody needs."""
+    remembered = source_reading._read.cache_info().currsize
+    for number in range(10):
+        slug = f"{number}{'x' * 2000}"
+        assert survey(http_scope(headers=[("X-Tenant-Slug", slug)]), SETTINGS).malformed == ("header_slug",)
+    assert source_reading._read.cache_info().currsize == remembered

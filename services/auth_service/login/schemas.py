@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 from auth_service.login.entering import SignedIn
 from auth_service.sessions.schemas import PairOut, PersonOut, TenantOut, pair
 from mis_http.schemas import RequestBody, Text
-from mis_tenancy.resolution import body_source
+from mis_tenancy.http.sources import body_source
 
 EmailText = Annotated[Text, Field(min_length=1, max_length=254)]
 # Taken as it is: white space at either end is part of a password. The bound keeps a flood from the hash.

@@ -45,7 +45,7 @@ OnWrite = Callable[[UUID, int], Awaitable[None]]
 
 def plain_uuid(tenant_id: UUID) -> UUID:
     """Return `tenant_id` as exactly a UUID; a subclass could otherwise spell itself as SQL."""
-    return UUID(int=tenant_id.int)
+    return tenant_id if type(tenant_id) is UUID else UUID(int=tenant_id.int)
 
 
 class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg ships no types
