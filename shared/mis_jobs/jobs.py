@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -96,6 +96,13 @@ async def enqueue_for_each(
     due = insert(JobRow).values(run_at=func.now(), is_due=True, created_at=func.now())
     await session.execute(due, [_row(kind, payload, tenant_id, None) for tenant_id in tenants])
     wake_after_commit(session, CHANNEL)
+
+
+async def is_outstanding(session: PlatformSession, kind: str, lane: UUID) -> bool:
+    """Return whether jobs of `kind` that have a `dedupe_key` wait or run in `lane`."""
+    waits = JobRow.state.in_(("queued", "running")) & JobRow.dedupe_key.is_not(None)
+    found = select(JobRow.id).where(JobRow.lane == lane, JobRow.kind == kind, waits).limit(1)
+    return (await session.scalars(found)).first() is not None
 
 
 def _row(kind: str, payload: dict[str, Any], tenant_id: UUID | None, lane: UUID | None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mis_tenancy.tables import AuditRow, TenantRow
 from tenant_service.health import jobs
 from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.probes import Probes
-from tenant_service.health.repository import due_tenants
+from tenant_service.health.repository import EVERYONE, Batch, due_tenants
 from tenant_service.health.service import Health
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, fine, refused
@@ -269,6 +269,11 @@ async def test_members_see_their_own_health_operators_every_ones_and_strangers_n
     refused(await suite.client.get(path, headers=other.auth), 404, "tenant_not_found")
 
 
+def a_batch(batch: Batch = EVERYONE) -> Job:
+    payload = {"first": str(batch.first), "last": str(batch.last)}
+    return Job(new_id(), None, jobs.BATCH, payload, 1)
+
+
 async def test_the_workers_rounds_probe_who_is_due_and_active(suite: Suite) -> None:
     due, fresh, closed = [await suite.tenant("custom") for _ in range(3)]
     platform = suite.apps["tenant"].state.platform
@@ -278,7 +283,7 @@ async def test_the_workers_rounds_probe_who_is_due_and_active(suite: Suite) -> N
         await session.execute(update(TenantRow).where(TenantRow.id == closed.id).values(status="suspended"))
     registry = CollectorRegistry()
     rounds = jobs.ProbeRounds(platform, health, ProbeMetrics(registry))
-    await rounds.probe(Job(new_id(), None, jobs.PROBES, {}, 1))
+    await rounds.probe(a_batch())
     counts = [len(await probes(suite, tenant.id)) for tenant in (due, fresh, closed)]
     assert counts == [1, 1, 0]
     for check in ("database", "redis", "storage", "api"):
@@ -293,7 +298,7 @@ async def test_a_round_that_runs_out_of_time_leaves_the_rest_to_the_next(
     platform = suite.apps["tenant"].state.platform
     monkeypatch.setattr(jobs, "_RUN", -1.0)
     rounds = jobs.ProbeRounds(platform, health_of(suite), ProbeMetrics(CollectorRegistry()))
-    await rounds.probe(Job(new_id(), None, jobs.PROBES, {}, 1))
+    await rounds.probe(a_batch())
     assert await probes(suite, tenant.id) == []
 
 
@@ -316,7 +321,7 @@ async def test_a_quiet_tenant_is_probed_less_often_than_a_busy_or_a_sick_one(sui
 
     async def due() -> set[UUID]:
         async with platform.platform_transaction() as session:
-            found = await due_tenants(session, jobs._BUSY, jobs._QUIET, 10_000)
+            found = await due_tenants(session, jobs._BUSY, jobs._QUIET)
         return {tenant.id for tenant in (quiet, busy, sick)} & set(found)
 
     assert await due() == set()

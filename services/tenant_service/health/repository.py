@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -54,7 +54,7 @@ returning at
 """)
 # Every tenant has its row of counters, from which Citus finds the rest of the tenant on the same node.
 # Of a tenant that is well and that nobody works with, a probe tells little that another tenant's does not.
-_DUE: Final = text("""
+_DUE: Final = """
 with waiting as (
     select t.id, newest.at + case when newest.samples = 0 and newest.verdict = 'healthy'
                                    and newest.status = 'healthy'
@@ -64,11 +64,29 @@ with waiting as (
       left join lateral (
            select at, samples, verdict, status from tenant_probes p
             where p.tenant_id = c.tenant_id order by at desc limit 1) newest on true
-     where t.status = 'active'
+     where t.status = 'active' and c.tenant_id between :first and :last
+), due as (
+    select id, due from waiting where due is null or due < clock_timestamp()
 )
-select id from waiting where due is null or due < clock_timestamp() order by due nulls first limit :most
-""")
+"""
+_DUE_TENANTS: Final = text(f"{_DUE} select id from due order by due nulls first")  # noqa: S608  # a constant
+# The first and the last tenant of each batch; a batch of one is there once.
+_EDGES: Final = text(f"""{_DUE}, numbered as (
+    select id, row_number() over (order by id) as n, count(*) over () as total from due
+)
+select id from numbered where n % :size in (0, 1) or n = total order by n
+""")  # noqa: S608  # as above
 _UNSCOPED: Final = {"unscoped": True}
+
+
+class Batch(NamedTuple):
+    """The tenants whose ids lie between two, both included."""
+
+    first: UUID
+    last: UUID
+
+
+EVERYONE: Final = Batch(UUID(int=0), UUID(int=2**128 - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +139,24 @@ async def keep(session: TenantSession, probe: Probe) -> datetime:
     return (await session.execute(_KEEP, found, execution_options=_UNSCOPED)).scalar_one()  # type: ignore[no-any-return]  # text has no types
 
 
-async def due_tenants(session: PlatformSession, busy: timedelta, quiet: timedelta, most: int) -> list[UUID]:
-    """Return active tenants that are due, those most overdue first.
+async def due_tenants(
+    session: PlatformSession, busy: timedelta, quiet: timedelta, batch: Batch = EVERYONE
+) -> list[UUID]:
+    """Return the active tenants of `batch` that are due, those most overdue first.
 
     A tenant is due `busy` after its newest probe, or `quiet` after one that found it well and without a
     request in the last 15 minutes.
     """
-    asked = {"busy": busy, "quiet": quiet, "most": most}
-    return list((await session.scalars(_DUE, asked)).all())
+    asked = {"busy": busy, "quiet": quiet, "first": batch.first, "last": batch.last}
+    return list((await session.scalars(_DUE_TENANTS, asked)).all())
+
+
+async def due_batches(session: PlatformSession, busy: timedelta, quiet: timedelta, size: int) -> list[Batch]:
+    """Return batches that hold all tenants which are due, `size` each and fewer in the last one."""
+    asked = {"busy": busy, "quiet": quiet, "size": size, "first": EVERYONE.first, "last": EVERYONE.last}
+    edges = list((await session.scalars(_EDGES, asked)).all())
+    lasts = edges[1::2] + edges[-1:] * (len(edges) % 2)
+    return list(map(Batch, edges[::2], lasts))
 
 
 def _found(probe: Probe) -> dict[str, Any]:
