@@ -80,6 +80,16 @@ class CitusAddress(PostgresAddress):
                 node.query(f"drop database {database} with (force)")
 
 
+def on_cluster() -> bool:
+    """Return whether this run's databases are distributed."""
+    return VARIABLE in os.environ
+
+
+def table_of(relation: str) -> str:
+    """Return the table whose rows a relation keeps: on a cluster each part has a number at its end."""
+    return relation.rpartition("_")[0] if on_cluster() else relation
+
+
 def distribute(urls: DatabaseUrls) -> None:
     """Run `mis distribute`; it must succeed."""
     env = {"MIS_MIGRATION_DATABASE_URL": urls.owner, "MIS_DATABASE_URL": urls.app}

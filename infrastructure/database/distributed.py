@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, text
 from sqlalchemy.schema import AddConstraint
 
 from mis_cli.distribution.layout import COLUMN, spread_names
+from mis_cli.distribution.together import IS_FOUNDED, tie_sql, tied_names
 
 # A table that stands where all are to stand; none where the database is not distributed.
 _ANCHOR = "select min(logicalrelid::regclass::text) from pg_dist_partition where partmethod = 'h'"
@@ -22,10 +23,12 @@ class DistributedImpl(PostgresqlImpl):
     __dialect__ = "postgresql"
 
     def create_table(self, table: Table, **options: Any) -> None:
-        """Make a table, and spread it where that is due."""
-        anchor = self._anchor() if table.name in spread_names() else None
-        if anchor is None:
+        """Make a table; where the database is distributed, spread it or tie it to those that are."""
+        anchor = self._anchor()
+        if anchor is None or table.name not in spread_names():
             super().create_table(table, **options)
+            if anchor is not None and table.name in tied_names() and self._is_founded():
+                self._exec(text(tie_sql(table.name)))
             return
         super().create_table(table, include_foreign_key_constraints=[], **options)
         self._exec(
@@ -35,6 +38,10 @@ class DistributedImpl(PostgresqlImpl):
         )
         for key in table.foreign_key_constraints:
             self._exec(AddConstraint(key))
+
+    def _is_founded(self) -> bool:
+        # Where an older `mis distribute` has been, the next one ties this table with all others.
+        return self.connection is not None and bool(self.connection.scalar(text(IS_FOUNDED)))
 
     def _anchor(self) -> str | None:
         connection = self.connection

@@ -110,7 +110,7 @@ class Runner:
         """Fill the free slots, as far as there is work for them."""
         while (free := self._slots - len(self._runs)) > 0:
             asked = monotonic()
-            jobs = await self._claimed(free)
+            jobs = await self._settled(await self._claimed(free))
             for job in jobs:
                 self._runs.begin(job, asked)
             if not jobs:
@@ -127,6 +127,15 @@ class Runner:
             return []
         self._after, self._claimed_at = claim.after, monotonic()
         return claim.jobs
+
+    async def _settled(self, jobs: list[Job]) -> list[Job]:
+        """Return `jobs` once their causes can be read; otherwise give them back, to be claimed anew."""
+        if not jobs or await self._database.is_settled():
+            return jobs
+        log.warning("jobs.causes_unsettled", jobs=len(jobs))
+        async with self._database.platform_transaction() as session:
+            await repository.give_back(session, [job.id for job in jobs], self.worker)
+        return []
 
     async def _every(self, seconds: float, upkeep: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -190,6 +190,13 @@ class Database:
         async with _started(self._pool).transaction(tenant_id or Binding.NOBODY) as connection:
             yield SystemTransaction(connection, on_nodes=self.on_nodes)
 
+    async def is_settled(self) -> bool:
+        """Return whether all that is committed by now can be read, on every node where there are some."""
+        if not self.on_nodes:
+            return True
+        async with self.system_transaction() as system:
+            return await system.is_settled()
+
     def _info(self) -> dict[str, Any]:
         return {
             ON_NEWS: self.on_news,

@@ -10,6 +10,7 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.identifiers import new_id
+from tests.citus import table_of
 from tests.database import bound, connected
 from tests.servers import TestServers
 
@@ -75,7 +76,7 @@ async def homes(owner: asyncpg.Connection, tenant: UUID) -> dict[UUID, str]:
     rows = await owner.fetch(
         "select id, tableoid::regclass::text as home from audit_logs where tenant_id = $1", tenant
     )
-    return {row["id"]: row["home"] for row in rows}
+    return {row["id"]: table_of(row["home"]) for row in rows}
 
 
 async def test_a_worker_that_was_away_for_months_closes_the_gap_and_loses_no_row(urls: DatabaseUrls) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -40,7 +41,7 @@ async def create(suite: Suite, tenant: TenantHandle, key: str, body: Any = None)
 
 async def run_out(suite: Suite, tenant: TenantHandle, key: str) -> None:
     """Let the lease of the key have run out."""
-    past = IdempotencyRow.leased_until - TWO_LEASES
+    past = datetime.now(UTC) - TWO_LEASES
     async with suite.database.transaction(tenant.id) as session:
         await session.execute(
             update(IdempotencyRow).where(IdempotencyRow.key == key).values(leased_until=past)

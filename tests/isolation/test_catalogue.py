@@ -1,11 +1,13 @@
 """What Postgres' catalogue says of the tables, policies, roles and privileges."""
 
+import asyncpg
 import pytest
 
 from mis_cli.distribution.layout import spread_names
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.tables import Base, TenantScoped
 from tenant_service.endings.tables import purged_tables, sweep_key
+from tests.citus import on_cluster
 from tests.database import bound, connected, tenant_tables
 from tests.isolation.catalogue import (
     HELD_BY_POLICY,
@@ -13,6 +15,7 @@ from tests.isolation.catalogue import (
     function_violations,
     policy_violations,
     reach_violations,
+    relations,
     spreading_violations,
     tenant_table_violations,
 )
@@ -24,6 +27,16 @@ SCOPED = {
 }
 
 
+async def break_rule(connection: asyncpg.Connection, sql: str) -> None:
+    """Do what breaks a rule; skip where Citus keeps that rule itself."""
+    try:
+        await connection.execute(sql)
+    except asyncpg.PostgresError as error:
+        if on_cluster():
+            pytest.skip(f"Citus lets nobody break it: {error}")
+        raise
+
+
 def test_every_mapped_table_is_a_tenants_or_on_the_closed_list() -> None:
     """Catalogue 32, 51."""
     assert set(Base.metadata.tables) - set(OUTSIDE) == SCOPED
@@ -33,11 +46,7 @@ def test_every_mapped_table_is_a_tenants_or_on_the_closed_list() -> None:
 async def test_the_database_has_the_mapped_tables_and_no_others(urls: DatabaseUrls) -> None:
     """Catalogue 38."""
     async with connected(urls.owner) as connection:
-        found = await connection.fetch(
-            "select relname from pg_class where relnamespace = 'public'::regnamespace "
-            "and relkind in ('r', 'p', 'v', 'm', 'f', 'S') and not relispartition"
-        )
-    assert {row["relname"] for row in found} == set(Base.metadata.tables) | {"alembic_version"}
+        assert await relations(connection) == set(Base.metadata.tables) | {"alembic_version"}
 
 
 async def test_every_tenant_table_keeps_the_rules(urls: DatabaseUrls) -> None:
@@ -80,7 +89,7 @@ async def test_every_tenant_table_keeps_the_rules(urls: DatabaseUrls) -> None:
 async def test_a_table_that_breaks_a_rule_is_found(urls: DatabaseUrls, breaking: str, found: str) -> None:
     """Catalogue 32."""
     async with bound(urls.owner, None) as connection:
-        await connection.execute(breaking)
+        await break_rule(connection, breaking)
         assert any(found in wrong for wrong in await tenant_table_violations(connection))
 
 
@@ -130,8 +139,8 @@ async def test_a_table_that_could_not_be_spread_is_found(
     """Catalogue 51."""
     async with bound(urls.owner, None) as connection:
         if "drop not null" in breaking:
-            await connection.execute("alter table webhooks drop constraint pk_webhooks cascade")
-        await connection.execute(breaking)
+            await break_rule(connection, "alter table webhooks drop constraint pk_webhooks cascade")
+        await break_rule(connection, breaking)
         assert any(found in wrong for wrong in await spreading_violations(connection, spread_names()))
 
 
@@ -173,7 +182,7 @@ async def test_a_way_past_the_policies_is_found(urls: DatabaseUrls, breaking: st
 async def test_a_policy_that_citus_would_refuse_is_found(urls: DatabaseUrls, breaking: str) -> None:
     """Catalogue 51."""
     async with bound(urls.owner, None) as connection:
-        await connection.execute(f"create policy clever on users as restrictive to mis_app {breaking}")
+        await break_rule(connection, f"create policy clever on users as restrictive to mis_app {breaking}")
         assert await policy_violations(connection) == ["users.clever has a sub-select"]
 
 

@@ -11,10 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.citus import on_cluster
 from tests.servers import TestServers
 
 PGRLS: Final = Path(sys.executable).with_name("pgrls")
-OPEN_BY_NAME: Final = r"public\.\w+\.(owner|platform)|public\.(tenants\.directory_read|revocations\.read)"
+# On a cluster the directory's part on the coordinator has a number.
+OPEN_BY_NAME: Final = (
+    r"public\.\w+\.(owner|platform)|public\.(tenants(_\d+)?\.directory_read|revocations\.read)"
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ EXPLAINED: Final = (
     ),
     Explained(
         "SEC035",
-        r"public\.(tenants \(uq_tenants_(slug|subdomain|verified_domain)\)|jobs \(uq_jobs_dedupe_key\))",
+        r"public\.(tenants(_\d+)? \(uq_tenants_(slug|subdomain|verified_domain)(_\d+)?\)"
+        r"|jobs \(uq_jobs_dedupe_key\))",
         "Names are one namespace over all tenants, as the API says; a job's lane is its tenant.",
     ),
     Explained(
@@ -85,6 +90,14 @@ EXPLAINED: Final = (
         r"public\.(jobs\.tenant_isolation|revocations\.write)",
         "A tenant reads a job by its key and only adds news.",
     ),
+    *[
+        Explained(
+            "SEC013",
+            r"public\.(jobs|outbox|revocations|tenant_names)\.commit_together",
+            "It touches a table without rows, so that Citus commits the nodes and the coordinator as one.",
+        )
+        for _ in range(on_cluster())
+    ],
 )
 
 

@@ -11,9 +11,11 @@ import asyncpg
 import pytest
 from sqlalchemy import PrimaryKeyConstraint, Table, UniqueConstraint
 
+from mis_cli.distribution.layout import spread_names
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tables import Base
+from tests.citus import on_cluster, table_of
 from tests.database import (
     Seeded,
     bound,
@@ -118,7 +120,9 @@ async def test_a_row_cannot_be_given_to_another_tenant(
     """Catalogue 31."""
     condition, key = by_key(table, pair.a.rows[table.name])
     give = f"update {table.name} set tenant_id = ${len(key) + 1} where {condition}"  # noqa: S608
-    assert await refused(as_a, give, *key, pair.b.id) == "42501"
+    # Citus moves nobody's row to another node, whoever asks.
+    expected = "0A000" if on_cluster() and table.name in spread_names() else "42501"
+    assert await refused(as_a, give, *key, pair.b.id) == expected
 
 
 @pytest.mark.parametrize("table", HELD, ids=named)
@@ -299,7 +303,7 @@ async def test_a_row_lies_in_the_partition_of_the_month_in_its_id(urls: Database
         async with bound(urls.app, pair.a.id) as connection:
             await insert(connection, audit, row)
             held = "select tableoid::regclass::text from audit_logs where id = $1"
-            assert await connection.fetchval(held, row["id"]) == partition
+            assert table_of(await connection.fetchval(held, row["id"])) == partition
 
 
 async def test_news_is_heard_by_all_and_spread_by_a_tenant_only_of_itself(
@@ -370,10 +374,11 @@ async def test_text_is_stored_and_found_as_it_is(urls: DatabaseUrls, pair: Pair,
 
 async def test_a_tenants_slow_query_does_not_hold_up_another_tenant(urls: DatabaseUrls, pair: Pair) -> None:
     """Catalogue 48."""
+    add = "update tenant_counters set users = users + 1 where tenant_id = $1"
     async with bound(urls.app, pair.a.id) as slow, bound(urls.app, pair.b.id) as quick:
-        await slow.execute("update tenant_counters set users = users + 1")
+        await slow.execute(add, pair.a.id)
         waiting = asyncio.create_task(slow.execute("select pg_sleep(60)"))
-        assert await quick.execute("update tenant_counters set users = users + 1") == "UPDATE 1"
+        assert await quick.execute(add, pair.b.id) == "UPDATE 1"
         assert await quick.fetchval("select count(*) from users") == 1
         assert not waiting.done()
         waiting.cancel()
@@ -435,10 +440,14 @@ HOTTEST: list[tuple[str, list[Any], set[str]]] = [
 ]
 
 
-def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of a plan that read a table."""
-    below = [scan for child in plan.get("Plans", []) for scan in scans(child)]
-    return ([plan] if "Relation Name" in plan or "Index Name" in plan else []) + below
+def scans(plan: Any) -> list[dict[str, Any]]:
+    """Return the nodes of a plan that read a table, on whatever node."""
+    if isinstance(plan, list):
+        return [scan for one in plan for scan in scans(one)]
+    if not isinstance(plan, dict):
+        return []
+    own = [plan] if "Relation Name" in plan or "Index Name" in plan else []
+    return own + scans(list(plan.values()))
 
 
 @pytest.fixture(scope="module")
@@ -454,11 +463,18 @@ async def test_a_hot_statement_finds_its_rows_through_an_index(
     urls: DatabaseUrls, crowded: Seeded, sql: str, arguments: list[Any], columns: set[str]
 ) -> None:
     """Catalogue 49: a condition that is not leakproof could only filter, behind the policy."""
+    if on_cluster():
+        # As the suite's own statements do, which Citus sends to one node only.
+        before, where, rest = sql.partition(" where ")
+        if not where:
+            before, _, rest = sql.partition(" order by ")
+            rest = f"true order by {rest}"
+        sql = f"{before} where tenant_id = '{crowded.id}' and {rest}"
     async with bound(urls.app, crowded.id) as connection:
         # Where one tenant has most rows a sequential scan may be cheapest; can an index serve at all?
         await connection.execute("set local enable_seqscan = off")
         await connection.execute("set local plan_cache_mode = force_generic_plan")
-        plan = json.loads(await connection.fetchval(f"explain (format json) {sql}", *arguments))[0]["Plan"]
+        plan = json.loads(await connection.fetchval(f"explain (format json) {sql}", *arguments))
     indexed = [scan for scan in scans(plan) if "Index Cond" in scan]
     assert indexed
     assert not [scan for scan in scans(plan) if scan["Node Type"] == "Seq Scan"]

@@ -9,7 +9,13 @@ from mis_cli.distribution.plan import SETTINGS, Action, Facts, Step, plan
 
 EVERY_KEY = frozenset((key.table.name, str(key.name)) for key in keys())
 FRESH = Facts(
-    database="mis_db", settings=frozenset(), placed=frozenset(), keys=EVERY_KEY, left_behind=frozenset()
+    database="mis_db",
+    settings=frozenset(),
+    placed=frozenset(),
+    keys=EVERY_KEY,
+    left_behind=frozenset(),
+    is_founded=False,
+    tied=frozenset(),
 )
 
 
@@ -27,6 +33,10 @@ def after(facts: Facts, step: Step) -> Facts:
             return replace(facts, left_behind=facts.left_behind - {step.subject})
         case Action.ADD_KEY:
             return replace(facts, keys=facts.keys | {key_of(step)})
+        case Action.FOUND:
+            return replace(facts, is_founded=True)
+        case Action.TIE:
+            return replace(facts, tied=facts.tied | {step.subject})
 
 
 def key_of(step: Step) -> tuple[str, str]:
@@ -35,13 +45,15 @@ def key_of(step: Step) -> tuple[str, str]:
 
 
 def refuses(facts: Facts, step: Step) -> bool:
-    """Return whether Citus would refuse the step: it moves no table that a key still ties to another."""
+    """Return whether the step comes too early: Citus moves no table that a key still ties to another."""
     if step.action in (Action.REPLICATE, Action.SPREAD):
         ends = {key: {key.table.name, key.referred_table.name} for key in keys()}
         return any((k.table.name, str(k.name)) in facts.keys and step.subject in ends[k] for k in keys())
     if step.action is Action.ADD_KEY:
         named = next(key for key in keys() if (key.table.name, str(key.name)) == key_of(step))
         return not {named.table.name, named.referred_table.name} <= facts.placed
+    if step.action is Action.TIE:
+        return not facts.is_founded
     return False
 
 
@@ -57,6 +69,8 @@ def test_a_plan_leads_to_a_distributed_database_with_all_its_keys() -> None:
     assert done.placed == spread_names() | {DIRECTORY}
     assert done.keys == EVERY_KEY
     assert not done.left_behind
+    assert {"jobs", "outbox", "revocations", "schedules", "platform_audit_logs"} <= done.tied
+    assert not done.tied & done.placed
     assert plan(done, 32) == []
 
 

@@ -7,6 +7,7 @@ import asyncpg
 
 from mis_cli.distribution.layout import COLUMN, DIRECTORY, keys, spread_names
 from mis_cli.distribution.plan import Facts
+from mis_cli.distribution.together import IS_FOUNDED, TRIGGER
 from mis_cli.migrations import head
 from mis_tenancy.settings import SettingsError
 
@@ -33,6 +34,7 @@ select distinct p.logicalrelid::regclass::text as name from pg_dist_partition p
  where p.logicalrelid::regclass::text = any($1)
    and (pg_relation_size(p.logicalrelid) > 0 or pg_relation_size(i.inhrelid) > 0)
 """
+_TIED: Final = "select tgrelid::regclass::text as name from pg_trigger where tgname = $1"
 _SETTINGS: Final = """
 select unnest(s.setconfig) as setting from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
  where d.datname = current_database() and s.setrole = 0
@@ -119,6 +121,8 @@ async def read_facts(owner: asyncpg.Connection) -> Facts:
         placed=frozenset(placed),
         keys=frozenset((row["table"], row["name"]) for row in found) & wanted,
         left_behind=frozenset(row["name"] for row in await owner.fetch(_LEFT_BEHIND, list(placed))),
+        is_founded=await owner.fetchval(IS_FOUNDED),
+        tied=frozenset(row["name"] for row in await owner.fetch(_TIED, TRIGGER)),
     )
 
 

@@ -40,6 +40,12 @@ def spread_names() -> frozenset[str]:
 
 
 @cache
+def coordinator_names() -> frozenset[str]:
+    """Return the names of the tables that stay on the coordinator."""
+    return frozenset(_METADATA.tables) - spread_names() - {DIRECTORY}
+
+
+@cache
 def keys() -> tuple[ForeignKeyConstraint, ...]:
     """Return the foreign keys of those tables, in the order of the tables."""
     return tuple(

@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy.schema import ForeignKeyConstraint
 
 from mis_cli.distribution.layout import COLUMN, DIRECTORY, key_sql, keys, spread_tables
+from mis_cli.distribution.together import FOUNDATION, SCHEMA, tie_sql, tied_names
 
 # What every session on a distributed database has. Without the first the nodes never hear which tenant a
 # transaction belongs to, and their policies show no rows. Without the second Citus hides its shards from each
@@ -36,6 +37,8 @@ class Action(StrEnum):
     SPREAD = "spread"
     CLEAR = "clear"
     ADD_KEY = "add_key"
+    FOUND = "found"
+    TIE = "tie"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,8 @@ class Facts:
     """What the catalogue says: which tables are on Citus, which keys there are, what was left behind.
 
     `settings` are what the database gives its sessions, as name=value; `left_behind` are tables whose rows
-    still lie on the coordinator as well, where nobody sees them.
+    still lie on the coordinator as well, where nobody sees them; `tied` are the coordinator's tables whose
+    rows commit with those of the nodes, for which there is something where it `is_founded`.
     """
 
     database: str
@@ -60,6 +64,8 @@ class Facts:
     placed: frozenset[str]
     keys: frozenset[tuple[str, str]]
     left_behind: frozenset[str]
+    is_founded: bool
+    tied: frozenset[str]
 
 
 def plan(facts: Facts, shards: int) -> list[Step]:
@@ -82,7 +88,15 @@ def plan(facts: Facts, shards: int) -> list[Step]:
     for key in keys():
         if _identity(key) in gone or _identity(key) not in facts.keys:
             steps.append(Step(Action.ADD_KEY, ".".join(_identity(key)), key_sql(key)))
-    return steps
+    return [*steps, *_ties(facts)]
+
+
+def _ties(facts: Facts) -> Iterator[Step]:
+    if not facts.is_founded:
+        yield Step(Action.FOUND, SCHEMA, FOUNDATION)
+    for table in tied_names():
+        if table not in facts.tied:
+            yield Step(Action.TIE, table, tie_sql(table))
 
 
 def _settings(facts: Facts) -> Iterator[Step]:

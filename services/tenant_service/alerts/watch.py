@@ -62,7 +62,8 @@ class Watch:
         """Look at all that is new by now; return how many tenants that took."""
         async with self._platform.system_transaction() as system:
             mark = await repository.begin(system)
-            if mark is None:
+            if mark is None or not await system.is_settled():
+                # Once the mark has moved, nobody would look for a row of before it that only shows later.
                 return 0
             tenants = await self._touched(system, mark)
             troubled: set[UUID] = set()

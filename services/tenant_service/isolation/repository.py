@@ -73,6 +73,9 @@ _EXCESS: Final = """
 with relation as (
     select oid, relname::text as name, relkind, relispartition as is_part, relrowsecurity as is_narrowed
       from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f')
+       -- What an extension has brought along holds nothing of a tenant's.
+       and not exists (select from pg_depend where classid = 'pg_class'::regclass and objid = pg_class.oid
+                                              and deptype = 'e')
 ), role as (select unnest(cast(:roles as text[])) as name)
 select role.name || ' may ' || privilege || ' ' || relation.name as found
   from role, relation, unnest(array['truncate', 'references', 'trigger']) privilege
@@ -176,7 +179,11 @@ async def _showing(
 
 def _question(name: str, conditions: Sequence[str]) -> str:
     literal = name.replace("'", "''")
-    seen = " or ".join(f"exists (select from {name} where {condition})" for condition in conditions)
+    # One column, because Citus cannot fetch rows of none from its nodes.
+    seen = " or ".join(
+        f"exists (select 1 from {name} where {condition})"  # noqa: S608  # as above
+        for condition in conditions
+    )
     return f"select '{literal}' as name where {seen}"
 
 
