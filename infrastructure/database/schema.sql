@@ -32,7 +32,7 @@ begin
          where inhparent = 'public.audit_logs'::regclass and bound is not null;
         continue when exists (select from unnest(lows, highs) as known (low, high)
                                where low <= bounds[1] and high >= bounds[2]);
-        if exists (select from public.audit_logs_default where id >= bounds[1] and id < bounds[2]) then
+        if exists (select 1 from public.audit_logs_default where id >= bounds[1] and id < bounds[2]) then
             part := part || '_gap';
             fresh := 'audit_logs_default';
             -- From the last partition before to the next one, or to the end of the present month.
@@ -2392,5 +2392,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0039');
+INSERT INTO public.alembic_version (version_num) VALUES ('0040');
 SELECT public.ensure_audit_partitions(3);
