@@ -127,6 +127,15 @@ class Database:
         """Enter a session bound to the tenant, commit at the end, roll back when the block raises."""
         return WholeTransaction(self.session(tenant_id))
 
+    def silent_transaction(self, tenant_id: UUID) -> WholeTransaction[TenantSession]:
+        """Enter a session as `transaction` does, whose writes are told to no reader of a replica.
+
+        For a tenant that is going: a position that is told would be the last trace of it.
+        """
+        session = self.session(tenant_id)
+        session.info[ON_WRITE] = None
+        return WholeTransaction(session)
+
     @asynccontextmanager
     async def snapshot(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
         """Yield a session bound to the tenant that sees one moment for as long as it lasts, and cannot write.

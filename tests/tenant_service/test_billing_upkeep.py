@@ -211,8 +211,10 @@ async def test_a_cancellation_closes_the_tenant_with_its_period_and_bills_no_mor
     await let_pass(suite, tenant, start + 300 * DAY)
     assert len(await invoice_rows(suite, tenant)) == 1
     assert (await billing_of(suite, tenant))["state"] == "canceled"
-    # An operator lets it begin anew, and in.
-    path = f"{TENANTS}/{tenant.id}/billing/resume"
+    # An operator lets it begin anew, and in; nobody is let in to be served for nothing.
+    path = f"{TENANTS}/{tenant.id}"
+    refused(await suite.client.post(f"{path}/reactivate", headers=suite.operator), 409, "subscription_ended")
+    path = f"{path}/billing/resume"
     assert fine(await suite.client.post(path, headers=suite.operator))["state"] == "active"
     await hear(suite)
     fine(await suite.client.get(USERS, headers=tenant.auth))

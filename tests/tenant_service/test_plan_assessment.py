@@ -1,5 +1,6 @@
 """What a change of plan means, from values alone: limits, features, and which of the tenant's values stay."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from mis_tenancy.configuration import KNOWN, plan_layer
 from mis_tenancy.plans import GIB, PLANS, Feature, PlanName
-from tenant_service.plan_migration.assessment import Situation, assess
+from tenant_service.plan_migration.assessment import Situation, assess, is_lowered
 
 
 def situation(plan: str, *, users: int = 1, storage: int = 0, today: int = 0, **overrides: Any) -> Situation:
@@ -107,3 +108,29 @@ def test_after_a_change_nothing_exceeds_the_new_plan_and_the_lists_are_complete(
     changed = {one.key for one in found.changed}
     assert {f"features.{feature}" for feature in (*found.gained, *found.lost)} <= changed
     assert not {one.key for one in found.changed if one.old == one.new}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "lowered"),
+    [
+        ("api.rate_limit", 9_999, True),
+        ("api.rate_limit", 10_000, False),
+        ("api.rate_limit", 10_001, False),
+        ("features.biometric_auth", False, True),
+        ("features.biometric_auth", True, False),
+        ("features.ai_verification", True, False),
+        ("security.password_policy", {"minLength": 11}, True),
+        ("security.password_policy", {"minLength": 10}, False),
+        ("file_upload.allowed_types", ["image/*"], False),
+    ],
+)
+def test_lowered_is_what_is_less_than_the_plan_gives(key: str, value: Any, lowered: bool) -> None:
+    assert is_lowered(key, value, PlanName.PREMIUM) is lowered
+
+
+def test_what_was_lowered_holds_where_it_is_less_than_the_plan_and_nothing_closer_is_set() -> None:
+    word = {"api.rate_limit": 5_000}
+    assert assess(replace(situation("basic"), lowered=word), PlanName.PREMIUM).kept == word
+    assert assess(replace(situation("premium"), lowered=word), PlanName.BASIC).kept == {}
+    own = {"api.rate_limit": 500}
+    assert assess(replace(situation("basic", **own), lowered=word), PlanName.PREMIUM).kept == own

@@ -19,6 +19,7 @@ from mis_tenancy.origins.sealing import Origin
 from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.records.store import insert_records
 from mis_tenancy.redis import Redis, tenant_key
+from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.seals import SealKeys
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.storage import Storage
@@ -436,6 +437,29 @@ async def test_a_later_look_removes_what_a_straggler_has_written(
         jobs = select(JobRow.run_at).where(JobRow.lane == tenant.id, JobRow.kind == "tenant_purge_look")
         assert len(list(await session.scalars(jobs))) == 2
     assert "1 Redis keys" in reason
+
+
+async def test_a_purge_leaves_no_word_of_itself_for_readers_of_replicas(suite: Suite, redis: Redis) -> None:
+    """Catalogue 119: else the key would outlive the certificate, and each later look would leave it anew."""
+    tenant = await suite.tenant()
+    positions, platform = Positions(redis), suite.apps["tenant"].state.platform
+    await delete_now(suite, tenant.id)
+    platform.on_write = positions.note
+    try:
+        await positions.note(tenant.id, 1)
+        async with purging(suite) as purge, traces_of(suite) as traces:
+            await purge.run(tenant.id)
+            assert await traces.count(tenant.id) == Found(0, 0)
+            await positions.note(tenant.id, 2)
+            assert await purge.look_again(tenant.id)
+            assert not await purge.look_again(tenant.id)
+    finally:
+        platform.on_write = None
+        await positions.stop()
+    claims = fine(
+        await suite.client.get(f"{TENANTS}/{tenant.id}/deletion-certificate", headers=suite.operator)
+    )["claims"]
+    assert claims["deleted"]["redisKeys"] >= 1
 
 
 async def test_two_workers_purge_one_tenant_and_count_each_row_once(suite: Suite, owner_url: str) -> None:

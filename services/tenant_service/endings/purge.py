@@ -71,7 +71,7 @@ class Purge:
         await asyncio.sleep((self._settling - closed_for).total_seconds())
         await self._empty(tenant_id)
         outside = await self._traces.count(tenant_id)
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             row = await repository.hold_tenant(session)
             if row.status == TenantStatus.PURGED:
                 return
@@ -84,27 +84,27 @@ class Purge:
     async def look_again(self, tenant_id: UUID) -> bool:
         """Remove what was written after the purge, by who was still at work; return whether that was any."""
         outside = await self._traces.count(tenant_id)
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             rows = await repository.residue(session)
         if not (rows or outside.redis_keys or outside.objects):
             return False
         found = ResidueFound(rows, outside)
         log.error("tenant.residue_after_purge", tenant=str(tenant_id), reasons=found.reasons)
         await self._empty(tenant_id)
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             session.add(_removal(tenant_id, found))
         return True
 
     async def note_failure(self, tenant_id: UUID, error: Exception) -> None:
         """Write down why a run failed, for operators to see."""
         reasons = error.reasons if isinstance(error, ResidueFound) else [described(error)]
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             if await repository.has_begun(session):
                 (await repository.record(session)).failure = {"reasons": reasons}
 
     async def note_rest(self, tenant_id: UUID) -> None:
         """Write down since when nothing is tried for now; a worker that died has left no reason."""
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             if await repository.has_begun(session):
                 record = await repository.record(session)
                 record.failure = record.failure or {"reasons": [_DIED]}
@@ -112,7 +112,7 @@ class Purge:
 
     async def _close(self, tenant_id: UUID) -> timedelta | None:
         """Close a tenant that is due, for good; return since when it is closed, None for any other."""
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             row = await lock_tenant(session)
             if row.status != TenantStatus.PENDING_DELETION:
                 return None
@@ -123,7 +123,7 @@ class Purge:
             return await repository.closed_for(session)
 
     async def _empty(self, tenant_id: UUID) -> None:
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             await write_waiting(session)
             shredded = {table.name: await repository.shred_keys(session, table) for table in key_tables()}
             # The record is locked last, as below, so that two workers do not wait for each other in a circle.
@@ -134,7 +134,7 @@ class Purge:
         for table in purged_tables():
             more = True
             while more:
-                async with self._platform.transaction(tenant_id) as session:
+                async with self._platform.silent_transaction(tenant_id) as session:
                     rows, more = await repository.delete_some(session, table, self._rows_at_once)
                     if rows:
                         _count(await repository.record(session), table.name, rows)
@@ -143,7 +143,7 @@ class Purge:
     async def _remove_traces(self, tenant_id: UUID) -> None:
         # Counted before they go, and the most that was ever seen: so a crash in between loses no count.
         seen = await self._traces.count(tenant_id)
-        async with self._platform.transaction(tenant_id) as session:
+        async with self._platform.silent_transaction(tenant_id) as session:
             record = await repository.record(session)
             record.redis_keys = max(record.redis_keys, seen.redis_keys)
             record.objects = max(record.objects, seen.objects)

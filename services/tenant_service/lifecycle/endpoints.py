@@ -15,6 +15,7 @@ from mis_tenancy.errors import AuthenticationRequired, PermissionDenied, TenantC
 from mis_tenancy.fastapi import requires, tenancy_of
 from mis_tenancy.plans import PlanName
 from mis_tenancy.tenant import TenantStatus
+from tenant_service.billing.errors import SubscriptionEnded
 from tenant_service.domains.errors import DomainRefused, DomainTaken
 from tenant_service.lifecycle import service
 from tenant_service.lifecycle.amendment import Amending
@@ -141,7 +142,7 @@ async def suspend_tenant(body: Suspension, states: Moving, response: Response) -
     return TenantOut.of(document)
 
 
-@router.post("/{id}/reactivate", responses=problems(*_ONE, TenantStateConflict))
+@router.post("/{id}/reactivate", responses=problems(*_ONE, TenantStateConflict, SubscriptionEnded))
 async def reactivate_tenant(states: Moving, response: Response) -> TenantOut:
     """Open a suspended tenant again within a second; for operators."""
     document = await states.reactivate()

@@ -79,7 +79,7 @@ class Assessment:
 
 def assess(now: Situation, target: PlanName) -> Assessment:
     """Return what moving to `target` means."""
-    kept = {key: value for key, value in now.lowered.items() if _binds(key, value, target)}
+    kept = {key: value for key, value in now.lowered.items() if is_lowered(key, value, target)}
     kept |= {key: value for key, value in now.overrides.items() if _stays(key, value, now.plan, target)}
     before, after = effective(now.plan, now.overrides), effective(target, kept)
     features = {feature: f"features.{feature}" for feature in Feature}
@@ -102,14 +102,14 @@ def is_within(key: str, value: Any, plan: PlanName) -> bool:
     return KNOWN[key].allows(merged(base, value), base)
 
 
-def _stays(key: str, value: Any, old: PlanName, new: PlanName) -> bool:
-    return is_within(key, value, old) and is_within(key, value, new)
-
-
-def _binds(key: str, value: Any, plan: PlanName) -> bool:
-    """Return whether the value is one of the plan's, and less than what the plan says."""
+def is_lowered(key: str, value: Any, plan: PlanName) -> bool:
+    """Return whether the value is one that the plan allows, and less than what the plan says."""
     base = plan_layer(plan)[key]
     return is_within(key, value, plan) and not KNOWN[key].allows(base, merged(base, value))
+
+
+def _stays(key: str, value: Any, old: PlanName, new: PlanName) -> bool:
+    return is_within(key, value, old) and is_within(key, value, new)
 
 
 def _limits(

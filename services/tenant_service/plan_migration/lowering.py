@@ -11,7 +11,7 @@ from mis_tenancy.plans import PlanName
 from mis_tenancy.session import TenantSession
 from tenant_service.configuration.repository import operators_words
 from tenant_service.plan_migration import repository
-from tenant_service.plan_migration.assessment import is_within
+from tenant_service.plan_migration.assessment import is_lowered
 
 
 async def lowered(session: TenantSession, plan: PlanName) -> dict[str, Any]:
@@ -23,6 +23,6 @@ async def lowered(session: TenantSession, plan: PlanName) -> dict[str, Any]:
     found = {}
     for key, word in words.items():
         said_on = next((before for until, before in left if until > word.said_at), plan)
-        if is_within(key, word.value, said_on):
+        if is_lowered(key, word.value, said_on):
             found[key] = word.value
     return found
