@@ -17,7 +17,7 @@ ARGS ?=
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-pooler test-load test-citus clean
+.PHONY: help run test check bench migrate manifests dashboards lock test-deep test-verification test-isolation test-config test-integration test-pooler test-redis-cluster test-load test-citus clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ check: $(STAMP)  ## Check format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|footprint|media|alerts|neighbours|people|probes.
+bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|footprint|limits|media|alerts|neighbours|people|probes.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the newest revision.
@@ -69,6 +69,9 @@ test-integration: $(STAMP)  ## Run the tests that cross the services.
 
 test-pooler: $(STAMP)  ## Run the tests of isolation and across the services through a PgBouncer in transaction mode.
 	@$(PYTEST) -n auto --pooler tests/isolation tests/integration tests/mis_tenancy/test_poolers.py $(ARGS)
+
+test-redis-cluster: $(STAMP)  ## Run the tests of isolation and across the services on a Redis Cluster of three.
+	@$(PYTEST) -n auto --redis-cluster tests/isolation tests/integration tests/mis_tenancy/test_redis_cluster.py $(ARGS)
 
 test-load: $(STAMP)  ## Run the tests under concurrent load.
 	@$(PYTEST) tests/load $(ARGS)

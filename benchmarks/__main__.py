@@ -2,8 +2,8 @@
 
 `ARGS=creating` measures the creation of tenants instead of the hottest list. Other subjects have no peers:
 `ARGS=readings` (lists, usage, a creation), `ARGS=signing_in` (tokens, refreshes, a flood of sign-ins),
-`ARGS=exports`, `ARGS=media`, `ARGS=alerts`, `ARGS=neighbours`, `ARGS=people` (search, import) and
-`ARGS=footprint` (what one more tenant takes); each takes `--help`.
+`ARGS=exports`, `ARGS=media`, `ARGS=alerts`, `ARGS=neighbours`, `ARGS=people` (search, import),
+`ARGS=limits` (one Redis, a cluster) and `ARGS=footprint` (what one more tenant takes); each takes `--help`.
 """
 
 import argparse
@@ -14,7 +14,18 @@ import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
-from benchmarks import alerts, exports, footprint, media, neighbours, people, probes, readings, signing_in
+from benchmarks import (
+    alerts,
+    exports,
+    footprint,
+    limits,
+    media,
+    neighbours,
+    people,
+    probes,
+    readings,
+    signing_in,
+)
 from benchmarks.candidates import CANDIDATES, PLAIN_ORM
 from benchmarks.creation import CREATING, ONE_BY_ONE, creations
 from benchmarks.ground import ground
@@ -45,6 +56,7 @@ OTHERS = {
     "alerts": alerts.main,
     "exports": exports.main,
     "footprint": footprint.main,
+    "limits": limits.main,
     "media": media.main,
     "neighbours": neighbours.main,
     "people": people.main,

@@ -89,7 +89,7 @@ class RedisCluster:
         until(lambda: all(one.ask("INFO", "replication")["master_link_status"] == "up" for one in replicas))
         return self
 
-    def close(self) -> None:
+    def stop(self) -> None:
         for node in self.nodes:
             node.close()
 
@@ -137,7 +137,7 @@ def redis_cluster(replicas: int = 0, timeout_ms: int = 2_000) -> Iterator[RedisC
     try:
         yield cluster.start()
     finally:
-        cluster.close()
+        cluster.stop()
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -6,6 +6,7 @@ first worker that needs a database migrates a template, under a lock, and each w
 
 import fcntl
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_tenancy.postgres.poolers import Pooler
 from tests.citus import CitusAddress
 from tests.poolers import MISSING, PoolerAddress, TransactionPooler, pgbouncer
+from tests.redis_cluster import RedisCluster
 
 TEMPLATE: Final = "mis_template"
 _INPUT: Final = "mis_servers"
@@ -119,7 +121,7 @@ class ServersPlugin:
         self._handed_over = handed_over
         self._directory: Path | None = None
         self._postgres: EmbeddedPostgres | None = None
-        self._redis: EmbeddedRedis | None = None
+        self._redis: EmbeddedRedis | RedisCluster | None = None
         self._pooler: TransactionPooler | None = None
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
@@ -128,14 +130,14 @@ class ServersPlugin:
         # Not below pytest's own directory, which is closed to the user that Postgres runs as under root.
         self._directory = Path(tempfile.mkdtemp(prefix="mis-tests-"))
         self._directory.chmod(0o711)
-        self._redis = EmbeddedRedis(self._directory / "redis", durable=False)
+        redis_url = self._start_redis(session.config.getoption("redis_cluster"), self._directory / "redis")
         address = self._start_postgres(self._directory / "postgres")
         self._handed_over = {
             "directory": str(address.directory),
             "port": address.port,
             "sockets": str(address.socket_directory or ""),
             "password": address.superuser_password,
-            "redis": self._redis.start().removesuffix("/0"),
+            "redis": redis_url,
             "home": address.home if isinstance(address, CitusAddress) else "",
         }
         if session.config.getoption("pooler"):
@@ -143,6 +145,13 @@ class ServersPlugin:
                 address, self._directory / "pooler", size=_POOLER_SIZE, statements=200
             )
             self._handed_over["pooler"] = [self._pooler.address.port, self._pooler.address.pooler]
+
+    def _start_redis(self, is_cluster: bool, directory: Path) -> str:
+        if is_cluster:
+            self._redis = RedisCluster()
+            return self._redis.start().url
+        self._redis = EmbeddedRedis(directory, durable=False)
+        return self._redis.start()
 
     def _start_postgres(self, directory: Path) -> PostgresAddress:
         if (citus := CitusAddress.given(directory)) is not None:
@@ -167,7 +176,7 @@ class ServersPlugin:
             remove_server_directory(self._directory)
 
     def servers(self, worker: str) -> TestServers:
-        """Return the servers as seen by a worker, whose Redis is a logical database of its own."""
+        """Return the servers as seen by a worker, whose Redis is a database of its own if it can be."""
         if self._handed_over is None:
             raise pytest.UsageError("The embedded servers start with the session; ask for them in a fixture.")
         given = self._handed_over
@@ -176,13 +185,17 @@ class ServersPlugin:
         where = (Path(given["directory"]), given["port"], sockets, given["password"])
         address = CitusAddress(*where, given["home"]) if given["home"] else PostgresAddress(*where)
         pooler = PoolerAddress(given["pooler"][0], Pooler(given["pooler"][1])) if "pooler" in given else None
-        return TestServers(address, f"{given['redis']}/{number}", worker, pooler=pooler)
+        # Of a cluster there is one database, which all share.
+        redis_url = re.sub(r"/0$", f"/{number}", given["redis"])
+        return TestServers(address, redis_url, worker, pooler=pooler)
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the servers' options; for `pytest_addoption` in conftest.py."""
     help_text = "put a PgBouncer in transaction mode between the services under test and Postgres"
     parser.addoption("--pooler", action="store_true", help=help_text)
+    help_text = "put a Redis Cluster of three primaries in the place of one Redis"
+    parser.addoption("--redis-cluster", action="store_true", help=help_text)
 
 
 def register(config: pytest.Config) -> None:

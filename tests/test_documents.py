@@ -32,6 +32,10 @@ NEEDS: Final = re.compile(r"(?:sh|bash) needs: (?:docker|kubectl|browser)")
 TARGETS: Final = {
     "make run": ("mis run", "tests/mis_cli/test_launcher.py"),
     "make test-pooler": ("--pooler tests/isolation tests/integration", "tests/mis_tenancy/test_poolers.py"),
+    "make test-redis-cluster": (
+        "--redis-cluster tests/isolation tests/integration",
+        "tests/mis_tenancy/test_redis_cluster.py",
+    ),
     "make test": ("-m pytest", "tests/test_documents.py"),
 }
 

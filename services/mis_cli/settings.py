@@ -40,7 +40,9 @@ class LauncherSettings(EnvironmentSettings):
         None, repr=False, description="Set it to the postgresql:// URL of the role mis_owner."
     )
     redis_url: RedisUrl | None = Field(
-        None, repr=False, description="Set it to the redis:// URL of a server that evicts nothing."
+        None,
+        repr=False,
+        description="Set it to redis://host:port/0, or a cluster's redis+cluster://host:port,host:port.",
     )
     storage_url: StorageUrl | None = Field(
         None, description="Set it to file:///a/directory or s3://bucket/prefix."
@@ -134,7 +136,7 @@ class OperatingSettings(EnvironmentSettings):
     platform_database_url: DatabaseUrl | None = Field(
         None, repr=False, description="Set it to the postgresql:// URL of the role mis_platform."
     )
-    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' redis:// URL.")
+    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' MIS_REDIS_URL.")
     public_url: PublicUrl | None = Field(
         None, description="Set it to the URL under which clients reach the suite."
     )
@@ -200,7 +202,7 @@ class RestorationSettings(BackupSettings):
         repr=False,
         description="Set it to the URL of mis_platform, to have a role that is missing made.",
     )
-    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' redis:// URL.")
+    redis_url: RedisUrl | None = Field(None, repr=False, description="Set it to the services' MIS_REDIS_URL.")
     master_keys: MasterKeysText = Field(
         repr=False, description="Set it to the master keys that were kept apart from the backup."
     )

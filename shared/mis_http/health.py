@@ -29,15 +29,19 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", summary="May the process be given traffic?")
 async def readyz(request: Request) -> Response:
-    """Answer 200 `ready` or `degraded` (Redis away), or 503 naming the parts that fail."""
+    """Answer 200 `ready` or `degraded` (Redis away, or a node of it), or 503 naming the parts that fail."""
     tenancy = tenancy_of(request)
     checks: Mapping[str, Check] = request.app.state.readiness
     parts = await verdicts(checks)
+    nodes: dict[str, dict[str, int]] = {}
     if tenancy.redis is not None:
         parts["redis"] = "ok" if tenancy.redis.available else "degraded"
+        # Where they are is told by logs and by `mis doctor`, not to whoever asks.
+        answering = sum(tenancy.redis.nodes.values())
+        nodes["redisNodes"] = {"answering": answering, "away": len(tenancy.redis.nodes) - answering}
     failing = [name for name, verdict in parts.items() if verdict == "failing"]
     status = "unready" if failing else "degraded" if "degraded" in parts.values() else "ready"
-    return JSONResponse({"status": status, "parts": parts}, status_code=503 if failing else 200)
+    return JSONResponse({"status": status, "parts": parts} | nodes, status_code=503 if failing else 200)
 
 
 @router.get("/metrics", include_in_schema=False)

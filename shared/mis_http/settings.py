@@ -171,7 +171,9 @@ class ServiceSettings(EnvironmentSettings):
         None, repr=False, description="Set it to a read replica's URL of the role mis_app, or leave it out."
     )
     redis_url: RedisUrl | None = Field(
-        None, repr=False, description="Set it to the redis:// URL of a server that evicts nothing."
+        None,
+        repr=False,
+        description="Set it to redis://host:port/0, or a cluster's redis+cluster://host:port,host:port.",
     )
     storage_url: StorageUrl = Field(description="Set it to file:///a/directory or s3://bucket/prefix.")
     storage_endpoint: PublicUrl | None = Field(

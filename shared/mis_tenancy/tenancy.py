@@ -24,6 +24,7 @@ from mis_tenancy.origins.sealing import SpoolCipher
 from mis_tenancy.quotas import Limiter
 from mis_tenancy.records.record import Lines
 from mis_tenancy.redis import Redis
+from mis_tenancy.redis.metrics import RedisMetrics
 from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.replicas.reads import Reads
 from mis_tenancy.resolution import Resolver
@@ -82,6 +83,8 @@ class Tenancy:
             audit_pending=lambda: self.recorder.pending,
             feed_lag=lambda: self.feed.lag,
         )
+        if self.redis is not None:
+            self.metrics.registry.register(RedisMetrics(settings.service, self.redis))
         self.positions = Positions(self.redis) if settings.replica_database_url and self.redis else None
         self.reads = Reads(self.database, self._replica(), self.positions, self.metrics.replica_read)
         self.database.on_news = self.feed.announce

@@ -11,6 +11,8 @@ import yaml  # type: ignore[import-untyped]
 
 from mis_jobs.metrics import JobMetrics
 from mis_tenancy.metrics import Metrics
+from mis_tenancy.redis import Redis
+from mis_tenancy.redis.metrics import RedisMetrics
 from mis_worker.tenant_levels.metrics import LevelMetrics
 from tenant_service.alerts.metrics import AlertMetrics
 from tenant_service.health.metrics import ProbeMetrics
@@ -37,6 +39,7 @@ def exported() -> set[str]:
     """Return the names of all samples that the processes show."""
     service, worker = Metrics("user"), JobMetrics()
     service.watch(local_decisions=float, audit_pending=float, feed_lag=float)
+    service.registry.register(RedisMetrics("user", Redis("redis://localhost", 1.0)))
     AlertMetrics(worker.registry)
     WebhookMetrics(worker.registry)
     ProbeMetrics(worker.registry)

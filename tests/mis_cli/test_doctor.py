@@ -19,6 +19,7 @@ from mis_tenancy.settings import MasterKeys
 from mis_worker.app import working
 from tests.database import connected, seed_tenant
 from tests.mis_cli.command_line import CommandLine, environment
+from tests.redis_cluster import redis_cluster
 from tests.servers import TestServers
 from tests.suite import MASTER_KEYS
 
@@ -189,6 +190,26 @@ async def test_a_redis_that_evicts_is_named(doctor: CommandLine, place: Path) ->
         found = await examined(doctor, 1, MIS_REDIS_URL=url)
     assert "allkeys-lru" in found["redis eviction"]["detail"]
     assert (await examined(doctor, 1, MIS_REDIS_URL=url))["redis"]["status"] == "fail"
+
+
+async def test_of_a_redis_cluster_each_node_is_looked_at(doctor: CommandLine) -> None:
+    with redis_cluster() as cluster:
+        first, second, third = (f"127.0.0.1:{node.port}" for node in cluster.primaries)
+        found = await examined(doctor, MIS_REDIS_URL=cluster.url)
+        assert found["redis"] == {**found["redis"], "status": "ok", "detail": "6.2.14 answers at 3 nodes"}
+        assert all(node in found["redis replicas"]["detail"] for node in (first, second, third))
+        assert not {"redis slots", "redis coverage"} & found.keys()
+        cluster.primaries[0].ask("CONFIG", "SET", "cluster-require-full-coverage", "yes")
+        cluster.primaries[1].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        found = await examined(doctor, 1, MIS_REDIS_URL=cluster.url)
+        assert found["redis coverage"]["detail"].startswith(first)
+        assert found["redis eviction"]["detail"] == f"the policy is allkeys-lru at {second}"
+        cluster.primaries[2].kill()
+        found = await examined(doctor, 1, MIS_REDIS_URL=cluster.url)
+        assert found["redis"]["detail"] == f"{third} of 3 does not answer"
+        alone = cluster.url_of(cluster.primaries[:1]).replace("redis+cluster", "redis")
+        found = await examined(doctor, 1, MIS_REDIS_URL=alone)
+        assert "redis+cluster://" in found["redis"]["detail"]
 
 
 async def test_a_store_that_cannot_be_written_is_named(doctor: CommandLine, tmp_path: Path) -> None:

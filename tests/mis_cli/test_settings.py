@@ -92,6 +92,8 @@ def test_all_that_is_missing_is_told_at_once_with_its_fix() -> None:
     [
         ("MIS_DATABASE_URL", "mysql://mis_app:secret-word@db"),
         ("MIS_REDIS_URL", "http://:secret-word@redis"),
+        ("MIS_REDIS_URL", "redis+cluster://:secret-word@redis-1:6379,,redis-2:6379"),
+        ("MIS_REDIS_URL", "redis://:secret-word/@redis-1:6379"),
         ("MIS_MASTER_KEYS", "k1:secret-word"),
         ("MIS_EXPECTED_PROCESSES", "secret-word"),
         ("MIS_PUBLIC_URL", "secret-word"),

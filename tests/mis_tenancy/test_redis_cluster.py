@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.quotas import Limiter
 from mis_tenancy.redis import Redis, RedisUnavailable, tenant_key
 from mis_tenancy.redis.address import addresses_of
+from mis_tenancy.redis.metrics import RedisMetrics
 from mis_tenancy.redis.slots import slot_of
 from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.settings import SettingsError
@@ -202,7 +204,13 @@ async def test_a_node_that_hangs_is_given_up_for_its_tenants_alone(cluster: Redi
         try:
             assert await modes(limiter, stricken, 5) == {"local": 5}
             assert not redis.available
-            assert list(redis.nodes.values()).count(False) == 1
+            registry = CollectorRegistry()
+            registry.register(RedisMetrics("user", redis))
+            shown = {
+                state: registry.get_sample_value("mis_redis_nodes", {"service": "user", "state": state})
+                for state in ("answering", "away")
+            }
+            assert shown == {"answering": 2, "away": 1}
             with pytest.raises(RedisUnavailable):
                 await redis.command("GET", tenant_key(stricken.id))
             with pytest.raises(RedisUnavailable):

@@ -8,6 +8,7 @@ from mis_cli.doctor.databases import ROLES, Entered
 from mis_cli.doctor.findings import Finding, Look, looked
 from mis_cli.doctor.keys import keys
 from mis_cli.doctor.reading import Readings, read_each
+from mis_cli.doctor.redis import redis
 from mis_cli.doctor.work import work
 from mis_tenancy.settings import MasterKeys
 
@@ -58,7 +59,7 @@ def _looks(readings: Readings) -> list[tuple[str, str, Look]]:
         parsed = MasterKeys.parse(text)
         look("keys", schema_advice, "migration_database_url", lambda: keys(owner or "", parsed))
     redis_advice = "See that MIS_REDIS_URL names a Redis that runs and lets us in."
-    look("redis", redis_advice, "redis_url", lambda: surroundings.redis(values["redis_url"]))
+    look("redis", redis_advice, "redis_url", lambda: redis(values["redis_url"]))
     if settings is not None:
         storage_advice = "See that MIS_STORAGE_URL and its keys name a store that we may write."
         look("storage", storage_advice, "storage_url", lambda: surroundings.storage(settings))

@@ -1,4 +1,4 @@
-"""Looks at what stands around Postgres: Redis, the store, mail, the spool's disk, names and the URL."""
+"""Looks at what stands around Postgres and Redis: the store, mail, the spool's disk, names and the URL."""
 
 import asyncio
 import secrets
@@ -17,39 +17,9 @@ from mis_cli.doctor.findings import Finding, fail, fine, warn
 from mis_http.settings import ServiceSettings
 from mis_mail.smtp import Server, SmtpTransport
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.redis import Redis
 
-_OLDEST_REDIS: Final = (6, 2)
 # As much as the spool of one process may take.
 _SPOOL_BYTES: Final = 256 * 2**20
-
-
-async def redis(url: str) -> Sequence[Finding]:
-    """Say whether Redis answers, is new enough and keeps what it is given."""
-    client = Redis(url, 5.0)
-    await client.start()
-    try:
-        # What a managed Redis forbids by CONFIG it still tells by INFO.
-        answer: bytes = await client.command("INFO")
-    finally:
-        await client.stop()
-    pairs = (line.partition(":")[::2] for line in answer.decode().splitlines())
-    info = dict(pairs)
-    found = [_redis_version(info.get("redis_version", "0.0"))]
-    if (policy := info.get("maxmemory_policy", "?")) != "noeviction":
-        advice = "Set maxmemory-policy noeviction: an evicted counter gives a tenant its day's requests anew."
-        found.append(fail("redis eviction", f"the policy is {policy}", advice))
-    if info.get("aof_enabled") != "1":
-        advice = "Set appendonly yes (appendfsync everysec); without it counters come from the usage ledger."
-        found.append(warn("redis persistence", "no append-only file is kept", advice))
-    return found
-
-
-def _redis_version(version: str) -> Finding:
-    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-    if parts < _OLDEST_REDIS:
-        return fail("redis", f"is {version}", "Move to Redis 6.2 or newer, or to Valkey.")
-    return fine("redis", f"{version} answers")
 
 
 async def storage(settings: ServiceSettings) -> Sequence[Finding]:
