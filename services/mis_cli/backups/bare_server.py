@@ -39,7 +39,7 @@ async def make_fit(superuser_url: str, urls: Mapping[str, str | None]) -> None:
         if missing["database"]:
             # A name cannot be a parameter here, and quoting it is the server's own function's to do.
             await connection.execute(
-                await connection.fetchval("select format('create database %I', $1)", name)
+                await connection.fetchval("select format('create database %I', $1::text)", name)
             )
     finally:
         await connection.close()
