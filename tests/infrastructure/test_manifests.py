@@ -10,9 +10,11 @@ from typing import Any, Final
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
+from typer.testing import CliRunner
 
 from auth_service.settings import AuthSettings
-from mis_cli.settings import MigrationSettings, ServingSettings
+from mis_cli.main import app
+from mis_cli.settings import BackupSettings, MigrationSettings, ServingSettings
 from mis_http.settings import EnvironmentSettings
 from mis_worker.settings import WorkerSettings
 from tenant_service.settings import TenantServiceSettings
@@ -29,6 +31,7 @@ READ: Final[tuple[type[EnvironmentSettings], ...]] = (
     WorkerSettings,
     ServingSettings,
     MigrationSettings,
+    BackupSettings,
 )
 
 
@@ -41,11 +44,15 @@ def base(kind: str) -> list[dict[str, Any]]:
     return [one for file in (K8S / "base").glob("*.yaml") for one in documents(file) if one["kind"] == kind]
 
 
+BACKUP: Final = {one["kind"]: one for one in documents(K8S / "components" / "backup" / "backup.yaml")}
+
+
 def pods() -> list[tuple[str, dict[str, Any]]]:
+    found = [one for kind in ("Deployment", "Job") for one in base(kind)]
+    nightly = BACKUP["CronJob"]
     return [
-        (one["metadata"]["name"], one["spec"]["template"]["spec"])
-        for kind in ("Deployment", "Job")
-        for one in base(kind)
+        *((one["metadata"]["name"], one["spec"]["template"]["spec"]) for one in found),
+        (nightly["metadata"]["name"], nightly["spec"]["jobTemplate"]["spec"]["template"]["spec"]),
     ]
 
 
@@ -85,7 +92,8 @@ def test_a_pod_may_do_no_more_than_the_restricted_standard_lets_it(name: str, po
         "capabilities": {"drop": ["ALL"]},
     }
     assert {"requests", "limits"} == set(container["resources"])
-    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} <= {"secret", "emptyDir"}
+    kinds = {"secret", "emptyDir", *(["persistentVolumeClaim"] if name == "backup" else [])}
+    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} <= kinds
 
 
 @each_pod()
@@ -172,6 +180,28 @@ def test_prometheus_and_the_gateway_get_in_and_pods_get_out_to_what_they_need() 
     assert {port["port"] for rule in policies["migrations"]["egress"] for port in rule["ports"]} == {53, 5432}
 
 
+def test_a_backup_is_made_every_night_by_one_pod_that_reads_no_master_key() -> None:
+    job, pod = BACKUP["CronJob"]["spec"], pods()[-1][1]
+    assert (job["schedule"], job["timeZone"], job["concurrencyPolicy"]) == ("17 2 * * *", "Etc/UTC", "Forbid")
+    assert BACKUP["PersistentVolumeClaim"]["metadata"]["name"] in {
+        volume.get("persistentVolumeClaim", {}).get("claimName") for volume in pod["volumes"]
+    }
+    (container,) = pod["containers"]
+    # The command itself takes these words.
+    read = CliRunner().invoke(
+        app, [*container["args"]], env={"MIS_MIGRATION_DATABASE_URL": "", "MIS_DATA_DIR": "/none"}
+    )
+    assert (read.exit_code, "MIS_MIGRATION_DATABASE_URL" in read.stderr) == (2, True)
+    place = next(one["mountPath"] for one in container["volumeMounts"] if one["name"] == "backups")
+    assert container["args"][1].startswith(f"{place}/")
+    assert {one["name"] for one in container["env"]} == {"MIS_MIGRATION_DATABASE_URL_FILE"}
+    assert BACKUP["ServiceAccount"]["metadata"]["name"] == pod["serviceAccountName"]
+    labels = BACKUP["CronJob"]["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    assert BACKUP["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+    reached = {port["port"] for rule in BACKUP["NetworkPolicy"]["spec"]["egress"] for port in rule["ports"]}
+    assert {53, 5432, 443} <= reached
+
+
 def test_processes_share_limits_as_many_as_there_may_be() -> None:
     scalers = {one["metadata"]["name"]: one["spec"]["maxReplicas"] for one in base("HorizontalPodAutoscaler")}
     (settings,) = base("ConfigMap")
@@ -220,16 +250,34 @@ def test_the_tenant_service_alone_needs_only_its_secret() -> None:
     assert {name for _, name in kinds} == {"mis", "mis-settings", "tenant-service"}
 
 
-@pytest.mark.kubectl
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl here.")
-@pytest.mark.parametrize("overlay", ["local", "production"])
-def test_kustomize_builds_each_overlay(overlay: str) -> None:
+def kustomized(overlay: Path) -> list[dict[str, Any]]:
     built = subprocess.run(  # noqa: S603
-        ["kubectl", "kustomize", K8S / "overlays" / overlay],  # noqa: S607
+        ["kubectl", "kustomize", overlay],  # noqa: S607
         check=True,
         capture_output=True,
         text=True,
     )
-    for one in yaml.safe_load_all(built.stdout):
+    return list(yaml.safe_load_all(built.stdout))
+
+
+@pytest.mark.kubectl
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl here.")
+@pytest.mark.parametrize("overlay", ["local", "production"])
+def test_kustomize_builds_each_overlay(overlay: str) -> None:
+    for one in kustomized(K8S / "overlays" / overlay):
+        assert one["kind"] != "CronJob"
         if one["kind"] not in EXTENSIONS:
             kubernetes_validate.validate(one, "1.31", strict=True)
+
+
+@pytest.mark.kubectl
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="There is no kubectl here.")
+def test_an_overlay_that_asks_for_backups_gets_them_with_its_own_image(tmp_path: Path) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    production = tmp_path / "k8s" / "overlays" / "production"
+    asked = (production / "kustomization.yaml").read_text() + "components: [../../components/backup]\n"
+    (production / "kustomization.yaml").write_text(asked)
+    (nightly,) = [one for one in kustomized(production) if one["kind"] == "CronJob"]
+    kubernetes_validate.validate(nightly, "1.31", strict=True)
+    (container,) = nightly["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example.com/mis:0.1.0"

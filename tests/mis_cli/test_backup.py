@@ -306,6 +306,26 @@ async def test_a_killed_backup_is_none_and_the_next_one_takes_its_place(
     assert again.exit_code == CANNOT_START
 
 
+async def test_where_backups_gather_the_newest_of_each_kind_stay(backed_up: BackedUp, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    shutil.copytree(backed_up.directory, tmp_path / "half.partial")
+    (tmp_path / "half.partial" / "manifest.json").unlink()
+    words = ("backup", tmp_path, "--keep", 2)
+    await backed_up.place.mis.json(*words, "--tenant", backed_up.first.tenant.slug)
+    # Backups of other days.
+    for day in (3, 1, 2):
+        shutil.copytree(backed_up.directory, tmp_path / f"2026-01-0{day}")
+        manifest = manifest_of(tmp_path / f"2026-01-0{day}") | {"createdAt": f"2026-01-0{day}T02:00:00+00:00"}
+        (tmp_path / f"2026-01-0{day}" / "manifest.json").write_text(json.dumps(manifest))
+    before = {*os.listdir(tmp_path)}
+    (told,) = await backed_up.place.mis.json(*words)
+    assert told["removed"] == ["2026-01-01", "2026-01-02"]
+    new = Path(told["directory"])
+    assert new.parent == tmp_path
+    assert {*os.listdir(tmp_path)} == before - {"2026-01-01", "2026-01-02"} | {new.name}
+    assert manifest_of(new)["rows"]
+
+
 def test_a_server_newer_than_the_programs_at_hand_is_refused_with_the_fix() -> None:
     with pytest.raises(BackupRefused, match=r"The server is Postgres 99, .*postgresql-client-99"):
         Programs.for_server(99)

@@ -56,6 +56,11 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", tag="deployment"):
     dump: File
     objects: Objects
 
+    @property
+    def whose(self) -> str | None:
+        """The id of the one tenant whose it is; None, as it is everybody's."""
+        return None
+
 
 class TenantManifest(msgspec.Struct, frozen=True, rename="camel", tag="tenant"):
     """A backup of one tenant; `columns` are each table's in the order in which `rows` files have them."""
@@ -69,6 +74,11 @@ class TenantManifest(msgspec.Struct, frozen=True, rename="camel", tag="tenant"):
     rows: dict[str, int]
     files: dict[str, File]
     objects: Objects
+
+    @property
+    def whose(self) -> str | None:
+        """The id of the one tenant whose it is."""
+        return str(self.tenant["id"])
 
 
 def file_of(path: Path, hear: Hear | None = None) -> File:
@@ -94,16 +104,24 @@ def check_file(directory: Path, name: str, file: File, hear: Hear | None = None)
 
 def read_manifest(directory: Path, kind: type[Kind]) -> Kind:
     """Return the manifest of a backup of that kind; raise BackupRefused."""
+    found = read_any_manifest(directory)
+    if not isinstance(found, kind):
+        other = "of one tenant: name it by --tenant" if isinstance(found, TenantManifest) else "of the whole"
+        raise BackupRefused(f"{directory} is a backup {other}.")
+    return found
+
+
+def read_any_manifest(directory: Path) -> Manifest | TenantManifest:
+    """Return the manifest of a backup of either kind; raise BackupRefused."""
     path = directory / _NAME
     if not path.is_file():
         raise BackupRefused(f"{directory} is no finished backup: it has no {_NAME}.")
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest | TenantManifest)
+        found: Manifest | TenantManifest = msgspec.json.decode(
+            path.read_bytes(), type=Manifest | TenantManifest
+        )
     except msgspec.DecodeError as error:
         raise BackupRefused(f"{path} cannot be read ({error}).") from error
-    if not isinstance(found, kind):
-        other = "of one tenant: name it by --tenant" if isinstance(found, TenantManifest) else "of the whole"
-        raise BackupRefused(f"{directory} is a backup {other}.")
     if found.format != FORMAT:
         raise BackupRefused(f"{directory} has the format {found.format}; this program reads {FORMAT}.")
     return found
@@ -117,7 +135,7 @@ def growing(target: Path) -> Iterator[Path]:
     """
     if target.exists():
         raise BackupRefused(f"{target} exists. A backup is never written over: choose another directory.")
-    draft = target.with_name(f"{target.name}.partial")
+    draft = _partial(target)
     draft.mkdir(mode=0o700, parents=True, exist_ok=True)
     with DirectoryLock(draft):
         _empty(draft)
@@ -138,6 +156,17 @@ def finish(draft: Path, manifest: Manifest | TenantManifest) -> None:
     _sync(draft)
     draft.rename(draft.with_name(draft.name.removesuffix(".partial")))
     _sync(draft.parent)
+
+
+def remove(backup: Path) -> None:
+    """Remove a backup; stopped anywhere, what is left does not look like one."""
+    backup.rename(_partial(backup))
+    _empty(_partial(backup))
+    _partial(backup).rmdir()
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f"{target.name}.partial")
 
 
 def _empty(directory: Path) -> None:
