@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import UUID
 
 import asyncpg
@@ -19,6 +20,7 @@ from tests.mis_cli.command_line import CommandLine
 from tests.servers import TestServers
 
 LEGACY = "adopt_legacy"
+ROOT = Path(__file__).resolve().parents[2]
 
 # As a team has it after some years: counted ids, an address that is unique in lower case, loose ends.
 APP = """
@@ -317,6 +319,59 @@ async def test_what_it_cannot_do_is_said(place: Place, app: asyncpg.Connection, 
     assert any("notes_user_id_fkey refers to it" in concern.text for concern in narrow)
     answer = await place.mis("adopt", "--schema", "app", "--tenant", "missing-one", "--dry-run")
     assert "stands for the tenant 'missing-one'" in answer.stdout
+
+
+def recipe() -> str:
+    """Return the page's SQL for organisations that are there."""
+    _, _, section = (ROOT / "docs" / "migration.md").read_text().partition("## Several organisations already")
+    return section.partition("```sql\n")[2].partition("```")[0]
+
+
+async def test_organisations_by_a_column_of_their_own_become_tenants_as_the_page_shows(
+    place: Place, app: asyncpg.Connection
+) -> None:
+    """Catalogue 46."""
+    await app.execute(
+        "create table app.organizations (id bigserial primary key, slug text not null unique);"
+        "create table app.customers (id bigserial primary key, org_id bigint not null "
+        "references app.organizations, email text not null unique);"
+        f"grant all on app.customers to {LEGACY}; grant all on all sequences in schema app to {LEGACY};"
+    )
+    tenants = [(await seed_tenant(place.urls.owner)).id for _ in range(3)]
+    slugs = [await app.fetchval("select slug from tenants where id = $1", tenant) for tenant in tenants]
+    await app.execute("insert into app.organizations (slug) select unnest($1::text[])", slugs)
+    await app.execute(
+        "insert into app.customers (org_id, email) "
+        "select 1 + n % 3, 'c' || n || '@example.com' from generate_series(1, 300) n"
+    )
+    await app.execute(recipe())
+    order = Order("app", ("customers",), (LEGACY,))
+    async with connected(legacy_url(place.urls)) as legacy:
+        add = "insert into app.customers (org_id, email) values ($1, $2)"
+        await legacy.execute(add, 2, "meanwhile@example.com")
+        await adopt(place.urls.owner, order, str(tenants[0]), lambda step, done: None)
+        await legacy.execute(add, 3, "later@example.com")
+        await legacy.execute("update app.customers set org_id = 3 where email = 'c1@example.com'")
+        await app.execute("insert into app.organizations (slug) values ('of-no-tenant')")
+        with pytest.raises(asyncpg.NoDataFoundError):
+            await legacy.execute(add, 4, "nobody@example.com")
+    seen = [await rows_seen(place.urls.app, tenant, "customers") for tenant in tenants]
+    assert seen == [100, 100, 102]
+    async with bound(place.urls.app, tenants[0]) as connection:
+        # Whoever claims to be another organisation is refused, and nobody reads the map.
+        for statement in (
+            "insert into app.customers (org_id, email) values (2, 'x@example.com')",
+            "select * from app.tenant_of",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with connection.transaction():
+                    await connection.execute(statement)
+    default = "select count(*) from pg_attrdef where adrelid = 'app.customers'::regclass and adnum = $1"
+    number = await app.fetchval(
+        "select attnum from pg_attribute where attrelid = 'app.customers'::regclass and attname = 'tenant_id'"
+    )
+    assert await app.fetchval(default, number) == 0
+    assert (await look(place.urls.owner, order, str(tenants[0]))).steps == []
 
 
 async def test_after_the_switch_nobody_crosses_tenants(

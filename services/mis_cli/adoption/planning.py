@@ -84,7 +84,8 @@ def _expanded(table: Table, database: Database, wish: Wish) -> Iterator[Step]:
     if not table.has_tenant:
         add = f"alter table {table.sql} add column {TENANT} uuid {default}"
         yield Step(Phase.EXPAND, table.name, add)
-    elif not (table.has_default or table.is_forced):
+    elif not (table.has_default or table.is_forced or table.is_tenant_present):
+        # Where every row says whose it is, one that does not must fail, and not become somebody's.
         set_default = f"alter table {table.sql} alter column {TENANT} set {default}"
         yield Step(Phase.EXPAND, table.name, set_default)
 
