@@ -1,19 +1,25 @@
 """The configuration routes: layers, rules for members and operators, versions, history and rollback."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from mis_models.work import OutboxRow
 from mis_tenancy.configuration import KNOWN
+from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import GIB
+from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow
+from tenant_service.configuration.repository import VERSIONS_KEPT
+from tenant_service.configuration.room import MOST_KEYS
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, act_as, eventually, fields, fine, refused
 
 POLICY = "security.password_policy"
+NOW = datetime.now(UTC)
 
 
 class Config:
@@ -287,6 +293,48 @@ async def test_an_operator_inside_the_tenant_is_held_as_its_admins_are(suite: Su
     assert fine(await Config(suite, tenant).put("api.rate_limit", 10_000))["configValue"] == 10_000
     fine(await Config(suite, tenant, suite.operator).put("api.rate_limit", 400))
     refused(await inside.put("api.rate_limit", 500), 403, "config_exceeds_plan")
+
+
+async def test_a_tenant_makes_so_many_keys_and_no_more(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    config = Config(suite, tenant)
+    fine(await config.put("app.first", 1))
+    async with suite.database.transaction(tenant.id) as session:
+        same = {"config_value": 1, "is_encrypted": False, "version": 1, "created_at": NOW, "updated_at": NOW}
+        keys = [f"app.k{number}" for number in range(MOST_KEYS - 1)]
+        await session.execute(
+            insert(ConfigurationRow), [{"id": new_id(), "config_key": key} | same for key in keys]
+        )
+    problem = refused(await config.put("app.more", 1), 409, "limit_exceeded")
+    assert (problem["limit"], problem["used"], problem["requested"]) == (MOST_KEYS, MOST_KEYS, 1)
+    # What is there can change, and the suite's own keys are no tenant's making.
+    fine(await config.put("app.first", 2))
+    fine(await config.put("session.timeout", 900))
+    fine(await config.drop("app.k1"), 204)
+    fine(await config.put("app.k1", 1))
+    fine(await config.drop("app.k1"), 204)
+    fine(await config.put("app.more", 1))
+    removal, value = fine(await config.history("app.k1"))[:2]
+    assert removal["deleted"]
+    refused(await config.roll_back("app.k1", value["version"]), 409, "limit_exceeded")
+
+
+async def test_the_oldest_versions_of_a_key_go_and_an_operators_word_stays(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    config, theirs = Config(suite, tenant), Config(suite, tenant, suite.operator)
+    fine(await theirs.put("app.value", "theirs"))
+    fine(await config.put("app.value", "second"))
+    async with suite.database.transaction(tenant.id) as session:
+        moved = update(ConfigurationRow).where(ConfigurationRow.config_key == "app.value")
+        await session.execute(moved.values(version=VERSIONS_KEPT + 1))
+        last = {"config_key": "app.value", "version": VERSIONS_KEPT + 1, "config_value": "last"}
+        told = {"is_encrypted": False, "deleted": False, "by_operator": False, "created_at": NOW}
+        await session.execute(
+            insert(ConfigurationVersionRow), [last | told | {"changed_by": tenant.owner.id}]
+        )
+    fine(await config.put("app.value", "newest"))
+    kept = [one["version"] for one in fine(await config.history("app.value"))]
+    assert kept == [VERSIONS_KEPT + 2, VERSIONS_KEPT + 1, 1]
 
 
 async def test_history_keeps_every_version_also_removals_and_rollback_makes_a_new_one(suite: Suite) -> None:

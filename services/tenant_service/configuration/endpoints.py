@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from mis_accounts.claims import LimitExceeded
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
@@ -42,7 +43,10 @@ router = APIRouter(prefix="/api/v1/tenants", tags=["configuration"], route_class
 _READS = [requires(Permission.CONFIG_READ)]
 _WRITES = [requires(Permission.CONFIG_WRITE)]
 _CLOSED = (AuthenticationRequired, PermissionDenied, TenantNotFound)
-_RULES = (ConfigInvalid, ConfigKeyUnknown, ConfigMayOnlyTighten, ConfigExceedsPlan, PreconditionFailed)
+_RULES = (
+    *(ConfigInvalid, ConfigKeyUnknown, ConfigMayOnlyTighten, ConfigExceedsPlan, LimitExceeded),
+    PreconditionFailed,
+)
 
 _HIGHEST_VERSION = 2**31 - 1
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
 from tenant_service.configuration.rules import Word
+
+# How many versions of a key stay to roll back to; what an operator has said stays beyond that.
+VERSIONS_KEPT: Final = 200
 
 
 class Author(Protocol):
@@ -40,6 +43,12 @@ async def lock_tenant(session: TenantSession) -> TenantRow:
 async def overridden_keys(session: TenantSession) -> list[str]:
     """Return the keys the tenant has values of its own for."""
     return list(await session.scalars(select(ConfigurationRow.config_key)))
+
+
+async def count_other_keys(session: TenantSession, keys: Iterable[str]) -> int:
+    """Return how many keys the tenant has values of its own for, besides `keys`."""
+    others = ConfigurationRow.config_key.not_in(sorted(keys))
+    return await session.scalar(select(func.count()).select_from(ConfigurationRow).where(others)) or 0
 
 
 async def overrides(session: TenantSession, keys: Iterable[str]) -> dict[str, ConfigurationRow]:
@@ -105,6 +114,7 @@ async def put(
     row.version = number
     row.updated_at = now
     session.add(_version(key, number, value, is_encrypted=is_encrypted, deleted=False, by=by, now=now))
+    await _forget_versions(session, key, number - VERSIONS_KEPT)
     return row
 
 
@@ -130,6 +140,14 @@ def add_first(session: TenantSession, key: str, value: Any, *, by: Author, now: 
         )
     )
     session.add(_version(key, 1, value, is_encrypted=False, deleted=False, by=by, now=now))
+
+
+async def _forget_versions(session: TenantSession, key: str, until: int) -> None:
+    if until < 1:
+        return
+    version = ConfigurationVersionRow
+    old = delete(version).where(version.config_key == key, version.version <= until)
+    await session.execute(old.where(version.by_operator.is_(False)))
 
 
 async def _newest_version(session: TenantSession, key: str) -> int:

@@ -21,6 +21,7 @@ from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, Tenant
 from mis_tenancy.tenant import Role, Tenant
 from tenant_service.configuration import repository
 from tenant_service.configuration.errors import ConfigNotFound, ConfigVersionNotFound
+from tenant_service.configuration.room import hold_to_room
 from tenant_service.configuration.rules import hold_members, judge
 from tenant_service.configuration.secrets import Secrets, fingerprint_of
 from tenant_service.trail import Caller
@@ -95,6 +96,7 @@ class Configuration:
         plan = PlanName(tenant.plan)
         judge(key, value, is_encrypted=is_encrypted)
         await self._hold(key, value, plan)
+        await hold_to_room(self._session, key, before)
         old = _visible(before)
         stored = await self._secrets.seal(key, value) if is_encrypted else value
         row = await self._write(tenant, key, stored, is_encrypted=is_encrypted)
@@ -144,6 +146,7 @@ class Configuration:
         shown = await self._secrets.open(key, value) if past.is_encrypted else value
         judge(key, shown, is_encrypted=past.is_encrypted)
         await self._hold(key, value, plan)
+        await hold_to_room(self._session, key, current)
         old = _visible(current)
         row = await self._write(tenant, key, value, is_encrypted=past.is_encrypted)
         change = {"old": old, "new": _visible(row), "to_version": past.version}

@@ -13,6 +13,7 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
 from tenant_service.configuration import repository as configuration
+from tenant_service.configuration.room import hold_to_room
 from tenant_service.configuration.rules import Word, hold_members, judge
 from tenant_service.configuration.service import age_document, tell_of_change
 from tenant_service.imports.importers import Importer
@@ -70,6 +71,7 @@ class ConfigurationImport:
             try:
                 judge(key, value, is_encrypted=False)
                 hold_members(key, value, PlanName(tenant.plan), word)
+                await hold_to_room(self._session, key, current)
             except ProblemError as refusal:
                 self.tally.refuse(key, refusal.code)
                 return
