@@ -15,20 +15,22 @@ from tests.plans import Scan, scans_of
 from tests.servers import TestServers
 from tests.suite import Suite
 from tests.user_service.requests import USERS, create, listed
-from user_service.users import search_repository
+from user_service.users import search_way_repository
 from user_service.users.filters import UserFilter
 from user_service.users.repository import page_search
 
 LARGE, SMALL = UUID(int=0x7000_8000 << 64 | 1), UUID(int=0x7000_8000 << 64 | 2)
 MANY = 12_000
-# The oldest hundred are all of the family `old`; everybody is called Anna, and every tenth is a viewer.
+# The oldest hundred are all of the family `old`, the next four hundred of `famous`; everybody is called Anna,
+# and every tenth is a viewer.
 FILL = f"""
 insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at)
 select id::uuid, slug, slug, slug, 'custom', 'active', now(), now(), now()
   from (values ('{LARGE}', 'large'), ('{SMALL}', 'small')) t (id, slug) on conflict do nothing;
 create temporary table people as
 select t.id::uuid as tenant_id, (lpad(to_hex(n), 12, '0') || '7000800000000000' || t.mark)::uuid as id,
-       'anna' || n || '@x.example' as email, case when n <= 100 then 'old' else 'family' || n end as family,
+       'anna' || n || '@x.example' as email,
+       case when n <= 100 then 'old' when n <= 500 then 'famous' else 'family' || n end as family,
        case when n % 10 = 0 then 'viewer' else 'member' end as role
   from (values ('{LARGE}', '0001', {MANY}), ('{SMALL}', '0002', 200)) t (id, mark, members),
        generate_series(1, t.members) n;
@@ -70,22 +72,29 @@ MIDDLE = UUID(int=(MANY // 2) << 80 | 0x7000_8000_0000_0000_0001)
     [
         # A page of the list itself.
         (UserFilter(), None, 21, 21),
-        (UserFilter(role=Role.VIEWER, status="active"), None, 21, 300),
+        (UserFilter(role=Role.VIEWER, status="active"), None, 21, 60),
         # Few terms: read, and their users.
-        (UserFilter("anna777@"), None, 1, 10),
+        (UserFilter("anna777@"), None, 1, 5),
         (UserFilter("old"), None, 21, 150),
         (UserFilter("nobody"), None, 0, 0),
-        (UserFilter("family77 anna77"), None, 21, 700),
-        # One of two words has few terms, and not the longer one.
-        (UserFilter("anna old"), None, 21, 800),
-        # Many terms: the first 401 are looked at, then the next ones in the list's order.
-        (UserFilter("a"), None, 21, 550),
-        (UserFilter("anna"), None, 21, 550),
-        (UserFilter("a f"), MIDDLE, 21, 1_100),
-        # And where those are of others, 2,000 of them, then all that the word begins.
-        (UserFilter("family1"), None, 21, 550),
-        (UserFilter("anna1"), None, 21, 3_700),
-        (UserFilter("anna", role=Role.VIEWER), None, 21, 1_100),
+        (UserFilter("family77 anna77"), None, 21, 450),
+        # One of two words has few terms, and not the longer one; or the narrowed list is short.
+        (UserFilter("anna old"), None, 21, 550),
+        (UserFilter("anna", status="disabled"), None, 0, 250),
+        # Many terms: the first 201 are looked at, then the next ones in the list's order.
+        (UserFilter("a"), None, 21, 350),
+        (UserFilter("anna"), None, 21, 320),
+        (UserFilter("family1"), None, 21, 1_300),
+        (UserFilter("a f"), MIDDLE, 21, 800),
+        # Several things that many have: walked along at once.
+        (UserFilter("anna fam"), None, 21, 850),
+        (UserFilter("anna", role=Role.VIEWER), None, 21, 1_150),
+        # Where nearly everybody is in the narrowed list, some users of the word are asked.
+        (UserFilter("anna", status="active"), None, 21, 550),
+        (UserFilter("fa", role=Role.MEMBER, status="active"), None, 21, 750),
+        # Where those are of others, 2,000 terms are passed, or 8,000 on each way; then all of the word's.
+        (UserFilter("famous"), None, 21, 5_000),
+        (UserFilter("famous", role=Role.VIEWER), None, 21, 22_000),
     ],
 )
 async def test_a_search_reads_by_indexes_and_not_much_more_than_it_shows(
@@ -111,18 +120,27 @@ PEOPLE = [
 
 @pytest.fixture
 def narrow_ways(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Make few and near so small that a dozen users are many and far away."""
-    few, near = request.param
+    """Make few, near and asked so small that a dozen users are many and far away."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(search_repository, "_FEW", few)
-    patch.setattr(search_repository, "_NEAR", near)
-    search_repository._statement.cache_clear()
+    for name, value in zip(("_FEW", "_NEAR", "_NEAR_MERGED", "_ASKED"), request.param, strict=True):
+        patch.setattr(search_way_repository, name, value)
+    search_way_repository.statement_of.cache_clear()
     yield
     patch.undo()
-    search_repository._statement.cache_clear()
+    search_way_repository.statement_of.cache_clear()
 
 
-@pytest.mark.parametrize("narrow_ways", [(1_000, 3_000), (0, 3_000), (0, 2), (3, 4)], indirect=True)
+@pytest.mark.parametrize(
+    "narrow_ways",
+    [
+        (1_000, 3_000, 3_000, 60),
+        (0, 3_000, 3_000, 60),
+        (0, 2, 2, 1),
+        (0, 1, 9, 2),
+        (3, 4, 4, 3),
+    ],
+    indirect=True,
+)
 async def test_each_way_finds_what_is_there(suite: Suite, narrow_ways: None) -> None:
     tenant = await suite.tenant("custom")
     made = [await create(suite, tenant, email, name=name, role=role) for email, name, role in PEOPLE]
@@ -133,7 +151,7 @@ async def test_each_way_finds_what_is_there(suite: Suite, narrow_ways: None) -> 
         return begun and role in (None, user["role"])
 
     for query, role in itertools.product(
-        ("a", "ada", "anna", "anna angstrom", "b an", "x"), (None, "viewer")
+        ("a", "ada", "anna", "anna angstrom", "b an", "an ang a", "x"), (None, "viewer")
     ):
         expected = [user["email"] for user in made if fits(user, query, role)]
         given = {"q": query} | ({"role": role} if role else {})
