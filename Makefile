@@ -33,7 +33,7 @@ check: $(STAMP)  ## Check format, lint and types.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|footprint|limits|media|alerts|neighbours|people|probes.
+bench: $(STAMP)  ## Measure the hot path with and without tenancy, or ARGS=creating|readings|signing_in|exports|footprint|limits|media|alerts|neighbours|people|crowd|probes.
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 migrate: $(STAMP)  ## Bring the database at MIS_MIGRATION_DATABASE_URL to the newest revision.

@@ -2,8 +2,9 @@
 
 `ARGS=creating` measures the creation of tenants instead of the hottest list. Other subjects have no peers:
 `ARGS=readings` (lists, usage, a creation), `ARGS=signing_in` (tokens, refreshes, a flood of sign-ins),
-`ARGS=exports`, `ARGS=media`, `ARGS=alerts`, `ARGS=neighbours`, `ARGS=people` (search, import),
-`ARGS=limits` (one Redis, a cluster) and `ARGS=footprint` (what one more tenant takes); each takes `--help`.
+`ARGS=exports`, `ARGS=media`, `ARGS=alerts`, `ARGS=neighbours`, `ARGS=people` (search, import), `ARGS=crowd`
+(what both read among millions), `ARGS=limits` (one Redis, a cluster) and `ARGS=footprint` (what one more tenant
+takes); each takes `--help`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 from benchmarks import (
     alerts,
+    crowd,
     exports,
     footprint,
     limits,
@@ -54,6 +56,7 @@ SUBJECTS = {
 
 OTHERS = {
     "alerts": alerts.main,
+    "crowd": crowd.main,
     "exports": exports.main,
     "footprint": footprint.main,
     "limits": limits.main,

@@ -1,7 +1,7 @@
 """Run with `make bench ARGS=people`: search beside the plain list in one large tenant, and an import.
 
 Both go through the statement door, as the service's do, in turns. What is searched for are beginnings of the
-tenant's own names and addresses, of every length. The import goes into an empty tenant, from a file on disk.
+tenant's own names and addresses, of every length. Imports go into empty tenants, from files on disk.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 from uuid import UUID
 
@@ -33,13 +33,16 @@ _NAMES: Final = (
     *("Ada", "Alan", "Anna", "Barbara", "Ben", "Carl", "Chloe", "Dana", "Emil", "Eva"),
     *("Frank", "Grace", "Hans", "Ida", "Jan", "Lena", "Maria", "Nina", "Otto", "Paul"),
 )
+# What the last names of the tenant begin with.
+_DIGITS: Final = "0123456789abcdef"
 # The same searches each time.
 _CHANCE: Final = random.Random(7)  # noqa: S311  # it draws words
 _PEOPLE: Final = """
 insert into users (tenant_id, id, email, email_norm, name, role, status, attributes, created_at, updated_at)
 select '{tenant}', gen_random_uuid(), lower(first) || '.' || last || n || '@large.example',
-       lower(first) || '.' || last || n || '@large.example', first || ' ' || last, 'member', 'active',
-       '{{"team": "north"}}', now(), now()
+       lower(first) || '.' || last || n || '@large.example', first || ' ' || last,
+       case when n / 20 % 10 = 0 then 'viewer' else 'member' end,
+       case when n / 20 % 50 = 1 then 'invited' else 'active' end, '{{"team": "north"}}', now(), now()
   from (select n, (array[{names}])[(1 + n::bigint * 7919 % {many})::int] as first,
                'l' || substr(md5((n % 50000)::text), 1, 6) as last
           from generate_series(1, {rows}) n) people;
@@ -56,10 +59,11 @@ vacuum analyze user_terms
 def main() -> None:
     """Measure and print a line for each."""
     options = _options()
-    full, empty = new_id(), new_id()
+    full, empty = new_id(), {one: new_id() for one in Format}
     with ground() as given:
         given.ask(TENANT, tenant=full, slug="full")
-        given.ask(TENANT, tenant=empty, slug="empty")
+        for one, tenant_id in empty.items():
+            given.ask(TENANT, tenant=tenant_id, slug=f"empty-{one.value}")
         names = ", ".join(f"'{name}'" for name in _NAMES)
         given.ask(_PEOPLE, tenant=full, rows=options.users, names=names, many=len(_NAMES))
         asyncio.run(_measure(given.urls.app, full, empty, options))
@@ -73,7 +77,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _measure(url: str, full: UUID, empty: UUID, options: argparse.Namespace) -> None:
+async def _measure(url: str, full: UUID, empty: dict[Format, UUID], options: argparse.Namespace) -> None:
     database = Database(url)
     await database.start()
     times = await _lists(database, full, options.searches)
@@ -82,7 +86,8 @@ async def _measure(url: str, full: UUID, empty: UUID, options: argparse.Namespac
     for name, taken in times.items():
         half = _at(taken, 0.5)
         print(f"{name:<16} p50 {half:>7.2f} ms = {half / plain:.2f} lists   p95 {_at(taken, 0.95):>7.2f} ms")
-    await _import(database, empty, options.rows)
+    for written_in, tenant_id in empty.items():
+        await measure_import(database, tenant_id, options.rows, written_in)
     await database.stop()
 
 
@@ -119,6 +124,10 @@ async def _kinds(database: Database, tenant_id: UUID) -> dict[str, Callable[[], 
         "first names": lambda: UserFilter(_CHANCE.choice(_NAMES)),
         "whole addresses": lambda: UserFilter(_CHANCE.choice(found)["email"]),
         "two words": lambda: UserFilter(_CHANCE.choice(found)["name"]),
+        "two beginnings": lambda: UserFilter(f"{_CHANCE.choice(_NAMES)} l{_CHANCE.choice(_DIGITS)}"),
+        "list of active": lambda: UserFilter(status="active"),
+        "word, active": lambda: UserFilter(_CHANCE.choice(_NAMES), status="active"),
+        "word, viewers": lambda: UserFilter(_CHANCE.choice(_NAMES), role=Role.VIEWER),
     }
 
 
@@ -126,20 +135,33 @@ def _at(times: list[float], fraction: float) -> float:
     return sorted(times)[int(len(times) * fraction)]
 
 
-async def _import(database: Database, tenant_id: UUID, rows: int) -> None:
-    now, memory = time.perf_counter, Memory()
+async def measure_import(database: Database, tenant_id: UUID, rows: int, written_in: Format) -> None:
+    """Import so many users into the tenant from a file on disk, and print how fast and in what memory."""
+    now, cpu, memory = time.perf_counter, time.process_time, Memory()
     with tempfile.TemporaryFile() as file:
-        file.write(b"email,name,role\n")
-        for number in range(rows):
-            file.write(f"person.number.{number}@large.example,Person Number {number},member\n".encode())
+        file.writelines(_lines(rows, written_in))
         with memory:
-            began, created = now(), 0
-            await asyncio.to_thread(examine, file, Format.CSV)
-            async for batch in _importer(database, tenant_id).each_for_itself(rows_of(file, Format.CSV)):
+            began, busy, created = now(), cpu(), 0
+            await asyncio.to_thread(examine, file, written_in)
+            async for batch in _importer(database, tenant_id).each_for_itself(rows_of(file, written_in)):
                 created += sum(one.ok for one in batch)
-            seconds = now() - began
+            seconds, busy = now() - began, cpu() - busy
     assert created == rows
-    print(f"import   {rows / seconds:,.0f} rows/s, {seconds:.1f} s, RSS growth {memory.growth / MIB:.1f} MiB")
+    print(
+        f"import of {rows:,} rows from {written_in.value:<7} {rows / seconds:>7,.0f} rows/s "
+        f"{seconds:>6.1f} s, {busy:.1f} s of them busy, RSS growth {memory.growth / MIB:.1f} MiB"
+    )
+
+
+def _lines(rows: int, written_in: Format) -> Iterator[bytes]:
+    if written_in is Format.CSV:
+        yield b"email,name,role\n"
+    for number in range(rows):
+        email, name = f"person.number.{number}@large.example", f"Person Number {number}"
+        if written_in is Format.CSV:
+            yield f"{email},{name},member\n".encode()
+        else:
+            yield f'{{"email": "{email}", "name": "{name}", "role": "member"}}\n'.encode()
 
 
 def _importer(database: Database, tenant_id: UUID) -> Importer:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, Select, select, update
+from sqlalchemy import Row, Select, bindparam, select, update
 from sqlalchemy.orm import defer
 
 from mis_http.pages import Page
@@ -21,6 +21,7 @@ from mis_tenancy.session import TenantSession
 from mis_tenancy.tenant import Role
 from user_service.users.filters import UserFilter
 from user_service.users.search_repository import Search, search_of
+from user_service.users.term_repository import is_exactly
 
 _SHOWN: Final = (
     UserRow.id,
@@ -46,9 +47,9 @@ def page_search(wanted: UserFilter, page: Page) -> Search:
 def _listing(role: Role | None, status: str | None, page: Page) -> Select[Any]:
     statement = select(*_SHOWN)
     if role is not None:
-        statement = statement.where(UserRow.role == role.value)
+        statement = statement.where(is_exactly(UserRow.role, bindparam("role", role.value)))
     if status is not None:
-        statement = statement.where(UserRow.status == status)
+        statement = statement.where(is_exactly(UserRow.status, bindparam("status", status)))
     return page.apply(statement, UserRow.id)  # type: ignore[arg-type]  # the mapped column is the column
 
 

@@ -43,10 +43,12 @@ from user_service.users.term_repository import (
     NONE,
     ONE,
     TRUE,
+    at_most,
     count_of,
     first_terms,
     given,
     has_words,
+    is_exactly,
     number,
     users_with_word,
     within,
@@ -57,6 +59,8 @@ _FEW: Final = 200
 # So many entries a walk passes, and each of several that are merged, as collecting costs more for those.
 _NEAR: Final = 2_000
 _NEAR_MERGED: Final = 8_000
+# So many terms a user has, which are all passed where a word is too short to have a stem.
+_OF_ONE: Final = 4
 # So many users of a word are asked whether they are in the narrowed list.
 _ASKED: Final = 60
 
@@ -109,8 +113,8 @@ class _Builder:
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
         self._places = range(shape.words)
-        # Along several words, or along one and the narrowed list; without a stem along the list alone.
-        self._walked_words = shape.stems or (0 if shape.is_narrowed else 1)
+        # Along several words, or along one and the narrowed list; without a stem along that list alone.
+        self._walked_words = shape.stems or (0 if shape.is_narrowed else shape.words)
         self._walks_lists = shape.is_narrowed and shape.stems <= 1
         self._length = given("length", func.count())
         lists = enumerate(self._filters(UserRow))
@@ -148,7 +152,7 @@ class _Builder:
     def _first_listed(self, place: int, wanted: ColumnElement[bool]) -> CTE:
         """Return the first users of the list that one of its filters narrows, one more than are few."""
         listed = select(UserRow.id.label("user_id")).where(wanted, self._is_ahead(UserRow.id))
-        return listed.order_by(self._directed(UserRow.id)).limit(number(_FEW + 1)).cte(f"listed_{place}")
+        return listed.order_by(self._directed(UserRow.id)).limit(at_most(_FEW + 1)).cte(f"listed_{place}")
 
     def _few(self, place: int) -> Select[Any]:
         user_id = self._looked_at[place].c.user_id
@@ -175,9 +179,11 @@ class _Builder:
         ahead = [condition, self._is_ahead(term.user_id)]
         if place < self._shape.stems:
             ahead.append(term.stem == given(f"stem_{place}", UserTermRow.stem))
+        else:
+            most *= _OF_ONE
         shown: tuple[Any, ...] = (term.user_id.label("id"), term.term)
         entries = select(*shown).where(*ahead)
-        passed = entries.order_by(self._directed(term.user_id)).limit(number(most))
+        passed = entries.order_by(self._directed(term.user_id)).limit(at_most(most))
         rows = passed.subquery(f"along_word_{place}")
         return _Walk(passed, most, rows.c.id, within(rows.c.term, place))
 
@@ -186,7 +192,7 @@ class _Builder:
         user = aliased(UserRow, name=f"user_{place}")
         ahead = (condition, self._is_ahead(user.id), self._filters(user)[place])
         entries = select(user.id.label("id")).where(*ahead)
-        passed = entries.order_by(self._directed(user.id)).limit(number(most))
+        passed = entries.order_by(self._directed(user.id)).limit(at_most(most))
         return _Walk(passed, most, passed.subquery(f"along_list_{place}").c.id, true())
 
     def _met(self, walks: Sequence[_Walk]) -> Select[Any]:
@@ -211,7 +217,7 @@ class _Builder:
         """Return those of the word's next users who are in the narrowed list, and have the other words."""
         walk = self._along_word(0, condition, _NEAR)
         users = select(walk.id.label("id")).where(walk.fit).ext(distinct_on(walk.id))
-        next_ones = users.order_by(self._directed(walk.id)).limit(number(_ASKED)).subquery("next_ones")
+        next_ones = users.order_by(self._directed(walk.id)).limit(at_most(_ASKED)).subquery("next_ones")
         fits = (has_words(self._places[1:], next_ones.c.id), self._is_wanted(next_ones.c.id))
         return self._cut(select(next_ones.c.id).where(*fits), next_ones.c.id)
 
@@ -256,8 +262,8 @@ class _Builder:
         return one.correlate_except(UserRow).scalar_subquery()
 
     def _filters(self, user: Any) -> list[ColumnElement[bool]]:
-        role = user.role == given("wanted_role", UserRow.role)
-        status = user.status == given("wanted_status", UserRow.status)
+        role = is_exactly(user.role, given("wanted_role", UserRow.role))
+        status = is_exactly(user.status, given("wanted_status", UserRow.status))
         return [role] * self._shape.has_role + [status] * self._shape.has_status
 
 

@@ -44,11 +44,29 @@ def given(name: str, like: Any) -> ColumnElement[Any]:
     return select(parameter).scalar_subquery()
 
 
+def at_most(rows: int) -> ColumnElement[int]:
+    """Return a limit whose size Postgres does not know when it plans.
+
+    So it expects to stop early and reads in the order that an index has. Where it believes that there are no
+    more rows than the limit anyway, it would read all that there are and sort them.
+    """
+    return select(number(rows)).scalar_subquery()
+
+
+def is_exactly(column: Any, value: Any) -> ColumnElement[bool]:
+    """Return whether the column has the value, so written that Postgres takes the index that has it.
+
+    Where all users it has sampled have one value, it expects no fewer of any other, and would walk along
+    everybody in search of the one who has it. Of a range it always expects few.
+    """
+    return and_(column == value, column >= value, column <= value)
+
+
 def first_terms(place: int, most: int) -> CTE:
     """Return whose the first terms are that the word begins, one more than `most`."""
     # In their index's order, lest Postgres read through the table until it has met so many.
     terms = select(UserTermRow.user_id).where(within(UserTermRow.term, place)).order_by(UserTermRow.term)
-    return terms.limit(number(most + 1)).cte(f"first_terms_{place}")
+    return terms.limit(at_most(most + 1)).cte(f"first_terms_{place}")
 
 
 def users_with_word(place: int, *conditions: ColumnElement[bool]) -> Select[Any]:
