@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 from typing import Annotated, Final
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from fastapi import Depends, Header
 from starlette.responses import Response, StreamingResponse
 
 from mis_http.content_digest import digest_header
+from mis_http.dates import moment_of
 from mis_http.etags import is_known
 from mis_tenancy.errors import ProblemError
 
@@ -148,11 +149,8 @@ def _is_had(what: Download, asked: Asked) -> bool:
         return is_known(asked.if_none_match, what.tag)
     if asked.if_modified_since is None or what.modified_at is None:
         return False
-    try:
-        since = parsedate_to_datetime(asked.if_modified_since)
-    except ValueError:
-        return False
-    return since.tzinfo is not None and what.modified_at.replace(microsecond=0) <= since
+    since = moment_of(asked.if_modified_since)
+    return since is not None and since.tzinfo is not None and what.modified_at.replace(microsecond=0) <= since
 
 
 def attachment(filename: str) -> str:

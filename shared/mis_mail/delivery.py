@@ -79,12 +79,12 @@ class Delivery:
         if already >= len(LATER):
             return False
         async with self._platform.platform_transaction() as session:
-            await enqueue(
-                session,
-                MAIL,
-                job.payload | {"put_off": already + 1},
-                tenant_id=job.tenant_id,
-                run_at=datetime.now(UTC) + LATER[already],
-            )
-            await repository.close(session, job.id, job.payload["mail"], "put_off")
+            if await repository.close(session, job.id, job.payload["mail"], "put_off"):
+                await enqueue(
+                    session,
+                    MAIL,
+                    job.payload | {"put_off": already + 1},
+                    tenant_id=job.tenant_id,
+                    run_at=datetime.now(UTC) + LATER[already],
+                )
         return True

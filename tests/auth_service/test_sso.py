@@ -118,6 +118,30 @@ async def test_somebody_new_is_made_a_user_within_the_seats(suite: Suite, provid
         assert list(await session.scalars(select(SsoAttemptRow.id))) == []
 
 
+async def test_a_schema_that_requires_attributes_locks_nobody_out_and_holds_from_the_first_change(
+    suite: Suite, provider: Provider
+) -> None:
+    tenant = await tenant_with(suite, provider, jit={"enabled": True, "role": "member"})
+    schema = {"type": "object", "required": ["team"], "properties": {"team": {"enum": ["north"]}}}
+    body = {"configKey": "users.attributes_schema", "configValue": schema}
+    fine(await suite.client.post(f"/api/v1/tenants/{tenant.id}/config", json=body, headers=tenant.auth))
+    await suite.hear_of_it()
+    person = person_of(tenant)
+    for _ in range(2):
+        async with trip_of(suite, tenant, provider) as trip:
+            assert (await trip.whole(person)).status_code == 303
+            assert "You are signed in" in text_of(await trip.browser.open())
+    found = await suite.client.get("/api/v1/users", params={"q": person["email"]}, headers=tenant.auth)
+    [user] = found.json()
+    assert (user["status"], user["attributes"]) == ("active", {})
+    path = f"/api/v1/users/{user['id']}"
+    for bad in ({"team": "west"}, {"desk": 1}):
+        answer = await suite.client.patch(path, json={"attributes": bad}, headers=tenant.auth)
+        refused(answer, 422, "validation_failed")
+    good = await suite.client.patch(path, json={"attributes": {"team": "north"}}, headers=tenant.auth)
+    assert fine(good)["attributes"] == {"team": "north"}
+
+
 async def test_somebody_known_comes_again_whatever_their_address_is_now(
     suite: Suite, provider: Provider
 ) -> None:

@@ -164,6 +164,16 @@ async def test_a_mail_outlives_a_server_that_is_away_for_a_day_and_then_stays_as
     assert [message["Message-ID"] for message in transport.taken] == [f"<{mail_id}@mis.example>"]
 
 
+async def test_a_mail_that_was_erased_while_it_was_tried_is_not_put_off(platform: Database) -> None:
+    await queued(platform)
+    claimed = await job_of(platform, attempt=MOST_ATTEMPTS)
+    async with platform.platform_transaction() as session:
+        await session.execute(text("""update jobs set payload = '{"outcome": "erased"}'"""))
+    await delivery(platform, Answers(MailUndelivered("away"))).deliver(claimed)
+    [row] = await jobs(platform)
+    assert row.payload == {"outcome": "erased"}
+
+
 async def test_a_mail_does_not_outlive_the_transaction_of_its_cause(platform: Database) -> None:
     async with platform.platform_session() as session, session.begin() as transaction:
         await QUEUE.enqueue(session, RESET, tenant_id=None)

@@ -107,6 +107,7 @@ def test_a_webhook_that_was_switched_off_meanwhile_keeps_the_reason_of_whoever_d
         (429, "1e3", None),
         (429, "٣", None),
         (429, "", None),
+        (429, f"Mon, 01 Jan {10**30} 00:00:00 GMT", None),
         (429, None, None),
         (500, "120", None),
         (200, "120", None),

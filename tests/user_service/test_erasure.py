@@ -16,7 +16,8 @@ from tests.auth_service.programs import add_api_key, ask
 from tests.database import connected
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle
-from tests.tenant_service.exports import finished
+from tests.tenant_service.exports import ask_for, finished
+from tests.tenant_service.imports import archive_of, send, user_row
 from tests.tenant_service.seals import Log
 from tests.tenant_service.test_audit_origins import drained
 from tests.user_service.media import held, stored
@@ -128,10 +129,17 @@ async def test_what_may_still_hold_the_person_is_named_with_its_end(suite: Suite
     """Catalogue 117."""
     tenant = await suite.tenant("custom")
     user = await create(suite, tenant, "ada@x.example")
-    held_by = await finished(suite, tenant, "users", "usage")
+    held_by = [await finished(suite, tenant, kind, "usage") for kind in ("users", "audit_logs")]
     await finished(suite, tenant, "usage")
+    # One that is being written may have seen the person; an archive that is brought back may hold them.
+    unfinished = (await ask_for(suite, tenant, "users")).json()["exportId"]
+    archive = archive_of(tenant, users=[user_row("ada@x.example")])
+    coming = (await send(suite, tenant, archive)).json()["importId"]
     remains = (await erase(suite, tenant, user["id"])).json()["remains"]
-    assert remains == [{"kind": "export", "id": held_by["exportId"], "until": held_by["expiresAt"]}]
+    expected = [{"kind": "export", "id": one["exportId"], "until": one["expiresAt"]} for one in held_by]
+    expected += [{"kind": "export", "id": unfinished, "until": None}]
+    assert remains[:-1] == expected
+    assert remains[-1] == {"kind": "import", "id": coming, "until": None}
 
 
 async def test_an_erasure_repeated_finds_nothing_more(suite: Suite) -> None:

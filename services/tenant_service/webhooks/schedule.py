@@ -3,8 +3,9 @@
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Final
+
+from mis_http.dates import moment_of
 
 # After the first attempt, the second, …: ten attempts over three days and a little.
 _PAUSES: Final = (
@@ -61,9 +62,8 @@ class Outcome:
             # Longer numbers than these are beyond the longest wait anyway, and beyond a timedelta.
             asked = timedelta(seconds=int(text[:9]))
         else:
-            try:
-                until = parsedate_to_datetime(text)
-            except ValueError:
+            until = moment_of(text)
+            if until is None:
                 return None
             asked = (until if until.tzinfo else until.replace(tzinfo=UTC)) - now
         return max(timedelta(0), min(asked, _LONGEST_WAIT))

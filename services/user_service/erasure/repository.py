@@ -10,6 +10,7 @@ from sqlalchemy import Row, delete, func, or_, select, update
 from mis_models.accounts import UserRow
 from mis_models.api_keys import API_KEY_CREATED, ApiKeyRow
 from mis_models.exports import ExportRow
+from mis_models.imports import ImportRow
 from mis_models.links import AccountTokenRow
 from mis_models.media import MediaRow
 from mis_models.tenants import IdempotencyRow
@@ -21,6 +22,8 @@ from mis_tenancy.tenant import PrincipalKind
 from user_service.erasure.traces import TRACES
 
 _QUIETLY: Final = {"synchronize_session": False}
+# What of a tenant says who people are; the log says from where they asked.
+_TELLING: Final = frozenset({"users", "media", "audit_logs"})
 
 
 async def was_erased(session: TenantSession, user_id: UUID) -> bool:
@@ -99,11 +102,17 @@ async def drop_files(session: TenantSession, user_id: UUID) -> Sequence[Row[UUID
     return (await session.execute(gone.execution_options(**_QUIETLY))).all()
 
 
-async def exports_with_users(session: TenantSession) -> Sequence[Row[UUID, list[str], datetime | None]]:
-    """Return the id and end of each export whose archive is still there and holds users or files."""
+async def exports_with_people(session: TenantSession) -> Sequence[Row[UUID, list[str], datetime | None]]:
+    """Return the id and end of each export that tells of people, whose archive is there or being written."""
     there = select(ExportRow.id, ExportRow.data_types, ExportRow.expires_at)
-    found = await session.execute(there.where(ExportRow.status == "completed"))
-    return [row for row in found if {"users", "media"} & set(row.data_types)]
+    found = await session.execute(there.where(ExportRow.status.in_(("queued", "running", "completed"))))
+    return [row for row in found if _TELLING & set(row.data_types)]
+
+
+async def imports_under_way(session: TenantSession) -> Sequence[UUID]:
+    """Return the id of each import that has not ended, whose archive may bring people back."""
+    unended = ImportRow.status.in_(("queued", "running"))
+    return (await session.scalars(select(ImportRow.id).where(unended))).all()
 
 
 async def delete_user(session: TenantSession, user: UserRow) -> None:

@@ -122,6 +122,7 @@ class Erasure:
     async def _reported(self, user_id: UUID, removed: dict[str, int]) -> Report:
         changes: dict[str, Any] = {"removed": {"old": None, "new": removed}}
         record(self._session, self._by, "user.erased", resource=f"user:{user_id}", changes=changes)
-        exports = await repository.exports_with_users(self._session)
+        exports = await repository.exports_with_people(self._session)
         remains = [Remains("export", one.id, one.expires_at) for one in exports]
+        remains += [Remains("import", one, None) for one in await repository.imports_under_way(self._session)]
         return Report(user_id, datetime.now(UTC), removed, remains)
