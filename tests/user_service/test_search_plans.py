@@ -86,15 +86,15 @@ MIDDLE = UUID(int=(MANY // 2) << 80 | 0x7000_8000_0000_0000_0001)
         (UserFilter("nobody"), None, 0, 0),
         (UserFilter("family77 anna77"), None, 21, 450),
         # One of two words has few terms, and not the longer one; or the narrowed list is short.
-        (UserFilter("anna old"), None, 21, 550),
+        (UserFilter("anna old"), None, 21, 750),
         (UserFilter("anna", status="disabled"), None, 0, 250),
-        # Many terms: the first 201 are looked at, then the next ones in the list's order.
+        # Many terms: the first 201 are looked at, or 501 of each of two words; then the next ones in order.
         (UserFilter("a"), None, 21, 350),
         (UserFilter("anna"), None, 21, 320),
         (UserFilter("family1"), None, 21, 1_300),
-        (UserFilter("a f"), MIDDLE, 21, 800),
+        (UserFilter("a f"), MIDDLE, 21, 1_400),
         # Several things that many have: walked along at once.
-        (UserFilter("anna fam"), None, 21, 850),
+        (UserFilter("anna fam"), None, 21, 1_450),
         (UserFilter("anna", role=Role.VIEWER), None, 21, 1_150),
         # Where nearly everybody is in the narrowed list, some users of the word are asked.
         (UserFilter("anna", status="active"), None, 21, 550),
@@ -102,6 +102,8 @@ MIDDLE = UUID(int=(MANY // 2) << 80 | 0x7000_8000_0000_0000_0001)
         # Where those are of others, 2,000 terms are passed, or 8,000 on each way; then all of the word's.
         (UserFilter("famous"), None, 21, 5_000),
         (UserFilter("famous", role=Role.VIEWER), None, 21, 22_000),
+        # Of a role and a status the longer list is not walked along.
+        (UserFilter("anna", role=Role.VIEWER, status="active"), None, 21, 1_400),
     ],
 )
 async def test_a_search_reads_by_indexes_and_not_much_more_than_it_shows(
@@ -125,11 +127,14 @@ PEOPLE = [
 ]
 
 
+NAMES = ("_FEW", "_FEW_TOGETHER", "_NEAR", "_NEAR_MERGED", "_ASKED")
+
+
 @pytest.fixture
 def narrow_ways(request: pytest.FixtureRequest) -> Iterator[None]:
     """Make few, near and asked so small that a dozen users are many and far away."""
     patch = pytest.MonkeyPatch()
-    for name, value in zip(("_FEW", "_NEAR", "_NEAR_MERGED", "_ASKED"), request.param, strict=True):
+    for name, value in zip(NAMES, request.param, strict=True):
         patch.setattr(search_way_repository, name, value)
     search_way_repository.statement_of.cache_clear()
     yield
@@ -140,11 +145,11 @@ def narrow_ways(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.parametrize(
     "narrow_ways",
     [
-        (1_000, 3_000, 3_000, 60),
-        (0, 3_000, 3_000, 60),
-        (0, 2, 2, 1),
-        (0, 1, 9, 2),
-        (3, 4, 4, 3),
+        (1_000, 1_000, 3_000, 3_000, 60),
+        (0, 0, 3_000, 3_000, 60),
+        (0, 0, 2, 2, 1),
+        (0, 0, 1, 9, 2),
+        (3, 2, 4, 4, 3),
     ],
     indirect=True,
 )

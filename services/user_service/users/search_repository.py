@@ -8,8 +8,9 @@ from sqlalchemy import Select
 from mis_accounts.search_terms import prefix_ranges
 from mis_http.pages import Page
 from mis_models.accounts import STEM
+from mis_tenancy.tenant import Role
 from user_service.users.filters import UserFilter
-from user_service.users.search_way_repository import Columns, Shape, statement_of
+from user_service.users.search_way_repository import Columns, Narrowing, Shape, statement_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ def search_of(wanted: UserFilter, page: Page, shown: Columns) -> Search | None:
         shown,
         len(ranges),
         sum(len(first) >= STEM for first, _ in ranges),
-        wanted.role is not None,
-        wanted.status is not None,
+        _narrowings(wanted),
         page.ascending,
         page.after is None,
     )
@@ -43,3 +43,12 @@ def search_of(wanted: UserFilter, page: Page, shown: Columns) -> Search | None:
     for place, (first, beyond) in enumerate(ranges):
         values |= {f"first_{place}": first, f"beyond_{place}": beyond, f"stem_{place}": first[:STEM]}
     return Search(statement_of(shape), values)
+
+
+def _narrowings(wanted: UserFilter) -> tuple[Narrowing, ...]:
+    found = []
+    if wanted.role is not None:
+        found.append(Narrowing("role", wanted.role is Role.MEMBER))
+    if wanted.status is not None:
+        found.append(Narrowing("status", wanted.status == "active"))
+    return tuple(found)

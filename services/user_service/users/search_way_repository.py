@@ -18,7 +18,7 @@ its values given apart (docs/decisions/0019-search-finds-its-own-way.md).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import (
     CTE,
@@ -54,8 +54,9 @@ from user_service.users.term_repository import (
     within,
 )
 
-# So many terms are read to see whether they are all.
+# So many terms are read to see whether they are all; of several words more, as few may have them together.
 _FEW: Final = 200
+_FEW_TOGETHER: Final = 500
 # So many entries a walk passes, and each of several that are merged, as collecting costs more for those.
 _NEAR: Final = 2_000
 _NEAR_MERGED: Final = 8_000
@@ -67,6 +68,13 @@ _ASKED: Final = 60
 Columns = tuple[InstrumentedAttribute[Any], ...]
 
 
+class Narrowing(NamedTuple):
+    """The list is narrowed by a column, perhaps to what most users have, such as `active`."""
+
+    column: str
+    is_usual: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What of a search its statement depends on; `stems` of the words are long enough to have one."""
@@ -74,15 +82,9 @@ class Shape:
     shown: Columns
     words: int
     stems: int
-    has_role: bool
-    has_status: bool
+    filters: tuple[Narrowing, ...]
     is_ascending: bool
     is_first_page: bool
-
-    @property
-    def is_narrowed(self) -> bool:
-        """Whether the list is narrowed to a role or a status."""
-        return self.has_role or self.has_status
 
 
 @cache
@@ -114,15 +116,19 @@ class _Builder:
         self._shape = shape
         self._places = range(shape.words)
         # Along several words, or along one and the narrowed list; without a stem along that list alone.
-        self._walked_words = shape.stems or (0 if shape.is_narrowed else shape.words)
-        self._walks_lists = shape.is_narrowed and shape.stems <= 1
+        self._walked_words = shape.stems or (0 if shape.filters else shape.words)
         self._length = given("length", func.count())
         lists = enumerate(self._filters(UserRow))
-        self._looked_at = [first_terms(place, _FEW) for place in self._places]
+        # What most users have is a long list, so they are asked for that where there is another one.
+        unusual = [place for place in range(len(shape.filters)) if not shape.filters[place].is_usual]
+        self._walked_lists = (unusual or [0]) if shape.filters and shape.stems <= 1 else []
+        self._most_few = _FEW if shape.words == 1 else _FEW_TOGETHER
+        self._looked_at = [first_terms(place, self._most_few) for place in self._places]
         self._looked_at += [self._first_listed(place, wanted) for place, wanted in lists]
         # Which of them are few: the first that are, else none (null). Asked for once.
         few: list[tuple[ColumnElement[bool], ColumnElement[int]]] = [
-            (count_of(first) <= number(_FEW), number(place)) for place, first in enumerate(self._looked_at)
+            (count_of(first) <= number(self._most_few), number(place))
+            for place, first in enumerate(self._looked_at)
         ]
         self._few_place = _once(case(*few), "few")
 
@@ -130,7 +136,7 @@ class _Builder:
         """Return the select of the page's users, one more than it holds where there is more."""
         ways = [self._few(place) for place in range(len(self._looked_at))]
         are_many: ColumnElement[bool] = self._few_place.is_(None)
-        if self._shape.stems == 1 and self._shape.is_narrowed:
+        if self._shape.stems == 1 and self._shape.filters:
             asked = self._asked(are_many).cte("asked")
             is_full = count_of(asked) >= self._length
             ways.append(select(asked.c.id).where(is_full))
@@ -152,26 +158,24 @@ class _Builder:
     def _first_listed(self, place: int, wanted: ColumnElement[bool]) -> CTE:
         """Return the first users of the list that one of its filters narrows, one more than are few."""
         listed = select(UserRow.id.label("user_id")).where(wanted, self._is_ahead(UserRow.id))
-        return listed.order_by(self._directed(UserRow.id)).limit(at_most(_FEW + 1)).cte(f"listed_{place}")
+        ordered = listed.order_by(self._directed(UserRow.id))
+        return ordered.limit(at_most(self._most_few + 1)).cte(f"listed_{place}")
 
     def _few(self, place: int) -> Select[Any]:
+        """Return the page of the few that stand at the place, asked in the list's order until it is full."""
         user_id = self._looked_at[place].c.user_id
+        few = select(user_id.label("id")).where(self._few_place == number(place), self._is_ahead(user_id))
+        ordered = self._once_each(few, user_id).offset(NONE).subquery(f"few_{place}")
         others = [other for other in self._places if other != place]
-        fits = (
-            self._few_place == number(place),
-            self._is_ahead(user_id),
-            has_words(others, user_id),
-            self._is_wanted(user_id),
-        )
-        few = self._cut_once(select(user_id.label("id")).where(*fits), user_id).subquery(f"few_{place}")
-        return select(few.c.id)
+        fits = (has_words(others, ordered.c.id), self._is_wanted(ordered.c.id))
+        found = self._cut(select(ordered.c.id).where(*fits), ordered.c.id).subquery(f"found_{place}")
+        return select(found.c.id)
 
     def _walks(self, condition: ColumnElement[bool]) -> list[_Walk]:
         """Return along what to walk; whoever is met on each has all that those stand for."""
-        lists = len(self._filters(UserRow)) if self._walks_lists else 0
-        most = _NEAR if self._walked_words + lists == 1 else _NEAR_MERGED
+        most = _NEAR if self._walked_words + len(self._walked_lists) == 1 else _NEAR_MERGED
         along_words = [self._along_word(place, condition, most) for place in range(self._walked_words)]
-        return along_words + [self._along_list(place, condition, most) for place in range(lists)]
+        return along_words + [self._along_list(place, condition, most) for place in self._walked_lists]
 
     def _along_word(self, place: int, condition: ColumnElement[bool], most: int) -> _Walk:
         """Walk along the terms of the word's stem, or of all users where it has none."""
@@ -200,7 +204,7 @@ class _Builder:
         if len(walks) == 1:
             (only,) = walks
             fits = (only.fit, self._has_the_rest(only.id))
-            return self._cut_once(select(only.id.label("id")).where(*fits), only.id)
+            return self._once_each(select(only.id.label("id")).where(*fits), only.id).limit(self._length)
         # Each in the list's order, so that they are merged as they are read, and no further than is needed.
         ways = [
             select(one.id.label("id"), number(place).label("walk"))
@@ -216,31 +220,30 @@ class _Builder:
     def _asked(self, condition: ColumnElement[bool]) -> Select[Any]:
         """Return those of the word's next users who are in the narrowed list, and have the other words."""
         walk = self._along_word(0, condition, _NEAR)
-        users = select(walk.id.label("id")).where(walk.fit).ext(distinct_on(walk.id))
-        next_ones = users.order_by(self._directed(walk.id)).limit(at_most(_ASKED)).subquery("next_ones")
+        users = self._once_each(select(walk.id.label("id")).where(walk.fit), walk.id)
+        next_ones = users.limit(at_most(_ASKED)).subquery("next_ones")
         fits = (has_words(self._places[1:], next_ones.c.id), self._is_wanted(next_ones.c.id))
         return self._cut(select(next_ones.c.id).where(*fits), next_ones.c.id)
 
     def _has_the_rest(self, user_id: Any) -> ColumnElement[bool]:
         """Return whether the user has what no walk stands for."""
         other_words = has_words(self._places[self._walked_words :], user_id)
-        return other_words if self._walks_lists else and_(other_words, self._is_wanted(user_id))
+        are_filters_walked = len(self._walked_lists) == len(self._shape.filters)
+        return other_words if are_filters_walked else and_(other_words, self._is_wanted(user_id))
 
     def _anywhere(self, condition: ColumnElement[bool]) -> Select[Any]:
         having_all = intersect(*(users_with_word(place, condition) for place in self._places)).subquery(
             "having_all"
         )
-        ahead = (
-            select(having_all.c.id).where(self._is_ahead(having_all.c.id)).ext(distinct_on(having_all.c.id))
-        )
+        ahead = select(having_all.c.id).where(self._is_ahead(having_all.c.id))
         # In the list's order first, so that no more of them are asked than the page takes.
-        ordered = ahead.order_by(self._directed(having_all.c.id)).offset(NONE).subquery("ordered")
+        ordered = self._once_each(ahead, having_all.c.id).offset(NONE).subquery("ordered")
         return self._cut(select(ordered.c.id).where(self._is_wanted(ordered.c.id)), ordered.c.id)
 
-    def _cut_once(self, rows: Select[Any], user_id: Any) -> Select[Any]:
+    def _once_each(self, rows: Select[Any], user_id: Any) -> Select[Any]:
         # So written, what is the same is found by sorting. A table of hashes would be made in the size that
         # Postgres expects, which costs more than the search where none is put into it.
-        return self._cut(rows.ext(distinct_on(user_id)), user_id)
+        return rows.ext(distinct_on(user_id)).order_by(self._directed(user_id))
 
     def _cut(self, rows: Select[Any], user_id: Any) -> Select[Any]:
         return rows.order_by(self._directed(user_id)).limit(self._length)
@@ -262,9 +265,10 @@ class _Builder:
         return one.correlate_except(UserRow).scalar_subquery()
 
     def _filters(self, user: Any) -> list[ColumnElement[bool]]:
-        role = is_exactly(user.role, given("wanted_role", UserRow.role))
-        status = is_exactly(user.status, given("wanted_status", UserRow.status))
-        return [role] * self._shape.has_role + [status] * self._shape.has_status
+        return [
+            is_exactly(getattr(user, one.column), given(f"wanted_{one.column}", UserRow.role))
+            for one in self._shape.filters
+        ]
 
 
 def _once(value: ColumnElement[Any], name: str) -> ColumnElement[Any]:
