@@ -3,8 +3,8 @@
 `ARGS=creating` measures the creation of tenants instead of the hottest list. Other subjects have no peers:
 `ARGS=readings` (lists, usage, a creation), `ARGS=signing_in` (tokens, refreshes, a flood of sign-ins),
 `ARGS=exports`, `ARGS=media`, `ARGS=alerts`, `ARGS=neighbours`, `ARGS=people` (search, import), `ARGS=crowd`
-(what both read among millions), `ARGS=limits` (one Redis, a cluster) and `ARGS=footprint` (what one more tenant
-takes); each takes `--help`.
+(what both read among millions), `ARGS=limits` (one Redis, a cluster) and `ARGS=footprint` (what one more
+tenant takes); each takes `--help`.
 """
 
 import argparse
