@@ -148,7 +148,7 @@ async def test_a_visitor_adds_and_removes_passkeys(suite: Suite, tenant: TenantH
         assert gone.status_code == 404
 
 
-async def test_nobody_adds_a_passkey_without_a_session_or_long_after_it_began(
+async def test_nobody_changes_passkeys_without_a_session_or_long_after_it_began(
     suite: Suite, tenant: TenantHandle
 ) -> None:
     async with browser_of(suite, tenant) as browser:
@@ -156,7 +156,14 @@ async def test_nobody_adds_a_passkey_without_a_session_or_long_after_it_began(
             page = await browser.open()
             assert (await browser.client.post(path, data={"csrf": csrf_of(page)})).status_code == 401
         await browser.sign_in(tenant.owner_email)
+        await registered(browser)
         await age_sign_in(suite, tenant, tenant.owner)
+        page = await browser.open()
+        action = re.search(r'action="(/login/passkeys/[\w-]+/remove)"', page.text)
+        assert action is not None
+        refusal = await browser.client.post(action[1], data={"csrf": csrf_of(page)})
+        assert refusal.status_code == 403
+        assert "Sign out, sign in again" in text_of(refusal)
         headers = {"X-CSRF-Token": csrf_of(await browser.open()), "Accept": "*/*"}
         refusal = await browser.client.post("/login/passkeys/options", headers=headers)
         assert (refusal.status_code, refusal.json()["code"]) == (403, "proof_required")

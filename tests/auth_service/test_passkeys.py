@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import select, update
 
@@ -457,6 +458,22 @@ async def test_a_passkey_is_removed_by_its_owner_alone(
     refused(await browser.sign_in(), 401, "invalid_credentials")
     assert "passkey.removed" in await audited(suite, tenant)
     assert "A passkey was removed" in (await mails_of(suite, tenant))[-1].text
+
+
+async def test_removing_one_takes_a_fresh_proof(suite: Suite, tenant: TenantHandle, browser: Browser) -> None:
+    """A stolen access token must not be able to lock its owner out."""
+    (own,) = fine(await suite.client.get(PASSKEYS, headers=tenant.auth))
+    await age_sign_in(suite, tenant, tenant.owner)
+
+    async def remove(**proof: str) -> httpx.Response:
+        path = f"{PASSKEYS}/{own['id']}"
+        return await suite.client.request("DELETE", path, json=proof or None, headers=tenant.auth)
+
+    refused(await remove(), 403, "proof_required")
+    refused(await remove(password="wrong"), 401, "invalid_credentials")
+    assert fine(await suite.client.get(PASSKEYS, headers=tenant.auth)) == [own]
+    fine(await remove(password=PASSWORD), 204)
+    assert fine(await suite.client.get(PASSKEYS, headers=tenant.auth)) == []
 
 
 async def test_the_same_credential_is_registered_once(tenant: TenantHandle, browser: Browser) -> None:

@@ -136,11 +136,11 @@ async def register(
     "/passkeys/{passkey_id}/remove",
     status_code=303,
     dependencies=OWN_FORM,
-    responses=problems(*_VISITORS, PasskeyNotFound),
+    responses=problems(*_VISITORS, ProofRequired, PasskeyNotFound),
 )
 async def remove_passkey(
     pages: PagesOf, passkeys: OwnPasskeysOf, passkey_id: Annotated[UUID, Depends(passkey_of_path)]
 ) -> Response:
     """Remove one of the visitor's passkeys, and go back to the page."""
-    await passkeys.remove(passkey_id)
+    await passkeys.remove(passkey_id, Proof())
     return pages.redirect(pages.address())

@@ -39,6 +39,11 @@ _WORDS: Final = MappingProxyType(
             "It had been open for too long, or it was sent from another page. Nothing has been done.",
             leads_back=True,
         ),
+        "proof_required": Words(
+            "You signed in a while ago",
+            "Nothing has been done: it was more than ten minutes ago. Sign out, sign in again, and do it then.",
+            leads_back=True,
+        ),
         "login_throttled": _LATER,
         "rate_limited": _LATER,
         "sso_not_configured": Words(

@@ -38,13 +38,12 @@ from mis_tenancy.fastapi import CurrentTenant
 
 router = APIRouter(prefix="/api/v1/auth/passkeys", tags=["passkeys"], route_class=DirectRoute)
 CLOSED = (FeatureNotAvailable, PermissionDenied)
+WRONG_PROOF = (ProofRequired, InvalidCredentials, LoginThrottled)
 
 
 @router.post(
     "/register/options",
-    responses=problems(
-        *CLOSED, ProofRequired, InvalidCredentials, LoginThrottled, PasskeyLimit, PasskeyOriginUnsupported
-    ),
+    responses=problems(*CLOSED, *WRONG_PROOF, PasskeyLimit, PasskeyOriginUnsupported),
 )
 async def ask_for_registration(registering: RegistrationOf, body: ProofIn | None = None) -> AskedOut:
     """Return what the browser is asked to make a passkey of the caller's with."""
@@ -99,9 +98,11 @@ async def list_passkeys(
     return [PasskeyOut.of(row) for row in cut(rows, page, [row.id for row in rows], request, response)]
 
 
-@router.delete("/{passkey_id}", status_code=204, responses=problems(*CLOSED, PasskeyNotFound))
+@router.delete("/{passkey_id}", status_code=204, responses=problems(*CLOSED, *WRONG_PROOF, PasskeyNotFound))
 async def remove_passkey(
-    passkeys: OwnPasskeysOf, passkey_id: Annotated[UUID, Depends(passkey_of_path)]
+    passkeys: OwnPasskeysOf,
+    passkey_id: Annotated[UUID, Depends(passkey_of_path)],
+    body: ProofIn | None = None,
 ) -> None:
     """Remove one of the caller's passkeys."""
-    await passkeys.remove(passkey_id)
+    await passkeys.remove(passkey_id, proof_of(body))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from auth_service.errors import PasskeyNotFound
-from auth_service.mfa.proofs import Oneself
+from auth_service.mfa.proofs import Oneself, Proof
 from auth_service.passkeys import repository
 from mis_http.pages import Page
 from mis_models.factors import PasskeyRow
@@ -21,10 +21,14 @@ class OwnPasskeys:
         async with self._own.authority.tenant_transaction(self._own.tenant.id) as session:
             return await repository.page_of(session, self._own.principal.id, page)
 
-    async def remove(self, passkey_id: UUID) -> None:
-        """Let one of them sign nobody in any more; raise PasskeyNotFound."""
+    async def remove(self, passkey_id: UUID, proof: Proof) -> None:
+        """Let one of them sign nobody in any more.
+
+        A stolen access token must not be able to lock its owner out: raise what `proven` refuses, and
+        PasskeyNotFound.
+        """
         own = self._own
-        async with own.authority.tenant_transaction(own.tenant.id) as session:
+        async with own.proven(proof) as session:
             if not await repository.remove(session, own.principal.id, passkey_id):
                 raise PasskeyNotFound
             gone = {"old": str(passkey_id), "new": None}
