@@ -41,7 +41,7 @@ _WORDS: Final = MappingProxyType(
         ),
         "proof_required": Words(
             "You signed in a while ago",
-            "Nothing has been done: it was more than ten minutes ago. Sign out, sign in again, and do it then.",
+            "More than ten minutes ago, so nothing has been done. Sign out, sign in again, and do it then.",
             leads_back=True,
         ),
         "login_throttled": _LATER,
