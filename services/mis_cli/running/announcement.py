@@ -32,14 +32,17 @@ async def announce(suite: RunningSuite, seeds: Sequence[Seed]) -> None:
 
 
 def curl_lines(suite: RunningSuite, demo: Sequence[DemoTenant]) -> list[str]:
-    """Return three lines for a shell: sign in, read what one may, be refused or answered without a token."""
-    api = f"{suite.base_url}/api/v1"
+    """Return three lines for a shell: sign in, read what one may, be refused or answered without a token.
+
+    The first sets what the documentation's pages go on with, for the tenant whose plan has everything.
+    """
+    base = f"BASE={suite.base_url}"
     if demo:
-        first, other = demo[0], demo[-1]
-        users = f'curl -s "{api}/users?limit=3" -H "Authorization: Bearer $TOKEN"'
+        other, first = demo[0], demo[-1]
+        users = 'curl -s "$BASE/api/v1/users?limit=3" -H "Authorization: Bearer $TOKEN"'
         body = {"email": first.email, "password": first.password, "tenantSlug": first.slug}
         return [
-            _sign_in(f"{api}/auth/login", body),
+            f"{base} TENANT={first.id}; {_sign_in('auth/login', body)}",
             users,
             f'{users} -H "X-Tenant-Slug: {other.slug}"',
         ]
@@ -48,12 +51,12 @@ def curl_lines(suite: RunningSuite, demo: Sequence[DemoTenant]) -> list[str]:
         "password": suite.provisions.operator_password,
     }
     return [
-        _sign_in(f"{api}/auth/operator/login", operator),
-        f'curl -s {api}/tenants -H "Authorization: Bearer $TOKEN"',
-        f"curl -s {api}/plans",
+        f"{base}; {_sign_in('auth/operator/login', operator)}",
+        'curl -s "$BASE/api/v1/tenants" -H "Authorization: Bearer $TOKEN"',
+        'curl -s "$BASE/api/v1/plans"',
     ]
 
 
-def _sign_in(url: str, body: dict[str, str]) -> str:
-    data = shlex.quote(json.dumps(body))
-    return f'TOKEN=$(curl -s {url} -H "Content-Type: application/json" -d {data} | {_TOKEN})'
+def _sign_in(route: str, body: dict[str, str]) -> str:
+    data, kind = shlex.quote(json.dumps(body)), "Content-Type: application/json"
+    return f'TOKEN=$(curl -s "$BASE/api/v1/{route}" -H "{kind}" -d {data} | {_TOKEN})'
