@@ -53,7 +53,7 @@ def curl_lines(suite: RunningSuite, demo: Sequence[DemoTenant]) -> list[str]:
     return [
         f"{base}; {_sign_in('auth/operator/login', operator)}",
         'curl -s "$BASE/api/v1/tenants" -H "Authorization: Bearer $TOKEN"',
-        'curl -s "$BASE/api/v1/plans"',
+        "curl -s $BASE/api/v1/plans",
     ]
 
 
