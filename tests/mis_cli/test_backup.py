@@ -308,6 +308,7 @@ async def test_a_killed_backup_is_none_and_the_next_one_takes_its_place(
 
 async def test_where_backups_gather_the_newest_of_each_kind_stay(backed_up: BackedUp, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
+    (tmp_path / "latest").symlink_to("2026-01-01")
     shutil.copytree(backed_up.directory, tmp_path / "half.partial")
     (tmp_path / "half.partial" / "manifest.json").unlink()
     words = ("backup", tmp_path, "--keep", 2)

@@ -31,7 +31,9 @@ async def make_fit(superuser_url: str, urls: Mapping[str, str | None]) -> None:
 
     Raise BackupRefused, before anything is made, where a role that is missing has no URL with a password.
     """
-    name = make_url(urls["mis_owner"] or "").database or ""
+    name = make_url(urls["mis_owner"] or "").database
+    if not name:
+        raise BackupRefused("MIS_MIGRATION_DATABASE_URL: it has to name the database that is to be made.")
     connection = await asyncpg.connect(superuser_url, timeout=10)
     try:
         missing = await connection.fetchrow(_MISSING, list(ROLES), name)

@@ -27,6 +27,9 @@ def keep_newest(gathered: Path, new: Manifest | TenantManifest, keep: int) -> li
 
 def _time(path: Path, whose: str | None) -> str | None:
     """Return when a backup was made, None for what is none or somebody else's."""
+    # A link such as `latest` leads to a backup, and must not be taken for another one.
+    if path.is_symlink():
+        return None
     try:
         found = read_any_manifest(path)
     except BackupRefused:
