@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,8 @@ from mis_tenancy.records.store import insert_records
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, day_of, hour_of
 from tenant_service.usage.schemas import UsageOut
-from tests.suite import Suite, TenantHandle
+from tests.servers import TestServers
+from tests.suite import Suite, TenantHandle, running_suite
 from tests.tenant_service.requests import TENANTS, fields, fine, refused
 
 
@@ -123,6 +125,19 @@ async def test_the_limiters_word_on_the_request_that_asks_is_todays_use(suite: S
     for _ in range(4):
         answer = await suite.client.get(f"{TENANTS}/{tenant.id}/usage", headers=tenant.auth)
         assert fine(answer)["api"]["usedToday"] == 1000 - int(answer.headers["x-ratelimit-remaining"])
+
+
+async def test_while_processes_decide_alone_todays_use_is_what_the_ledger_has(
+    test_servers: TestServers, tmp_path: Path
+) -> None:
+    async with running_suite(test_servers, tmp_path, redis_url=None, expected_processes=4) as suite:
+        tenant = await suite.tenant()
+        assert [await ask(suite, tenant.auth) for _ in range(3)] == [200] * 3
+        await drained(suite)
+        answer = await suite.client.get(f"{TENANTS}/{tenant.id}/usage", headers=tenant.auth)
+        # A part of the limit is left to this process, which says nothing of the tenant's whole day.
+        assert answer.headers["x-ratelimit-mode"] == "local"
+        assert fine(answer)["api"]["usedToday"] == 3
 
 
 async def test_a_request_shows_without_anybody_asking_for_it(suite: Suite) -> None:
@@ -295,6 +310,20 @@ async def test_retention_forgets_what_no_range_reaches(suite: Suite) -> None:
         "usage_user_days": 1,
         "usage_members": 1,
     }
+
+
+async def test_a_range_whose_hours_are_forgotten_is_read_by_the_day(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    then = day_of(datetime.now(UTC)) - 500 * DAY + 5 * HOUR
+    await insert_records(suite.database, [past(tenant, then), past(tenant, then + DAY)])
+    await UsageUpkeep(platform(suite)).forget(a_job())
+    asked = {"from": then.isoformat(), "to": (then + 2 * HOUR).isoformat()}
+    found = await usage(suite, tenant, **asked)
+    assert (found["interval"], found["api"]["requests"]) == ("day", 1)
+    assert (found["from"], found["to"]) == (f"{then:%Y-%m-%d}T00:00:00Z", f"{then + DAY:%Y-%m-%d}T00:00:00Z")
+    assert [point["requests"] for point in found["series"]] == [1]
+    asked = {"from": then.isoformat(), "to": (then + 3 * DAY).isoformat()}
+    assert (await usage(suite, tenant, **asked))["api"]["requests"] == 2
 
 
 async def test_another_tenants_usage_is_not_found_and_permission_is_needed(suite: Suite) -> None:

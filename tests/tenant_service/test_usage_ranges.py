@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.latency import bounds_of, bucket_of, merged, quantile_ms
-from tenant_service.usage.ranges import DAY, HOUR, LONGEST, TimeRange, hours_since_1970, read_range
+from tenant_service.usage.ranges import DAY, HOUR, KEPT, LONGEST, TimeRange, hours_since_1970, read_range
 
 NOW = datetime(2026, 11, 24, 13, 37, 5, 123_456, UTC)
 MOMENTS = st.datetimes(
@@ -76,16 +76,21 @@ def test_a_range_between_moments_covers_them_by_whole_hours_or_is_refused(
         with pytest.raises(ValidationFailed):
             read_range(None, since, until, NOW)
         return
-    found = read_range(None, since, until, NOW)
+    found = read_range(None, since, until, until)
     assert found.start <= since < found.start + HOUR
     assert found.end - HOUR < until <= found.end
     for edge in (found.start, found.end):
         assert (edge.minute, edge.second, edge.microsecond, edge.tzinfo) == (0, 0, 0, UTC)
+    # Long after, only days are left of it.
+    later = read_range(None, since, until, until + KEPT)
+    assert (later.start, later.end) == (found.in_whole_days().start, found.in_whole_days().end)
+    assert (later.interval, later.hours) == ("day", [])
 
 
 @given(MOMENTS, st.integers(1, 9600))
 def test_points_and_parts_both_cover_the_range_exactly(start: datetime, hours: int) -> None:
-    asked = read_range(None, start, start + hours * HOUR, NOW)
+    end = start + hours * HOUR
+    asked = read_range(None, start, end, end)
     edges = asked.edges()
     assert (edges[0], edges[-1]) == (hours_since_1970(asked.start), hours_since_1970(asked.end))
     step = 1 if asked.interval == "hour" else 24

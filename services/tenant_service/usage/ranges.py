@@ -2,12 +2,13 @@
 
 `30d` is thirty UTC days of which today is the last, so it reads thirty daily rows. A range of two days or
 less is shown by the hour, a longer one by the day; where a longer one begins or ends inside a day, that
-day's part is read by the hour.
+day's part is read by the hour. A range that begins before what the ledger keeps by the hour is widened to
+whole days, as only those are kept for longer.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
@@ -16,6 +17,8 @@ from mis_tenancy.errors import ValidationFailed
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 LONGEST: Final = timedelta(days=400)
+# How long the ledger is kept by the hour: the longest range, and a month's margin.
+KEPT: Final = timedelta(days=430)
 DEFAULT: Final = "30d"
 _BY_THE_HOUR: Final = 2 * DAY
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,16 +57,20 @@ def month_after(moment: datetime) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """From `start` until before `end`, both on the hour in UTC; `asked` is its name, if any."""
+    """From `start` until before `end`, both on the hour in UTC; `asked` is its name, if any.
+
+    One without `has_hours` is of whole days.
+    """
 
     start: datetime
     end: datetime
     asked: str | None = None
+    has_hours: bool = True
 
     @property
     def interval(self) -> Literal["hour", "day"]:
         """What one point of a series covers."""
-        return "hour" if self.end - self.start <= _BY_THE_HOUR else "day"
+        return "hour" if self.has_hours and self.end - self.start <= _BY_THE_HOUR else "day"
 
     @property
     def days(self) -> Span:
@@ -105,7 +112,7 @@ class TimeRange:
     def in_whole_days(self) -> "TimeRange":
         """Return the range widened to whole UTC days."""
         end = day_of(self.end + DAY - timedelta(microseconds=1))
-        return TimeRange(day_of(self.start), end, self.asked)
+        return replace(self, start=day_of(self.start), end=end)
 
 
 def read_range(asked: str | None, since: datetime | None, until: datetime | None, now: datetime) -> TimeRange:
@@ -119,7 +126,8 @@ def read_range(asked: str | None, since: datetime | None, until: datetime | None
         raise _unfit("timeRange", "stands alone: leave it out, or leave out `from` and `to`")
     if since is None:
         raise _unfit("from", "is needed beside `to`")
-    return _between(since, now if until is None else until)
+    found = _between(since, now if until is None else until)
+    return found if found.start > now - KEPT else replace(found.in_whole_days(), has_hours=False)
 
 
 def _called(asked: str, now: datetime) -> TimeRange:

@@ -82,8 +82,13 @@ def _growth(asked: TimeRange, history: History) -> int:
 
 
 def _used_today(holding: Holding, allowance: Allowance | None) -> int:
-    """Return today's count: the limiter knows of requests that are on their way into the ledger."""
-    if allowance is None or allowance.daily_limit is None or allowance.daily_remaining is None:
+    """Return today's count: the limiter knows of requests that are on their way into the ledger.
+
+    A limiter that decides alone knows only how much of its own part is left.
+    """
+    if allowance is None or allowance.mode == "local":
+        return holding.counted_today
+    if allowance.daily_limit is None or allowance.daily_remaining is None:
         return holding.counted_today
     return max(holding.counted_today, allowance.daily_limit - allowance.daily_remaining)
 

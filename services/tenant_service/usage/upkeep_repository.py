@@ -8,12 +8,11 @@ from uuid import UUID
 from sqlalchemy import Boolean, DateTime, bindparam, text
 
 from mis_tenancy.session import PlatformSession
+from tenant_service.usage.ranges import KEPT
 
 TENANTS_AT_ONCE: Final = 1000
 
-# A range reaches back 400 days; the month beyond is a margin. Totals by day stay, for bills that are
-# disputed.
-KEPT: Final = timedelta(days=430)
+# Totals by day stay, for bills that are disputed.
 TOTALS_KEPT: Final = timedelta(days=5 * 366)
 
 # The next tenants by their counters, of which each has a row, and from which Citus finds the rest of a tenant
