@@ -124,8 +124,8 @@ class Recorder:
 
     @property
     def pending(self) -> int:
-        """Records of this process that are not in Postgres yet, open ones included."""
-        return self._spool.written - self._drain.moved
+        """Records of this process that are not in Postgres yet, open ones included and lost ones not."""
+        return self._spool.written - self._drain.moved - self._backlog.lost
 
     @property
     def open(self) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -485,6 +486,52 @@ def test_the_lock_falls_with_its_process(tmp_path: Path) -> None:
     assert lock is not None
     lock.remove()
     assert not home.exists()
+
+
+def test_a_lost_directory_costs_only_what_was_not_read(spool: Spool, clock: Clock) -> None:
+    backlog = OwnBacklog(spool)
+    backlog.start()
+    running, read, unread, later = (request_of(TENANT) for _ in range(4))
+    spool.admit(running)
+    spool.note(read)
+    assert outcomes(backlog.take(10)) == {read.id: None}
+    spool.note(unread)
+    lost = spool.home
+    shutil.rmtree(lost)
+    assert backlog.take(10) == []
+    assert (spool.home.parent, spool.home != lost, backlog.lost) == (lost.parent, True, 1)
+    spool.note(later)
+    spool.finish(running.id, 200, "success", 5)
+    assert outcomes(backlog.take(10)) == {later.id: None, running.id: "success"}
+    assert spool.open == len(backlog.reader.merge) == 0
+    assert SpoolLock.claim(spool.home) is None
+
+
+def test_what_was_open_in_a_lost_directory_reaches_a_successor(spool: Spool, clock: Clock) -> None:
+    backlog = OwnBacklog(spool)
+    backlog.start()
+    running = request_of(TENANT)
+    spool.admit(running)
+    backlog.take(10)
+    shutil.rmtree(spool.home)
+    # The writer may notice first.
+    clock.now += 2
+    spool.note(request_of(TENANT))
+    assert len(backlog.take(10)) == 1
+    spool.close(drained=False)
+    assert outcomes(OrphanBacklog(spool.home, LINES).take(10))[running.id] == "unknown"
+
+
+def test_a_directory_that_cannot_be_made_anew_serves_nobody(spool: Spool, clock: Clock) -> None:
+    shutil.rmtree(spool.directory)
+    spool.directory.write_text("in the way")
+    clock.now += 2
+    for _ in range(2):
+        with pytest.raises(AuditUnavailable):
+            spool.admit(request_of(TENANT))
+    spool.directory.unlink()
+    spool.admit(request_of(TENANT))
+    assert segments(spool) == [spool.position[0]]
 
 
 def test_files_are_for_the_service_alone(spool: Spool) -> None:

@@ -1,6 +1,7 @@
 """Usage of a tenant: one ledger for what is limited, shown and billed, and audit rows to hold it against."""
 
 import asyncio
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,19 @@ async def test_the_limiters_word_on_the_request_that_asks_is_todays_use(suite: S
     for _ in range(4):
         answer = await suite.client.get(f"{TENANTS}/{tenant.id}/usage", headers=tenant.auth)
         assert fine(answer)["api"]["usedToday"] == 1000 - int(answer.headers["x-ratelimit-remaining"])
+
+
+async def test_usage_goes_on_beside_a_spool_whose_disk_was_lost(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    assert [await ask(suite, tenant.auth) for _ in range(3)] == [200] * 3
+    await drained(suite)
+    shutil.rmtree(suite.tenancy("user").recorder._spool.home)
+    await drained(suite)
+    assert [await ask(suite, tenant.auth) for _ in range(4)] == [200] * 4
+    await drained(suite)
+    found = await usage(suite, tenant)
+    assert found["api"]["requests"] == await logged(suite, tenant) == found["api"]["usedToday"] == 7
+    assert suite.tenancy("user").recorder.pending == 0
 
 
 async def test_while_processes_decide_alone_todays_use_is_what_the_ledger_has(

@@ -4,6 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+import structlog
+
 from mis_tenancy.errors import AuditUnavailable
 from mis_tenancy.records.record import AuditRecord, Lines
 from mis_tenancy.spool.reading import SpoolReader
@@ -11,6 +13,8 @@ from mis_tenancy.spool.writing import Spool
 
 # A segment that only open admissions hold is let be until so many newer ones lie behind it.
 _SEGMENTS_HELD: Final = 10
+
+_log = structlog.get_logger(__name__)
 
 
 class Backlog(Protocol):
@@ -32,10 +36,15 @@ class Backlog(Protocol):
 
 
 class OwnBacklog:
-    """The living end of this process's own spool."""
+    """The living end of this process's own spool.
+
+    `lost` counts the records whose directory was removed before they were read.
+    """
 
     def __init__(self, spool: Spool) -> None:
         self.reader = SpoolReader(spool.home, spool.lines)
+        self.lost = 0
+        self._taken = 0
         self._spool = spool
 
     def start(self) -> None:
@@ -52,7 +61,11 @@ class OwnBacklog:
         # A full disk stops neither reading nor draining, which is what will free it.
         with suppress(AuditUnavailable):
             self._spool.settle()
+        self._spool.move_if_lost()
+        if self.reader.home != self._spool.home:
+            self._move()
         records = self.reader.read(limit)
+        self._taken += len(records)
         # Only at the end, and after late outcomes: an admission must not be carried past its unread outcome.
         if self.reader.at_end:
             with suppress(AuditUnavailable):
@@ -63,6 +76,16 @@ class OwnBacklog:
     def settle(self) -> None:
         """Delete the segments that are done with."""
         self._spool.discard(self.reader.leave_behind())
+
+    def _move(self) -> None:
+        """Read on in the spool's new directory, and take along what was open in the lost one."""
+        open_ones = self.reader.merge.open_in()
+        known = self._taken + self.lost + len(open_ones)
+        self.lost += max(0, self._spool.written_elsewhere - known)
+        self.reader = self.reader.moved_to(self._spool.home)
+        _log.error("spool_lost", records=self.lost)
+        with suppress(AuditUnavailable):
+            self._spool.carry(open_ones)
 
     def _carry_over(self) -> None:
         behind = self.reader.behind()

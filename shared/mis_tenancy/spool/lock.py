@@ -34,7 +34,7 @@ class SpoolLock:
             return None
         # Between the opening and the locking, the last holder may have removed the directory with the file in
         # it.
-        if not lock._still_there():
+        if not lock.is_in_place:
             lock.release()
             return None
         return lock
@@ -57,7 +57,9 @@ class SpoolLock:
         finally:
             self.release()
 
-    def _still_there(self) -> bool:
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the directory is still there, with the very file in it that is locked."""
         try:
             return os.path.samestat(os.fstat(self._descriptor), os.stat(self._home / _LOCK))
         except FileNotFoundError:

@@ -54,9 +54,9 @@ class Merge:
         """Return whether an open admission stands in `segment`."""
         return self._held[segment] > 0
 
-    def open_in(self, segments: Sequence[str]) -> list[AuditRecord]:
-        """Return the open admissions that stand in any of `segments`."""
-        wanted = set(segments)
+    def open_in(self, segments: Sequence[str] | None = None) -> list[AuditRecord]:
+        """Return the open admissions that stand in any of `segments`, or all of them."""
+        wanted = self._held if segments is None else set(segments)
         return [record for record, segment in self._open.values() if segment in wanted]
 
     def give_up(self) -> list[AuditRecord]:
@@ -94,9 +94,15 @@ class SpoolReader:
         self.damaged = 0
         self.odd_lines: list[bytes] = []
         self.position: tuple[str, int] = ("", 0)
-        self._home = home
+        self.home = home
         self._lines = lines
         self._passed: deque[str] = deque()
+
+    def moved_to(self, home: Path) -> "SpoolReader":
+        """Return the reader of the directory that took this one's place, with what is open so far."""
+        moved = SpoolReader(home, self._lines)
+        moved.merge, moved.damaged, moved.odd_lines = self.merge, self.damaged + 1, self.odd_lines
+        return moved
 
     def read(self, limit: int) -> list[AuditRecord]:
         """Return the next records that have become whole, at most `limit`."""
@@ -157,12 +163,12 @@ class SpoolReader:
             self.position = following, 0
 
     def _read_file(self, segment: str, offset: int) -> bytes:
-        descriptor = os.open(self._home / segment, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(self.home / segment, os.O_RDONLY | os.O_CLOEXEC)
         try:
             return os.pread(descriptor, _CHUNK, offset)
         finally:
             os.close(descriptor)
 
     def _following(self, segment: str) -> str | None:
-        names = (name for name in os.listdir(self._home) if name.endswith(SEGMENT_SUFFIX) and name > segment)
+        names = (name for name in os.listdir(self.home) if name.endswith(SEGMENT_SUFFIX) and name > segment)
         return min(names, default=None)

@@ -36,7 +36,8 @@ class Spool:
 
     `lines` spells its records. `limit_bytes` bounds its files; `segment_bytes` and `segment_seconds` say when
     a new file begins, so that drained ones can go. `bytes` is what lies on the disk, `written` the number of
-    records so far, and `open` that of the admissions without an outcome.
+    records so far, `written_elsewhere` of those whose directory was lost, and `open` that of the admissions
+    without an outcome.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Spool:
         self.lines = lines
         self.bytes = 0
         self.written = 0
+        self.written_elsewhere = 0
         self.open = 0
         self.service = service
         self._segment_bytes = segment_bytes
@@ -74,12 +76,7 @@ class Spool:
     def start(self) -> None:
         """Make the directory and its lock; raise SettingsError where MIS_SPOOL_DIR cannot be written to."""
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            while self._lock is None:
-                # An adopter can be quicker than we are, and remove the directory it takes for an orphan.
-                self.home = self.directory / f"{self.service}-{os.getpid()}-{uuid4().hex}"
-                self.home.mkdir(mode=0o700)
-                self._lock = SpoolLock.claim(self.home)
+            self._find_home()
             self._begin_segment()
         except OSError as error:
             raise SettingsError(
@@ -144,6 +141,16 @@ class Spool:
             some = open_admissions[start : start + _CARRIED_AT_ONCE]
             self._append(b"".join(map(self.lines.admission, some)))
 
+    def move_if_lost(self) -> None:
+        """Go on in a new directory where somebody has removed this one, or its disk came back empty.
+
+        What stood in it and was not read is lost; what comes from now on is not.
+        """
+        # Failing is no harm here: the next line tries again, and reports it.
+        with suppress(OSError):
+            if self._is_lost:
+                self._begin_segment()
+
     def rotate_if_due(self) -> None:
         """Begin a new segment when the present one has lines in it and is old or large enough."""
         if self._descriptor >= 0 and self._sizes[self._segment] and self._is_due():
@@ -196,7 +203,29 @@ class Spool:
             return True
         return self._clock() - self._began >= self._segment_seconds
 
+    @property
+    def _is_lost(self) -> bool:
+        return self._lock is not None and not self._lock.is_in_place
+
+    def _find_home(self) -> None:
+        """Make a directory and its lock."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = None
+        while lock is None:
+            # An adopter can be quicker than we are, and remove the directory it takes for an orphan.
+            home = self.directory / f"{self.service}-{os.getpid()}-{uuid4().hex}"
+            home.mkdir(mode=0o700)
+            lock = SpoolLock.claim(home)
+        if self._lock is not None:
+            self._lock.release()
+        self.home, self._lock, self._sizes, self.bytes = home, lock, {}, 0
+        self.written_elsewhere = self.written
+
     def _begin_segment(self) -> None:
+        if self._is_lost:
+            # The open file has no name any more, so nothing may go into it, whatever becomes of the move.
+            self._torn = True
+            self._find_home()
         number = int(self._segment.removesuffix(SEGMENT_SUFFIX) or 0) + 1
         name = f"{number:010}{SEGMENT_SUFFIX}"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
