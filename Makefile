@@ -78,7 +78,7 @@ test-load: $(STAMP)  ## Run the tests under concurrent load.
 
 # Its databases cannot be copied from a template: each is made, migrated and distributed, by one process.
 CITUS := tests/infrastructure/test_distribution.py tests/auth_service tests/user_service tests/tenant_service \
-	tests/mis_jobs tests/config
+	tests/mis_jobs tests/config tests/isolation tests/integration tests/mis_worker tests/infrastructure/test_audit_partitions.py
 test-citus: $(STAMP)  ## Run the suite's tests on a distributed database, where MIS_TEST_CITUS_URL names a cluster.
 	@test -n "$${MIS_TEST_CITUS_URL:-}" || { \
 		echo "MIS_TEST_CITUS_URL is not set: a superuser's URL of a Citus coordinator (docs/scaling.md)." >&2; exit 2; }

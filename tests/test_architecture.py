@@ -56,6 +56,7 @@ SPEAK_SQL: Final = {
         "store",
         "system_transactions",
         "tables",
+        "turns",
         "usage_tables",
         "wal",
     },

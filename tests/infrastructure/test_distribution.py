@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
+from uuid import UUID
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner, Result
 
 from mis_cli.distribution.layout import DIRECTORY, spread_names
@@ -22,9 +25,19 @@ from mis_cli.embedded import DatabaseUrls, database_urls
 from mis_cli.exits import AWAY
 from mis_cli.main import app
 from mis_cli.migrations import head, upgrade
+from mis_jobs.jobs import Job, enqueue
+from mis_jobs.runner import Runner
+from mis_tenancy.database import Database
+from mis_tenancy.identifiers import new_id
+from mis_tenancy.seals import SealKeys
+from mis_tenancy.settings import MasterKeys
+from mis_tenancy.turns import lock_tenant
+from tenant_service.alerts.watch import Watch
+from tenant_service.audit_seals.sealing import Sealing
 from tests.citus import SHARDS, VARIABLE, CitusAddress
 from tests.database import Seeded, bound, connected, fill, seed_tenant
 from tests.servers import TestServers
+from tests.suite import MASTER_KEYS
 
 pytestmark = [
     pytest.mark.deep,
@@ -32,6 +45,7 @@ pytestmark = [
 ]
 
 DATABASE: Final = "mis_main_spread"
+EVENT: Final = "insert into outbox (tenant_id, id, type, data) values ($1, $2, 'x', '{}')"
 PLACED: Final = "select count(*) from pg_dist_partition where logicalrelid::regclass::text = any($1)"
 
 
@@ -214,6 +228,117 @@ async def test_a_policy_that_is_gone_from_one_shard_is_found(
         await changed(lambda: worker.query(f"{by_hand} {again}", database=DATABASE))
     failed = [line for line in found if line.get("passed") is False]
     assert failed[0]["found"] == [f"users on 127.0.0.1:{worker.port}"]
+
+
+async def test_a_node_and_the_coordinator_commit_as_one(
+    distributed: DatabaseUrls, tenants: list[Seeded]
+) -> None:
+    own, said = tenants[0].id, list[str]()
+    async with connected(distributed.app) as app:
+        app.add_log_listener(lambda _, message: said.append(message.message))
+        await app.execute("set citus.log_remote_commands = on; set client_min_messages = notice")
+        for event in (False, True):
+            async with app.transaction():
+                await app.execute(f"set local app.tenant_id = '{own}'")
+                await app.execute("update tenant_counters set users = users where tenant_id = $1", own)
+                if event:
+                    await app.execute(EVENT, own, new_id())
+            assert any("PREPARE TRANSACTION" in line for line in said) is event, said
+
+
+async def test_no_role_of_the_application_enters_what_that_takes(distributed: DatabaseUrls) -> None:
+    async with connected(distributed.owner) as owner:
+        for role in ("mis_app", "mis_auth", "mis_platform"):
+            for right in ("usage", "create"):
+                held = "select has_schema_privilege($1, 'mis_nodes', $2)"
+                assert not await owner.fetchval(held, role, right)
+
+
+@contextlib.contextmanager
+def half_done(citus: CitusAddress) -> Iterator[None]:
+    """Let a node hold a transaction as prepared, as it does when the coordinator alone has committed."""
+    node = citus.workers()[0]
+    node.query("begin; select pg_current_xact_id(); prepare transaction 'half-done'", database=DATABASE)
+    try:
+        yield
+    finally:
+        node.query("rollback prepared 'half-done'", database=DATABASE)
+
+
+class AskedDatabase(Database):
+    """A database that tells when it has said that nodes are not yet where the coordinator is."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.has_said_no = asyncio.Event()
+
+    async def is_settled(self) -> bool:
+        is_settled = await super().is_settled()
+        if not is_settled:
+            self.has_said_no.set()
+        return is_settled
+
+
+@pytest.fixture
+async def platform(distributed: DatabaseUrls) -> AsyncIterator[AskedDatabase]:
+    database = AskedDatabase(distributed.platform)
+    await database.start()
+    yield database
+    await database.stop()
+
+
+async def test_a_job_runs_only_when_its_cause_can_be_read_on_every_node(
+    citus: CitusAddress, platform: AskedDatabase
+) -> None:
+    has_run = asyncio.Event()
+
+    async def run(job: Job) -> None:
+        has_run.set()
+
+    with half_done(citus):
+        async with platform.platform_transaction() as session:
+            await enqueue(session, "caused", {}, tenant_id=None)
+        runner = asyncio.create_task(Runner(platform, None, {"caused": run}, []).run())
+        await platform.has_said_no.wait()
+        assert not has_run.is_set()
+    await has_run.wait()
+    runner.cancel()
+    await asyncio.gather(runner, return_exceptions=True)
+
+
+async def test_seals_and_the_watch_wait_for_what_a_node_has_not_committed(
+    citus: CitusAddress, distributed: DatabaseUrls, platform: AskedDatabase
+) -> None:
+    application = Database(distributed.app)
+    await application.start()
+    watch, sealing = Watch(platform, application), Sealing(platform, SealKeys(MasterKeys.parse(MASTER_KEYS)))
+    with half_done(citus):
+        assert (await watch.look(), await sealing.seal()) == (0, 0)
+    assert await watch.look() > 0
+    assert await sealing.seal() > 0
+    await application.stop()
+
+
+async def test_a_tenants_turn_is_no_other_tenants(distributed: DatabaseUrls, tenants: list[Seeded]) -> None:
+    application = Database(distributed.app)
+    await application.start()
+    one, other = tenants[0].id, tenants[1].id
+
+    async def waits(tenant_id: UUID) -> bool:
+        """Return whether the tenant's turn is not to be had at once."""
+        try:
+            async with application.transaction(tenant_id) as session:
+                soon = text("set local lock_timeout = '200ms'")
+                await session.execute(soon, execution_options={"unscoped": True})
+                return (await lock_tenant(session)).id != tenant_id
+        except DBAPIError:
+            return True
+
+    async with application.transaction(one) as session:
+        await lock_tenant(session)
+        assert (await waits(one), await waits(other)) == (True, False)
+    assert not await waits(one)
+    await application.stop()
 
 
 async def test_a_revision_that_makes_a_table_spreads_it_with_its_keys(distributed: DatabaseUrls) -> None:

@@ -71,7 +71,9 @@ class Post:
 
     async def pass_time(self, tenant: TenantHandle, by: timedelta) -> None:
         async with self.platform.transaction(tenant.id) as session:
-            await session.execute(update(AlertRow).values(told_at=AlertRow.told_at - by))
+            for alert in await session.scalars(select(AlertRow).where(AlertRow.told_at.is_not(None))):
+                assert alert.told_at is not None
+                alert.told_at -= by
 
     async def let_operators_be_written_to(self) -> None:
         async with self.platform.platform_transaction() as session:

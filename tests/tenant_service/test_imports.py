@@ -15,8 +15,8 @@ from mis_models.accounts import CountersRow, UserRow, UserTermRow
 from mis_models.imports import ImportRow
 from mis_models.work import OutboxRow
 from mis_tenancy.storage import StorageUnavailable, TenantStorage
+from mis_tenancy.turns import lock_tenant
 from mis_worker.app import working
-from tenant_service.configuration.repository import lock_tenant
 from tenant_service.imports.report import Seats
 from tenant_service.imports.users import UserImport
 from tests.auth_service.requests import set_status

@@ -6,10 +6,12 @@ the coordinator die in between, a fact stands without its job, its event or its 
 such a row touches, by a trigger, a table of Citus' own on the coordinator, which has no rows.
 
 After two phases the coordinator's rows can be seen a moment before the nodes'. Whoever goes from a row here
-to rows there asks first whether that moment is over (SystemTransaction.is_settled); so tables whose rows are
-claimed and changed all the time, and lost with nothing but a turn, are left out.
+to rows there asks first whether that moment is over (SystemTransaction.is_settled). Changes that are made all
+the time, and with which nothing but a turn is lost, are left out.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 from mis_cli.distribution.layout import coordinator_names
@@ -28,10 +30,12 @@ set search_path = pg_catalog, pg_temp as
 """  # noqa: S608  # names of our own
 IS_FOUNDED: Final = f"select to_regprocedure('{SCHEMA}.{TRIGGER}()') is not null"
 
-# A failed sign-in more or less, and whose turn a webhook is: nothing that has happened is lost with it.
-_APART: Final = frozenset({"login_throttles", "webhook_lanes"})
-# Their later changes are the worker's, which tells by the row whether it has to do its work again.
-_ADDED_TO: Final = frozenset({"jobs", "outbox"})
+# A failed sign-in more or less: nothing that has happened is lost with it.
+_APART: Final = frozenset({"login_throttles"})
+# Other changes of these are turns of the worker's, which takes them again where one was lost.
+_EVENTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"jobs": "insert", "outbox": "insert", "webhook_lanes": "insert or delete"}
+)
 
 
 def tied_names() -> list[str]:
@@ -41,7 +45,7 @@ def tied_names() -> list[str]:
 
 def tie_sql(table: str) -> str:
     """Return the statement that ties a table's rows to those of the nodes."""
-    events = "insert" if table in _ADDED_TO else "insert or update"
+    events = _EVENTS.get(table, "insert or update")
     return (
         f"create trigger {TRIGGER} after {events} on {table} "
         f"for each statement execute function {SCHEMA}.{TRIGGER}()"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy import case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -55,7 +56,22 @@ async def take_turn(session: PlatformSession, pause: timedelta) -> bool:
     return await session.scalar(taken.returning(ScheduleRow.name)) is not None
 
 
-async def lock_due(session: PlatformSession, most: int) -> Sequence[AlertRow]:
-    """Return what operators have to be told of all tenants, oldest first."""
-    due = select(AlertRow).where(AlertRow.operators_due).order_by(AlertRow.id).limit(most)
-    return (await session.scalars(due.with_for_update())).all()
+async def due(session: PlatformSession, most: int) -> Sequence[UUID]:
+    """Return the ids of what operators have to be told of all tenants, oldest first."""
+    oldest = select(AlertRow.id).where(AlertRow.operators_due).order_by(AlertRow.id).limit(most)
+    return (await session.scalars(oldest)).all()
+
+
+async def take(session: PlatformSession, alerts: Sequence[UUID]) -> Sequence[AlertRow]:
+    """Take those of the alerts off what is due, and return them, oldest first.
+
+    One statement finds, locks and changes them: Citus locks rows of several nodes in no other way.
+    """
+    taken = (
+        update(AlertRow)
+        .where(AlertRow.operators_due, AlertRow.id.in_(alerts))
+        .values(operators_due=False)
+        .returning(AlertRow)
+        .execution_options(synchronize_session=False)
+    )
+    return sorted(await session.scalars(taken), key=lambda alert: alert.id)

@@ -46,9 +46,10 @@ class OperatorNotices:
         if self._queue is None or self._address is None:
             return
         async with self._platform.platform_transaction() as session:
-            due = await repository.lock_due(session, _MOST_SHOWN)
-            if not due or not await repository.take_turn(session, PAUSE):
+            waiting = await repository.due(session, _MOST_SHOWN)
+            if not waiting or not await repository.take_turn(session, PAUSE):
                 return
+            due = await repository.take(session, waiting)
             mail = self._composition.compose(
                 "operators",
                 to=self._address,
@@ -56,8 +57,6 @@ class OperatorNotices:
                 values={"alerts": [shown(alert) | await self._whose(alert) for alert in due]},
             )
             await self._queue.enqueue(session, mail, tenant_id=None)
-            for alert in due:
-                alert.operators_due = False
 
     async def _whose(self, alert: AlertRow) -> dict[str, Any]:
         """Return what is said of the alert's tenant; whether it has priority, the platform may not read."""

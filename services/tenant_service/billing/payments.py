@@ -14,6 +14,7 @@ from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_tenancy.gate import PAST_DUE
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.alerts.book import resolve_alert
 from tenant_service.billing import repository
 from tenant_service.billing.access import lift
@@ -22,7 +23,6 @@ from tenant_service.billing.errors import InvoiceNotFound, InvoiceNotPayable, Su
 from tenant_service.billing.issuing import Status, number_of, told
 from tenant_service.billing.subscription import State, standing
 from tenant_service.billing.upkeep import PAYMENT_OVERDUE
-from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
 
 

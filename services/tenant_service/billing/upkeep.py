@@ -15,6 +15,7 @@ from mis_tenancy.plans import PlanName
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
+from mis_tenancy.turns import lock_tenant
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.billing import repository
@@ -22,7 +23,6 @@ from tenant_service.billing.access import CANCELED, close
 from tenant_service.billing.issuing import Kind, issue
 from tenant_service.billing.opening import open_subscription
 from tenant_service.billing.subscription import State, begin_period, charges, price_of, standing
-from tenant_service.lifecycle.repository import lock_tenant
 
 GRACE: Final = timedelta(days=14)
 PAYMENT_OVERDUE: Final = Cause(

@@ -15,11 +15,11 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession
 from mis_tenancy.storage import ObjectNotFound, Storage
 from mis_tenancy.tenant import Tenant
+from mis_tenancy.turns import lock_tenant
 from tenant_service.branding import repository
 from tenant_service.branding.errors import LogoNotFound, LogoRefused, TooManyLogos
 from tenant_service.branding.jobs import CLEANUP_AFTER, LOGO_CLEANUP
 from tenant_service.branding.logos import LogoUnfit, Picture, parse_picture
-from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
 
 _MOST_STORED: Final = 20

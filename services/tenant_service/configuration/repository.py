@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from mis_tenancy.identifiers import new_id
-from mis_tenancy.session import TenantSession, tenant_of
-from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
+from mis_tenancy.session import TenantSession
+from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow
 from tenant_service.configuration.rules import Word
 
 # How many versions of a key stay to roll back to; what an operator has said stays beyond that.
@@ -29,15 +29,6 @@ class Author(Protocol):
     def is_operator(self) -> bool:
         """Whether the platform's staff does, whose word bounds members."""
         ...
-
-
-async def lock_tenant(session: TenantSession) -> TenantRow:
-    """Return the tenant's row, locked: a tenant's changes of configuration and plan take turns.
-
-    The lock leaves foreign keys to the row alone, so other work of the tenant goes on.
-    """
-    locked = select(TenantRow).where(TenantRow.id == tenant_of(session)).with_for_update(key_share=True)
-    return (await session.scalars(locked)).one()
 
 
 async def overridden_keys(session: TenantSession) -> list[str]:

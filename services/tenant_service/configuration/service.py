@@ -19,6 +19,7 @@ from mis_tenancy.sealed_keys import SEALED
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow, TenantRow
 from mis_tenancy.tenant import Role, Tenant
+from mis_tenancy.turns import lock_tenant
 from tenant_service.configuration import repository
 from tenant_service.configuration.errors import ConfigNotFound, ConfigVersionNotFound
 from tenant_service.configuration.room import hold_to_room
@@ -177,7 +178,7 @@ class Configuration:
         await self._hold(key, plan_layer(plan).get(key), plan)
 
     async def _locked(self, key: str, hold: Hold) -> tuple[TenantRow, ConfigurationRow | None]:
-        tenant = await repository.lock_tenant(self._session)
+        tenant = await lock_tenant(self._session)
         row = await repository.override(self._session, key)
         hold(0 if row is None else row.version)
         return tenant, row

@@ -12,9 +12,9 @@ from mis_models.domains import DomainClaimRow
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.domains import repository
 from tenant_service.domains.proofs import LookupFailed, Proofs
-from tenant_service.lifecycle.repository import lock_tenant
 
 # Gets the locked tenant, its claim, whether the record was there, None where nobody answered, and the time.
 Note = Callable[[TenantSession, TenantRow, DomainClaimRow, bool | None, datetime], Awaitable[None]]

@@ -14,12 +14,12 @@ from mis_tenancy.database import Database
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import TenantRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.domains import repository
 from tenant_service.domains.claims import end_warning
 from tenant_service.domains.errors import DomainLookupFailed, DomainMissing, DomainUnproven
 from tenant_service.domains.proofs import LookupFailed, Proofs, record_name
 from tenant_service.domains.repository import Claim
-from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.trail import Caller
 
 VERIFIED: Final = "domain.verified"

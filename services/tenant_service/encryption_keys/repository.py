@@ -21,12 +21,11 @@ from mis_models.tenants import IdempotencyRow
 from mis_models.verifications import VerificationRow
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.encryption import TenantKeys, Undecryptable
-from mis_tenancy.session import TenantSession, tenant_of
+from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import (
     ConfigurationRow,
     ConfigurationVersionRow,
     DataKeyRow,
-    TenantRow,
     TenantScoped,
 )
 from tenant_service.configuration.errors import ConfigUndecryptable
@@ -39,13 +38,6 @@ _ROWS_AT_ONCE: Final = 200
 _VERSION_BYTES: Final = 4
 
 Cursor = tuple[Any, ...]
-
-
-async def lock_tenant(session: TenantSession) -> None:
-    """Let rotations take turns with one another and with changes of configuration."""
-    await session.execute(
-        select(TenantRow.id).where(TenantRow.id == tenant_of(session)).with_for_update(key_share=True)
-    )
 
 
 async def versions(

@@ -10,6 +10,7 @@ from mis_jobs.jobs import enqueue
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tables import DataKeyRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.encryption_keys import repository
 from tenant_service.encryption_keys.errors import KeyRotationInProgress
 from tenant_service.trail import Caller
@@ -45,7 +46,7 @@ class EncryptionKeys:
 
         A rotation whose job gave up is taken up again, without a further key.
         """
-        await repository.lock_tenant(self._session)
+        await lock_tenant(self._session)
         newest = await repository.newest_version(self._session)
         taken_up = await repository.has_older(self._session, newest)
         job_id = await enqueue(

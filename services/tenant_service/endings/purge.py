@@ -24,13 +24,13 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
+from mis_tenancy.turns import lock_tenant
 from tenant_service.endings import purge_repository as repository
 from tenant_service.endings.errors import ResidueFound
 from tenant_service.endings.repository import moment
 from tenant_service.endings.tables import key_tables, purged_tables
 from tenant_service.endings.tombstone import Tombstones
 from tenant_service.endings.traces import Traces
-from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.platform_trail.repository import write_waiting
 
 log = structlog.get_logger(__name__)

@@ -12,6 +12,7 @@ from mis_tenancy.plans import PlanName
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.configuration import repository as configuration
 from tenant_service.configuration.room import hold_to_room
 from tenant_service.configuration.rules import Word, hold_members, judge
@@ -35,7 +36,7 @@ class ConfigurationImport:
 
     async def take(self, settings: Sequence[ArchivedSetting | None]) -> None:
         """Judge some rows and write what becomes of them."""
-        tenant = self._tenant = self._tenant or await configuration.lock_tenant(self._session)
+        tenant = self._tenant = self._tenant or await lock_tenant(self._session)
         keys = [setting.config_key for setting in settings if setting is not None]
         own = await configuration.overrides(self._session, keys)
         words = await configuration.operators_words(self._session, keys)

@@ -17,7 +17,7 @@ from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.storage import TenantStorage
-from tenant_service.configuration.repository import lock_tenant
+from mis_tenancy.turns import lock_tenant
 from tenant_service.imports import repository
 from tenant_service.imports.archive import verified
 from tenant_service.imports.errors import ImportInProgress, ImportNotFound

@@ -16,6 +16,7 @@ from mis_tenancy.plans import PLANS, Feature, PlanName
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import ConfigurationRow, TenantRow
+from mis_tenancy.turns import lock_tenant
 from tenant_service.configuration import repository as configuration
 from tenant_service.configuration.rules import may_have
 from tenant_service.domains.claims import change_claim
@@ -70,7 +71,7 @@ class Amending:
 
         Raise PermissionDenied for what only operators may do, then what plan and names refuse.
         """
-        row = await repository.lock_tenant(self._session)
+        row = await lock_tenant(self._session)
         hold(row.version)
         overrides = await repository.feature_overrides(self._session)
         profile = await repository.profile(self._session)

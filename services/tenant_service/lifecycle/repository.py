@@ -120,12 +120,6 @@ def _taken() -> Iterator[None]:
         raise
 
 
-async def lock_tenant(session: TenantSession) -> TenantRow:
-    """Return the session's tenant, locked against other changes of it."""
-    locked = select(TenantRow).where(TenantRow.id == tenant_of(session)).with_for_update(key_share=True)
-    return (await session.scalars(locked)).one()
-
-
 async def profile(session: TenantSession) -> TenantProfileRow:
     """Return the settings of the session's tenant."""
     return (await session.scalars(select(TenantProfileRow))).one()

@@ -13,7 +13,7 @@ from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
-from tenant_service.lifecycle import repository
+from mis_tenancy.turns import lock_tenant
 from tenant_service.lifecycle.errors import TenantStateConflict
 from tenant_service.trail import Caller
 
@@ -30,7 +30,7 @@ class Step:
 
 async def tenant_in(session: TenantSession, states: frozenset[TenantStatus]) -> TenantRow:
     """Return the session's tenant, locked against other steps; raise TenantStateConflict for other states."""
-    row = await repository.lock_tenant(session)
+    row = await lock_tenant(session)
     if row.status not in states:
         raise TenantStateConflict(tenantStatus=row.status)
     return row

@@ -14,8 +14,8 @@ from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession
 from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
+from mis_tenancy.turns import lock_tenant
 from tenant_service.billing.repository import lock_subscription
-from tenant_service.lifecycle.repository import lock_tenant
 from tenant_service.plan_migration import repository
 from tenant_service.plan_migration.change import PlanChange
 from tenant_service.plan_migration.downtime import SETTLED, leave_to_job

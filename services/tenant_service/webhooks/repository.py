@@ -7,14 +7,7 @@ from sqlalchemy import func, select
 
 from mis_http.pages import Page
 from mis_models.webhooks import DeliveryRow, WebhookRow
-from mis_tenancy.session import TenantSession, tenant_of
-from mis_tenancy.tables import TenantRow
-
-
-async def lock_tenant(session: TenantSession) -> None:
-    """Let those who add webhooks take turns, so that their number stays within its limit."""
-    own = select(TenantRow.id).where(TenantRow.id == tenant_of(session))
-    await session.execute(own.with_for_update(key_share=True))
+from mis_tenancy.session import TenantSession
 
 
 async def count(session: TenantSession) -> int:

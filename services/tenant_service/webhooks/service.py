@@ -16,6 +16,7 @@ from mis_jobs.outbox import EventType
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession
+from mis_tenancy.turns import lock_tenant
 from tenant_service.trail import Caller
 from tenant_service.webhooks import lanes_repository as lanes
 from tenant_service.webhooks import repository
@@ -71,7 +72,7 @@ class Webhooks:
     async def create(self, url: str, events: Sequence[EventType]) -> Unveiled:
         """Add a webhook; raise WebhookUrlRefused, or LimitExceeded when the tenant has its 20."""
         destination = await self._judged(url)
-        await repository.lock_tenant(self._session)
+        await lock_tenant(self._session)
         used = await repository.count(self._session)
         if used >= MOST_WEBHOOKS:
             raise LimitExceeded(resource="webhooks", limit=MOST_WEBHOOKS, used=used, requested=1)
