@@ -80,9 +80,8 @@ test-load: $(STAMP)  ## Run the tests under concurrent load.
 CITUS := tests/infrastructure/test_distribution.py tests/auth_service tests/user_service tests/tenant_service \
 	tests/mis_jobs tests/config tests/isolation tests/integration tests/mis_worker tests/infrastructure/test_audit_partitions.py
 test-citus: $(STAMP)  ## Run the suite's tests on a distributed database, where MIS_TEST_CITUS_URL names a cluster.
-	@test -n "$${MIS_TEST_CITUS_URL:-}" || { \
-		echo "MIS_TEST_CITUS_URL is not set: a superuser's URL of a Citus coordinator (docs/scaling.md)." >&2; exit 2; }
-	@$(PYTEST) -m "not browser" $(CITUS) $(ARGS)
+	@if test -n "$${MIS_TEST_CITUS_URL:-}"; then $(PYTEST) -m "not browser" $(CITUS) $(ARGS); else \
+		echo "Skipped: MIS_TEST_CITUS_URL names no cluster (a superuser's URL of its coordinator; docs/scaling.md)."; fi
 
 clean:  ## Remove .venv and the tools' caches; data directories stay.
 	rm -rf $(VENV) $(READING) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
