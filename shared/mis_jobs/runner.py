@@ -130,11 +130,15 @@ class Runner:
 
     async def _settled(self, jobs: list[Job]) -> list[Job]:
         """Return `jobs` once their causes can be read; otherwise give them back, to be claimed anew."""
-        if not jobs or await self._database.is_settled():
-            return jobs
-        log.warning("jobs.causes_unsettled", jobs=len(jobs))
-        async with self._database.platform_transaction() as session:
-            await repository.give_back(session, [job.id for job in jobs], self.worker)
+        try:
+            if not jobs or await self._database.is_settled():
+                return jobs
+            log.warning("jobs.causes_unsettled", jobs=len(jobs))
+            async with self._database.platform_transaction() as session:
+                await repository.give_back(session, [job.id for job in jobs], self.worker)
+        except Exception as error:
+            # The jobs come back when their leases run out.
+            log.warning("jobs.causes_unknown", jobs=len(jobs), error=repr(error))
         return []
 
     async def _every(self, seconds: float, upkeep: Callable[[], Awaitable[None]]) -> None:
