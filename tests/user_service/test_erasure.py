@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import redis
 from sqlalchemy import func, select
 
 from mis_models.accounts import CountersRow, UserRow
@@ -47,6 +48,16 @@ async def places_of(servers: TestServers, *canaries: str) -> list[str]:
     return found
 
 
+def places_beside(suite: Suite, *canaries: str) -> list[str]:
+    """Return each file of the spool and each key of Redis that holds one of the canaries."""
+    marks = [canary.encode() for canary in canaries]
+    texts = {str(path): path.read_bytes() for path in suite.settings.spool_dir.rglob("*") if path.is_file()}
+    with redis.Redis.from_url(str(suite.settings.redis_url)) as client:
+        for key in client.scan_iter():
+            texts[str(key)] = key + (client.dump(key) or b"")
+    return [place for place, text in texts.items() if any(mark in text for mark in marks)]
+
+
 async def test_nothing_that_says_who_they_were_is_left(suite: Suite, test_servers: TestServers) -> None:
     mark = uuid4().hex[:8]
     canaries = (f"canary{mark}", f"Zebulonia{mark}", f"moved{mark}", f"secret-team-{mark}")
@@ -69,6 +80,7 @@ async def test_nothing_that_says_who_they_were_is_left(suite: Suite, test_server
     wrong = {"email": person.email, "password": "wrong", "tenantSlug": tenant.slug}
     await suite.post_anonymously("/api/v1/auth/login", wrong)
     await stored(suite, tenant, filename=f"passport-{canaries[1]}.txt", auth=person.auth)
+    assert (await suite.client.get(USERS, params={"q": canaries[0]}, headers=tenant.auth)).json()
     await drained(suite)
     log = Log(suite, test_servers, tenant.id)
     await log.seal()
@@ -79,6 +91,8 @@ async def test_nothing_that_says_who_they_were_is_left(suite: Suite, test_server
         answer = await erase(suite, tenant, user_id)
         assert answer.status_code == 200, answer.text
     assert await places_of(test_servers, *canaries) == []
+    assert places_beside(suite, *canaries) == []
+    assert places_beside(suite, str(tenant.id))
     await drained(suite)
     await log.seal()
     assert (await log.verify()).bad is None
