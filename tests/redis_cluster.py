@@ -140,6 +140,17 @@ def redis_cluster(replicas: int = 0, timeout_ms: int = 2_000) -> Iterator[RedisC
         cluster.stop()
 
 
+@contextmanager
+def empty_node() -> Iterator[Node]:
+    """Yield a node that is in no cluster with any other."""
+    node = Node(2_000)
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
+
+
 def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; a minute without it is a failure."""
     deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -5,34 +5,36 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-import redis.asyncio
 
-from mis_tenancy.redis import tenant_key
+from mis_tenancy.redis import Redis, tenant_key
 from tests.integration.rig import TENANTS, USERS, fine
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 
-Plant = Callable[[Any, bytes, TenantHandle], Awaitable[None]]
+Plant = Callable[[Redis, bytes, TenantHandle], Awaitable[None]]
 
 
-async def nonsense(client: Any, key: bytes, _: TenantHandle) -> None:
-    await client.set(key, b"\xff\x00{not: ours")
+async def nonsense(client: Redis, key: bytes, _: TenantHandle) -> None:
+    await client.command("SET", key, b"\xff\x00{not: ours")
 
 
-async def another_kind(client: Any, key: bytes, _: TenantHandle) -> None:
-    await client.delete(key)
-    await client.rpush(key, b"1", b"2")
+async def another_kind(client: Redis, key: bytes, _: TenantHandle) -> None:
+    await client.command("DEL", key)
+    await client.command("RPUSH", key, b"1", b"2")
 
 
-async def the_others(client: Any, key: bytes, other: TenantHandle) -> None:
-    await client.delete(key)
-    await client.hset(key, mapping={"tenant_id": str(other.id), "tenantId": str(other.id), "used": "0"})
+async def the_others(client: Redis, key: bytes, other: TenantHandle) -> None:
+    await client.command("DEL", key)
+    named = str(other.id)
+    await client.command("HSET", key, "tenant_id", named, "tenantId", named, "used", "0")
 
 
 @pytest.fixture
-async def client(test_servers: TestServers) -> AsyncIterator[Any]:
-    async with redis.asyncio.from_url(test_servers.redis_url) as client:
-        yield client
+async def client(test_servers: TestServers) -> AsyncIterator[Redis]:
+    client = Redis(test_servers.redis_url, 5.0)
+    await client.start()
+    yield client
+    await client.stop()
 
 
 async def seen(suite: Suite, tenant: TenantHandle) -> tuple[Any, ...]:
@@ -48,13 +50,13 @@ async def seen(suite: Suite, tenant: TenantHandle) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("plant", [nonsense, another_kind, the_others])
 async def test_what_is_planted_under_a_tenants_keys_shows_no_other_tenant(
-    suite: Suite, client: Any, plant: Plant
+    suite: Suite, client: Redis, plant: Plant
 ) -> None:
     """Catalogue 109."""
     one, other = await asyncio.gather(suite.tenant("custom"), suite.tenant("custom"))
     before = await seen(suite, one)
     assert (before[1], before[2]) == (str(one.id), {str(one.id)})
-    keys = [key async for key in client.scan_iter(match=f"{tenant_key(one.id)}*")]
+    keys = [key async for some in client.scan(f"{tenant_key(one.id)}*") for key in some]
     assert keys
     for key in keys:
         await plant(client, key, other)

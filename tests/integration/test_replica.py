@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
-import redis.asyncio
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from mis_cli.embedded import EmbeddedPostgres, database_urls
-from mis_tenancy.redis import tenant_key
+from mis_tenancy.redis import Redis, tenant_key
 from tests.integration.rig import TENANTS, USERS, fine, problem
 from tests.integration.standby import Standby, standby
 from tests.servers import TestServers, remove_server_directory
@@ -47,6 +46,12 @@ class Followed:
 
     suite: Suite
     follower: Standby
+
+    @property
+    def redis(self) -> Redis:
+        redis = self.suite.tenancy().redis
+        assert redis is not None
+        return redis
 
     def count(self, outcome: str, service: str = "user") -> float:
         metrics = self.suite.tenancy(service).metrics
@@ -193,8 +198,7 @@ async def test_without_its_replica_the_suite_reads_from_the_primary_and_comes_ba
 async def test_what_redis_has_forgotten_is_read_from_the_primary_and_known_again(
     followed: Followed, tenant: TenantHandle
 ) -> None:
-    async with redis.asyncio.from_url(followed.suite.settings.redis_url or "") as client:
-        await client.delete(tenant_key(tenant.id, "written"))
+    await followed.redis.command("DEL", tenant_key(tenant.id, "written"))
     assert await followed.outcome(tenant) == "unknown"
     await followed.caught_up(tenant)
 
@@ -202,8 +206,7 @@ async def test_what_redis_has_forgotten_is_read_from_the_primary_and_known_again
 async def test_a_position_of_another_run_of_redis_counts_for_nothing(
     followed: Followed, tenant: TenantHandle
 ) -> None:
-    async with redis.asyncio.from_url(followed.suite.settings.redis_url or "") as client:
-        await client.set(tenant_key(tenant.id, "written"), f"{0:08x}{0:016x}")
+    await followed.redis.command("SET", tenant_key(tenant.id, "written"), f"{0:08x}{0:016x}")
     assert await followed.outcome(tenant) == "unknown"
     await followed.caught_up(tenant)
 

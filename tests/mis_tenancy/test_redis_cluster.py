@@ -11,15 +11,16 @@ from prometheus_client import CollectorRegistry
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.quotas import Limiter
-from mis_tenancy.redis import Redis, RedisUnavailable, tenant_key
+from mis_tenancy.redis import Redis, RedisReplyError, RedisUnavailable, tenant_key
 from mis_tenancy.redis.address import addresses_of
 from mis_tenancy.redis.metrics import RedisMetrics
 from mis_tenancy.redis.slots import slot_of
+from mis_tenancy.redis.view import moved_to
 from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.tenant import Tenant
 from tests.mis_tenancy.redis_fixtures import UsageLedger, a_tenant, eventually, redis_server
-from tests.redis_cluster import RedisCluster, redis_cluster, until
+from tests.redis_cluster import RedisCluster, empty_node, redis_cluster, until
 
 PATIENT = 30.0
 AWKWARD = ["a:b", "a}", "{", "}", "{}", "{}x", "x{y}z{w}", "{{y}}", "a\nb", "", "é", "{a:10.0.0.1}:burst"]
@@ -287,6 +288,25 @@ async def test_a_cluster_is_found_through_whichever_seed_is_there(cluster: Redis
     async with connected(f"{user}@{away},{hosts}") as redis:
         assert redis.available
         assert len(redis.nodes) == 3
+
+
+async def test_a_seed_that_was_reset_hides_the_cluster_from_nobody(cluster: RedisCluster) -> None:
+    """Such a node answers, and knows of no slot and of nobody."""
+    user, _, hosts = cluster.url_of(cluster.primaries[:1]).rpartition("@")
+    with empty_node() as node:
+        async with connected(f"{user}@127.0.0.1:{node.port},{hosts}") as redis:
+            assert redis.available
+            assert len(redis.nodes) == 3
+        async with connected(f"{user}@127.0.0.1:{node.port}") as nothing:
+            assert not nothing.available
+            with pytest.raises(RedisUnavailable):
+                [some async for some in nothing.scan("*")]
+
+
+@pytest.mark.parametrize("text", ["MOVED", "MOVED 1", "MOVED x 10.0.0.1:1", "ASK 1 10.0.0.1", "ERR no"])
+def test_what_is_no_redirection_is_the_callers_error(text: str) -> None:
+    with pytest.raises(RedisReplyError, match=text):
+        moved_to(RedisReplyError(text))
 
 
 async def test_start_returns_while_the_cluster_is_away_and_finds_it_later() -> None:

@@ -17,7 +17,7 @@ import structlog
 from mis_tenancy.redis.address import Address
 from mis_tenancy.redis.link import Link
 from mis_tenancy.redis.slots import SLOTS, key_of, slot_of
-from mis_tenancy.redis.view import Node, View, seen_by
+from mis_tenancy.redis.view import Node, View, moved_to, seen_by
 from mis_tenancy.redis.wire import (
     Argument,
     RedisError,
@@ -137,13 +137,12 @@ class Cluster:
             if error.code == "CLUSTERDOWN":
                 self._stale.set()
             raise error
-        _, slot, place = str(error).split(" ")[:3]
-        host, _, port = place.rpartition(":")
-        link = self._links.get((host, int(port)))
+        slot, node = moved_to(error)
+        link = self._links.get(node)
         if error.code == "MOVED":
             self._stale.set()
             if link is not None:
-                self._owners[int(slot)] = link
+                self._owners[slot] = link
         if link is None or link.wire is None:
             self._stale.set()
             raise RedisUnavailable("The node that a key has moved to is not connected yet.") from error
@@ -170,7 +169,8 @@ class Cluster:
     async def _look(self) -> None:
         """Ask until a node says who answers for what, and go by it; one that is cut off counts last."""
         view = await self._seen_by_the_connected() or await self._seen_by_any()
-        if view is not None:
+        # One that was reset knows of nothing, which is no reason to forget the others.
+        if view is not None and view.ranges:
             await self._follow(view)
 
     async def _seen_by_the_connected(self) -> View | None:
@@ -192,21 +192,25 @@ class Cluster:
     async def _seen_by_any(self) -> View | None:
         """Ask over connections of their own: where primaries are away, replicas know as well as seeds."""
         failures: dict[str, str] = {}
+        second_best = None
         for address in (*self._seeds, *map(self._address, self._replicas)):
             try:
                 wire = await connect(address, _PATIENCE, to_any=True)
                 try:
-                    return await seen_by(wire, address.host)
+                    view = await seen_by(wire, address.host)
                 finally:
                     wire.close()
+                if view.is_of_majority:
+                    return view
+                second_best = second_best or view
             except WrongRedis:
                 raise
             except RedisError as error:
                 failures[str(address)] = str(error)
-        if self._is_seen:
+        if self._is_seen and second_best is None:
             self._is_seen = False
             _log.warning("redis_cluster_unavailable", reasons=failures)
-        return None
+        return second_best
 
     async def _follow(self, view: View) -> None:
         nodes, self._is_seen = view.nodes, True

@@ -9,9 +9,7 @@ from mis_tenancy.redis.wire import Argument
 SLOTS: Final = 16_384
 
 # What we send that concerns no key: any node answers it.
-_OF_NO_KEY: Final = frozenset(
-    {"ACL", "CLUSTER", "CONFIG", "ECHO", "INFO", "PING", "PUBLISH", "PUBSUB", "SCRIPT"}
-)
+_OF_NO_KEY: Final = frozenset({"CLUSTER", "PING", "PUBLISH"})
 
 
 def slot_of(key: Argument) -> int:

@@ -33,6 +33,15 @@ async def seen_by(wire: Wire, host: str) -> View:
     return _view(await wire.submit("CLUSTER", "SLOTS"), host, is_of_majority=not is_down)
 
 
+def moved_to(error: RedisReplyError) -> tuple[int, Node]:
+    """Return the slot and the node that a redirection names; raise the error where it is none."""
+    words = str(error).split(" ")
+    host, _, port = words[-1].rpartition(":")
+    if len(words) != 3 or not (words[1].isdigit() and port.isdigit()):
+        raise error
+    return int(words[1]), (host, int(port))
+
+
 def _view(slots: Sequence[Any], host: str, *, is_of_majority: bool) -> View:
     ranges = tuple((first, last, _node(owner, host)) for first, last, owner, *_ in slots)
     replicas = frozenset(_node(replica, host) for _, _, _, *replicas in slots for replica in replicas)
