@@ -327,6 +327,19 @@ async def test_start_returns_while_the_cluster_is_away_and_finds_it_later() -> N
                 # A node that starts takes two seconds before it believes the others.
                 while not await answers(redis, "k"):  # noqa: ASYNC110  # as above
                     await asyncio.sleep(0.05)
+            await hears_on_after_the_death_of_the_node_it_listens_at(cluster, redis)
+
+
+async def hears_on_after_the_death_of_the_node_it_listens_at(cluster: RedisCluster, redis: Redis) -> None:
+    """No replica takes its place here, so that another node must."""
+    heard: list[bytes] = []
+    await redis.subscribe("news", heard.append)
+    await eventually(lambda: listening(cluster, "news") is not None)
+    dead = listening(cluster, "news") or 0
+    cluster.primaries[dead].kill()
+    await eventually(lambda: listening_of_the_living(cluster, "news", dead))
+    redis.wake("news")
+    await eventually(lambda: heard == [b""])
 
 
 async def answers(redis: Redis, key: str) -> bool:
