@@ -522,6 +522,20 @@ def test_what_was_open_in_a_lost_directory_reaches_a_successor(spool: Spool, clo
     assert outcomes(OrphanBacklog(spool.home, LINES).take(10))[running.id] == "unknown"
 
 
+def test_an_outcome_that_the_new_directory_begins_with_ends_its_request(spool: Spool, clock: Clock) -> None:
+    backlog = OwnBacklog(spool)
+    backlog.start()
+    running = request_of(TENANT)
+    spool.admit(running)
+    backlog.take(10)
+    shutil.rmtree(spool.home)
+    clock.now += 2
+    spool.finish(running.id, 200, "success", 5)
+    assert outcomes(backlog.take(10)) == {running.id: "success"}
+    assert backlog.take(10) == []
+    assert (len(backlog.reader.merge), backlog.lost) == (0, 0)
+
+
 def test_a_directory_that_cannot_be_made_anew_serves_nobody(spool: Spool, clock: Clock) -> None:
     shutil.rmtree(spool.directory)
     spool.directory.write_text("in the way")

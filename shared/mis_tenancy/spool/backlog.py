@@ -45,6 +45,7 @@ class OwnBacklog:
         self.reader = SpoolReader(spool.home, spool.lines)
         self.lost = 0
         self._taken = 0
+        self._has_moved = False
         self._spool = spool
 
     def start(self) -> None:
@@ -78,16 +79,18 @@ class OwnBacklog:
         self._spool.discard(self.reader.leave_behind())
 
     def _move(self) -> None:
-        """Read on in the spool's new directory, and take along what was open in the lost one."""
-        open_ones = self.reader.merge.open_in()
-        known = self._taken + self.lost + len(open_ones)
+        """Read on in the spool's new directory, with what was open in the lost one."""
+        known = self._taken + self.lost + len(self.reader.merge)
         self.lost += max(0, self._spool.written_elsewhere - known)
         self.reader = self.reader.moved_to(self._spool.home)
+        self._has_moved = True
         _log.error("spool_lost", records=self.lost)
-        with suppress(AuditUnavailable):
-            self._spool.carry(open_ones)
 
     def _carry_over(self) -> None:
+        if self._has_moved:
+            # What is open in a lost directory stands nowhere any more.
+            self._spool.carry(self.reader.merge.open_in())
+            self._has_moved = False
         behind = self.reader.behind()
         tight = self._spool.bytes * 2 > self._spool.limit_bytes
         pinned = behind if tight else behind[:-_SEGMENTS_HELD]
