@@ -162,3 +162,9 @@ def test_a_file_that_a_page_points_to_is_there(page: Path) -> None:
     missing = [name for name in linked if not (page.parent / name).exists()]
     missing += [name for name in named if not (ROOT / name.rstrip("/")).exists()]
     assert missing == []
+
+
+def test_a_decision_is_the_only_one_of_its_number() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04}" for number in range(1, len(pages) + 1)]
+    assert [page.name for page in pages if not page.read_text().startswith(f"# {page.name[:4]} · ")] == []

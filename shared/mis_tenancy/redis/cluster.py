@@ -2,7 +2,7 @@
 
 A node says so itself where it does not answer for a key (MOVED, ASK), and has not run the command then. While
 a node is away its keys are, and no others: what asks for them fails at once, as with one Redis, until a
-replica has taken them over (docs/decisions/0039-a-redis-cluster-by-tenant.md).
+replica has taken them over (docs/decisions/0042-a-redis-cluster-by-tenant.md).
 """
 
 import asyncio
