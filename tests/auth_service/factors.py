@@ -9,7 +9,8 @@ import pyotp
 from sqlalchemy import update
 
 from mis_models.factors import TotpFactorRow
-from tests.auth_service.requests import AUTH, alter, fine, refused, sign_in
+from tests.answers import fine, refused
+from tests.auth_service.requests import AUTH, alter, sign_in
 from tests.suite import Suite, TenantHandle, UserHandle, fresh_address
 
 MFA = f"{AUTH}/mfa"

@@ -14,7 +14,8 @@ from mis_mail.mail import Mail
 from mis_mail.queue import MAIL, MailQueue
 from mis_models.accounts import CountersRow
 from mis_models.work import JobRow
-from tests.auth_service.requests import AUTH, USERS, fine
+from tests.answers import fine
+from tests.auth_service.requests import AUTH, USERS
 from tests.suite import PASSWORD, PUBLIC_URL, Suite, TenantHandle, UserHandle
 
 

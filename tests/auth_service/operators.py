@@ -11,7 +11,8 @@ from sqlalchemy import update
 from auth_service.operators.making import make_operator
 from mis_models.platform import OperatorRow
 from mis_tenancy.identifiers import new_id
-from tests.auth_service.requests import AUTH, authority_of, bearer, fine, refused
+from tests.answers import bearer, fine, refused
+from tests.auth_service.requests import AUTH, authority_of
 from tests.suite import PASSWORD, Suite, fresh_address
 
 MFA = f"{AUTH}/operator/mfa"

@@ -5,8 +5,9 @@ from typing import Any
 
 import httpx
 
+from tests.answers import fine
 from tests.auth_service.authenticator import Authenticator
-from tests.auth_service.requests import AUTH, fine
+from tests.auth_service.requests import AUTH
 from tests.suite import Suite, TenantHandle, UserHandle, fresh_address
 
 PASSKEYS = f"{AUTH}/passkeys"

@@ -1,7 +1,6 @@
 """Requests to the auth routes, and what their tests look up or turn back behind them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -17,30 +16,11 @@ from mis_models.accounts import RefreshTokenRow, SessionRow
 from mis_models.platform import PlatformAuditRow
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.tables import AuditRow, TenantRow
+from tests.answers import bearer
 from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address
 
 AUTH = "/api/v1/auth"
 USERS = "/api/v1/users"
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the problem document; the answer must be that refusal."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["code"] == code, document
-    return document
-
-
-def fine(answer: httpx.Response, status: int = 200) -> Any:
-    """Return the answer's body; the answer must be a success."""
-    assert answer.status_code == status, answer.text
-    return answer.json() if answer.content else None
-
-
-def bearer(token: str) -> dict[str, str]:
-    """Return the headers that present an access token."""
-    return {"Authorization": f"Bearer {token}"}
 
 
 def claims(token: str) -> dict[str, Any]:
@@ -82,18 +62,6 @@ async def logout(suite: Suite, body: Any = None, **options: Any) -> httpx.Respon
 async def me(suite: Suite, token: str) -> httpx.Response:
     """Ask the auth service who the token's holder is."""
     return await suite.client.get(f"{AUTH}/me", headers=bearer(token))
-
-
-async def eventually(
-    ask: Callable[[], Awaitable[httpx.Response]], is_so: Callable[[httpx.Response], bool]
-) -> httpx.Response:
-    """Ask until the answer is so; the promise is that it takes less than a second."""
-    async with asyncio.timeout(1.0):
-        while True:
-            answer = await ask()
-            if is_so(answer):
-                return answer
-            await asyncio.sleep(0.02)
 
 
 async def security_events(suite: Suite, tenant: TenantHandle) -> list[AuditRow]:

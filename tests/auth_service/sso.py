@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
+from tests.answers import fine
 from tests.auth_service.openid_provider import Provider
-from tests.auth_service.requests import fine
 from tests.suite import Suite, TenantHandle
 
 

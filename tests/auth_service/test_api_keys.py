@@ -21,19 +21,9 @@ from mis_tenancy.tables import AuditRow
 from mis_tenancy.tenant import PrincipalKind, Role
 from mis_tenancy.tokens.api_key_texts import ApiKey, new_api_key, parse_api_key
 from mis_tenancy.tokens.api_keys import ApiKeys
+from tests.answers import bearer, eventually, fine, refused
 from tests.auth_service.programs import KEYS, add_api_key, ask
-from tests.auth_service.requests import (
-    AUTH,
-    alter,
-    audited,
-    bearer,
-    eventually,
-    fine,
-    logout,
-    refused,
-    security_events,
-    set_status,
-)
+from tests.auth_service.requests import AUTH, alter, audited, logout, security_events, set_status
 from tests.database import CountingProxy
 from tests.integration.rig import flush
 from tests.suite import PASSWORD, Suite, TenantHandle, UserHandle

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import update
 
 from mis_models.links import AccountTokenRow
+from tests.answers import fine, refused
 from tests.auth_service.links import mails_of, reset_link, token_of
-from tests.auth_service.requests import AUTH, USERS, alter, audited, fine, refused, sign_in
+from tests.auth_service.requests import AUTH, USERS, alter, audited, sign_in
 from tests.auth_service.test_mfa import age_sign_in
 from tests.suite import PUBLIC_URL, Suite, TenantHandle, UserHandle
 

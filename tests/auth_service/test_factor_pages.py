@@ -8,11 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.answers import fine
 from tests.auth_service.authenticator import Authenticator
 from tests.auth_service.browsing import Browser, browser_at, browser_of, csrf_of, text_of
 from tests.auth_service.factors import App, with_app
 from tests.auth_service.passkeys import browser_of as device_of
-from tests.auth_service.requests import fine
 from tests.auth_service.test_mfa import age_sign_in
 from tests.suite import Suite, TenantHandle
 

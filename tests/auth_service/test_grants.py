@@ -8,8 +8,9 @@ import pytest
 from mis_tenancy.access import ROLE_PERMISSIONS
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tenant import Role
+from tests.answers import bearer, fine, refused
 from tests.auth_service.programs import add_api_key, ask
-from tests.auth_service.requests import AUTH, USERS, bearer, fine, refused
+from tests.auth_service.requests import AUTH, USERS
 from tests.suite import PASSWORD, Suite, TenantHandle
 
 INVITATIONS = f"{AUTH}/invitations"

@@ -12,8 +12,9 @@ from mis_jobs.jobs import Job
 from mis_models.links import InvitationRow
 from mis_models.work import OutboxRow
 from mis_tenancy.identifiers import new_id
+from tests.answers import bearer, fine, refused
 from tests.auth_service.links import accept, invite, mails_of, new_address_link, seats, token_of
-from tests.auth_service.requests import AUTH, USERS, alter, audited, bearer, fine, me, refused, sign_in
+from tests.auth_service.requests import AUTH, USERS, alter, audited, me, sign_in
 from tests.suite import PASSWORD, PUBLIC_URL, Suite, TenantHandle
 
 INVITATIONS = f"{AUTH}/invitations"

@@ -11,18 +11,16 @@ from sqlalchemy import select, update
 from mis_models.accounts import SessionRow, UserRow
 from mis_tenancy.access import RESTRICTED_PERMISSIONS
 from mis_tenancy.origins.rows import origins_of
+from tests.answers import bearer, fine, refused
 from tests.auth_service.requests import (
     AUTH,
     USERS,
     alter,
     audited,
     authority_of,
-    bearer,
     claims,
-    fine,
     logout,
     me,
-    refused,
     security_events,
     set_status,
     sign_in,

@@ -11,6 +11,7 @@ from auth_service.throttling.service import count_address_failure
 from mis_models.accounts import SessionRow, UserRow
 from mis_models.factors import ChallengeRow, RecoveryCodeRow, TotpFactorRow
 from mis_tenancy.encryption import key_version
+from tests.answers import bearer, fine, refused
 from tests.auth_service.factors import (
     MFA,
     TOTP,
@@ -29,11 +30,8 @@ from tests.auth_service.requests import (
     alter,
     audited,
     authority_of,
-    bearer,
     claims,
-    fine,
     me,
-    refused,
     set_status,
     sign_in,
 )

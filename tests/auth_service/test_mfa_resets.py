@@ -9,22 +9,10 @@ from sqlalchemy import update
 
 from mis_models.factors import TotpFactorRow
 from mis_tenancy.identifiers import new_id
+from tests.answers import bearer, eventually, fine, refused
 from tests.auth_service.factors import MFA, App, as_user, asked, verify, with_app
 from tests.auth_service.links import mails_of
-from tests.auth_service.requests import (
-    AUTH,
-    alter,
-    audited,
-    bearer,
-    claims,
-    eventually,
-    fine,
-    me,
-    platform_events,
-    refresh,
-    refused,
-    sign_in,
-)
+from tests.auth_service.requests import AUTH, alter, audited, claims, me, platform_events, refresh, sign_in
 from tests.suite import Suite, TenantHandle
 
 RESETS = f"{AUTH}/operator/mfa-resets"

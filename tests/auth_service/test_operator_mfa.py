@@ -12,6 +12,7 @@ from auth_service.operator_mfa.waiting import LIFETIME, WaitingToken, new_waitin
 from auth_service.operators.repository import find_by_email
 from mis_models.platform import OperatorRow, OperatorSessionRow
 from mis_tenancy.identifiers import new_id
+from tests.answers import fine, refused
 from tests.auth_service.factors import verify
 from tests.auth_service.operators import (
     MFA,
@@ -26,7 +27,7 @@ from tests.auth_service.operators import (
     operator_verify,
     operator_with_app,
 )
-from tests.auth_service.requests import AUTH, authority_of, fine, me, platform_events, refused
+from tests.auth_service.requests import AUTH, authority_of, me, platform_events
 from tests.suite import PASSWORD, Suite, fresh_address
 
 

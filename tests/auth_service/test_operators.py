@@ -15,20 +15,17 @@ from mis_models.platform import OperatorSessionRow
 from mis_tenancy.access import ACT_AS_PERMISSIONS
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import SettingsError
+from tests.answers import bearer, eventually, fine, refused
 from tests.auth_service.operators import new_operator, operator_login
 from tests.auth_service.requests import (
     AUTH,
     USERS,
     authority_of,
-    bearer,
     claims,
-    eventually,
-    fine,
     logout,
     me,
     platform_events,
     refresh,
-    refused,
     security_events,
     set_status,
 )

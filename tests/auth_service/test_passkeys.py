@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from mis_models.factors import ChallengeRow, PasskeyRow
 from mis_tenancy.identifiers import new_id
+from tests.answers import bearer, fine, refused
 from tests.auth_service.authenticator import (
     USER_PRESENT,
     USER_VERIFIED,
@@ -24,18 +25,7 @@ from tests.auth_service.authenticator import (
 from tests.auth_service.factors import as_user, with_app
 from tests.auth_service.links import mails_of
 from tests.auth_service.passkeys import PASSKEYS, Browser, browser_at, browser_of
-from tests.auth_service.requests import (
-    AUTH,
-    alter,
-    audited,
-    bearer,
-    claims,
-    fine,
-    me,
-    refused,
-    set_status,
-    sign_in,
-)
+from tests.auth_service.requests import AUTH, alter, audited, claims, me, set_status, sign_in
 from tests.auth_service.sso import configure
 from tests.auth_service.test_mfa import age_sign_in
 from tests.suite import PASSWORD, Suite, TenantHandle

@@ -5,20 +5,8 @@ from datetime import timedelta
 import httpx
 import pytest
 
-from tests.auth_service.requests import (
-    AUTH,
-    USERS,
-    age_counters,
-    audited,
-    bearer,
-    eventually,
-    fine,
-    me,
-    refresh,
-    refused,
-    set_status,
-    sign_in,
-)
+from tests.answers import bearer, eventually, fine, refused
+from tests.auth_service.requests import AUTH, USERS, age_counters, audited, me, refresh, set_status, sign_in
 from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address
 
 NEW = "Another-Horse-8-Battery"

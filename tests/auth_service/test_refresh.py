@@ -13,20 +13,17 @@ from auth_service.sessions.refresh_tokens import RefreshToken, new_refresh_token
 from mis_models.accounts import RefreshTokenRow, SessionRow, UserRow
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
+from tests.answers import bearer, eventually, fine, refused
 from tests.auth_service.requests import (
     USERS,
     age_rotation,
     age_session,
     alter,
     authority_of,
-    bearer,
     claims,
-    eventually,
-    fine,
     logout,
     me,
     refresh,
-    refused,
     security_events,
     set_status,
     sign_in,

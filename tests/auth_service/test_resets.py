@@ -13,8 +13,9 @@ from auth_service.passwords.forgetting import MOST_OF_ACCOUNT
 from mis_accounts.reset_asks import RESET_MAIL
 from mis_models.links import AccountTokenRow
 from mis_models.work import JobRow
+from tests.answers import fine, refused
 from tests.auth_service.links import accept, ask_for_reset, mails_of, reset_link, token_of, write_resets
-from tests.auth_service.requests import AUTH, alter, audited, fine, refresh, refused, sign_in
+from tests.auth_service.requests import AUTH, alter, audited, refresh, sign_in
 from tests.suite import PUBLIC_URL, Suite, TenantHandle
 
 NEW = "Another-Horse-8-Battery"

@@ -18,19 +18,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from auth_service.refresh import service as refreshing
-from tests.auth_service.requests import (
-    AUTH,
-    USERS,
-    age_rotation,
-    bearer,
-    claims,
-    fine,
-    logout,
-    me,
-    refresh,
-    refused,
-    sign_in,
-)
+from tests.answers import bearer, fine, refused
+from tests.auth_service.requests import AUTH, USERS, age_rotation, claims, logout, me, refresh, sign_in
 from tests.suite import PUBLIC_URL, Suite, TenantHandle, UserHandle, fresh_address
 
 T = TypeVar("T")

@@ -9,20 +9,17 @@ import pytest
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PLANS, PlanName
 from mis_tenancy.tokens.signing import sign_access_token
+from tests.answers import bearer, eventually, fine, refused
 from tests.auth_service.requests import (
     AUTH,
     USERS,
     age_session,
     audited,
     authority_of,
-    bearer,
     claims,
-    eventually,
-    fine,
     logout,
     me,
     refresh,
-    refused,
     sign_in,
 )
 from tests.suite import Suite, TenantHandle

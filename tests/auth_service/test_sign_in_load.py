@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from mis_accounts import passwords as module
-from tests.auth_service.requests import USERS, fine, refused, sign_in
+from tests.answers import fine, refused
+from tests.auth_service.requests import USERS, sign_in
 from tests.suite import Suite, fresh_address
 
 SOME = 40

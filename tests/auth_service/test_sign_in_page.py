@@ -16,6 +16,7 @@ from sqlalchemy import update
 from auth_service.sessions.page_tokens import new_page_token, parse_page_token
 from auth_service.sign_in.next_path import safe_path
 from mis_models.accounts import UserRow
+from tests.answers import bearer, fine
 from tests.auth_service.browsing import COOKIE, HTML, browser_at, browser_of, csrf_of, text_of
 from tests.auth_service.links import mails_of, write_resets
 from tests.auth_service.requests import (
@@ -23,8 +24,6 @@ from tests.auth_service.requests import (
     age_session,
     alter,
     audited,
-    bearer,
-    fine,
     refresh,
     security_events,
     set_status,

@@ -12,17 +12,8 @@ from mis_tenancy.encryption import Wrapping
 from mis_tenancy.settings import MasterKeys, SettingsError
 from mis_tenancy.tables import PublicSigningKeyRow
 from mis_tenancy.tokens.published_keys import published_keys
-from tests.auth_service.requests import (
-    AUTH,
-    USERS,
-    authority_of,
-    bearer,
-    fine,
-    me,
-    platform_events,
-    refused,
-    sign_in,
-)
+from tests.answers import bearer, fine, refused
+from tests.auth_service.requests import AUTH, USERS, authority_of, me, platform_events, sign_in
 from tests.suite import PUBLIC_URL, Suite
 
 ROTATE = f"{AUTH}/signing-keys/rotate"

@@ -19,11 +19,12 @@ from auth_service.sso.endpoints import COOKIE
 from mis_models.accounts import UserRow
 from mis_models.sso import SsoAttemptRow, SsoIdentityRow
 from mis_tenancy.tokens.jose import encode_segment
+from tests.answers import fine, refused
 from tests.auth_service import passkeys
 from tests.auth_service.browsing import Browser, browser_at, browser_of, text_of
 from tests.auth_service.links import accept, invite, mails_of, seats, token_of
 from tests.auth_service.openid_provider import Provider, ec_key, parameters_of, providing
-from tests.auth_service.requests import alter, audited, fine, refused, security_events
+from tests.auth_service.requests import alter, audited, security_events
 from tests.auth_service.sso import configure, person_of, tenant_with
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle, running_suite

@@ -10,16 +10,9 @@ from sqlalchemy import text
 
 from auth_service.throttling.service import wait_after
 from mis_tenancy.errors import TenantUnavailable
+from tests.answers import fine, refused
 from tests.auth_service.links import reset_link, token_of
-from tests.auth_service.requests import (
-    AUTH,
-    age_counters,
-    authority_of,
-    fine,
-    refused,
-    security_events,
-    sign_in,
-)
+from tests.auth_service.requests import AUTH, age_counters, authority_of, security_events, sign_in
 from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address
 
 WRONG = "Wrong-Horse-7-Battery"

@@ -15,8 +15,9 @@ from mis_tenancy.plans import GIB
 from mis_tenancy.tables import ConfigurationRow, ConfigurationVersionRow
 from tenant_service.configuration.repository import VERSIONS_KEPT
 from tenant_service.configuration.room import MOST_KEYS
+from tests.answers import eventually, fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, eventually, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, fields
 
 POLICY = "security.password_policy"
 NOW = datetime.now(UTC)

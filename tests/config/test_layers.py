@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mis_tenancy.plans import PLANS, PlanName
+from tests.answers import fine, refused
 from tests.config.test_configuration import Config
 from tests.suite import Suite
-from tests.tenant_service.requests import fine, refused
 
 PLAN = PlanName.ENTERPRISE
 _POLICY = st.fixed_dictionaries(

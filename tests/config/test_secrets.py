@@ -9,9 +9,10 @@ from sqlalchemy import select
 from mis_tenancy.encryption import DataKey
 from mis_tenancy.sealed_values import purpose_of
 from mis_tenancy.tables import ConfigurationRow
+from tests.answers import fine, refused
 from tests.config.test_configuration import Config
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, fields
 
 SECRET = {"apiKey": "canary-5f1e", "port": 5432}
 

@@ -7,6 +7,7 @@ import pytest
 
 from mis_tenancy.configuration import is_unknown
 from mis_tenancy.sealed_keys import SEALED, SSO_OIDC
+from tests.answers import refused
 from tests.suite import Suite, TenantHandle
 
 GOOD: dict[str, Any] = {
@@ -24,12 +25,6 @@ async def tenant(suite: Suite) -> TenantHandle:
 async def put(suite: Suite, tenant: TenantHandle, headers: dict[str, str], **changes: Any) -> httpx.Response:
     body = {"configKey": SSO_OIDC, "configValue": GOOD, "isEncrypted": True} | changes
     return await suite.client.post(f"/api/v1/tenants/{tenant.id}/config", json=body, headers=headers)
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    document: dict[str, Any] = answer.json()
-    assert (answer.status_code, document["code"]) == (status, code), document
-    return document
 
 
 @pytest.mark.parametrize(

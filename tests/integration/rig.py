@@ -24,24 +24,6 @@ AUTH = "/api/v1/auth"
 SERVICES = ("tenant", "auth", "user")
 
 
-def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the problem document; the answer must be that refusal, whole and in the suite's own shape."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json", answer.text
-    document: dict[str, Any] = answer.json()
-    assert (document["code"], document["status"]) == (code, status)
-    assert document["type"] == f"urn:mis:problem:{code}"
-    assert document["requestId"] == answer.headers["x-request-id"]
-    assert {"title", "detail", "instance"} <= document.keys()
-    return document
-
-
-def fine(answer: httpx.Response, status: int = 200) -> Any:
-    """Return the answer's body; the answer must be a success."""
-    assert answer.status_code == status, answer.text
-    return answer.json() if answer.content else None
-
-
 def route_of(service: str, tenant: TenantHandle) -> str:
     """Return a path of the service that every member may read."""
     return {"tenant": f"{TENANTS}/{tenant.id}", "auth": f"{AUTH}/me", "user": f"{USERS}?limit=1"}[service]

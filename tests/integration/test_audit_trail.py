@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 
 from mis_tenancy.tenant import Role
-from tests.integration.rig import USERS, Behind, behind, fine, flush
+from tests.answers import fine
+from tests.integration.rig import USERS, Behind, behind, flush
 from tests.isolation.routes import CLOSED, ROUTES, Declared, Who
 from tests.isolation.world import World
 from tests.servers import TestServers

@@ -9,6 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.answers import fine, refused
 from tests.integration.rig import (
     AUTH,
     TENANTS,
@@ -16,9 +17,7 @@ from tests.integration.rig import (
     Behind,
     ForgetfulCable,
     behind,
-    fine,
     flush,
-    problem,
     suite_on_a_cable,
 )
 from tests.servers import TestServers
@@ -144,13 +143,13 @@ async def test_refusals_leave_their_trace(suite: Suite) -> None:
     """What was raised rolled back, and yet the tenant sees that somebody tried."""
     tenant = await suite.tenant("custom")
     wrong = {"email": tenant.owner_email, "password": "wrong", "tenantSlug": tenant.slug}
-    problem(await suite.post_anonymously(f"{AUTH}/login", wrong), 401, "invalid_credentials")
+    refused(await suite.post_anonymously(f"{AUTH}/login", wrong), 401, "invalid_credentials")
     other = {"X-Tenant-ID": str(uuid4())}
-    problem(await suite.client.get(USERS, headers=tenant.auth | other), 403, "tenant_mismatch")
+    refused(await suite.client.get(USERS, headers=tenant.auth | other), 403, "tenant_mismatch")
     used = tenant.owner.refresh_token
     fresh = fine(await suite.post_anonymously(f"{AUTH}/refresh", {"refreshToken": used}))["refreshToken"]
     fine(await suite.post_anonymously(f"{AUTH}/refresh", {"refreshToken": fresh}))
-    problem(await suite.post_anonymously(f"{AUTH}/refresh", {"refreshToken": used}), 401, "token_revoked")
+    refused(await suite.post_anonymously(f"{AUTH}/refresh", {"refreshToken": used}), 401, "token_revoked")
     await flush(suite)
     listed = await suite.client.get(
         f"{TENANTS}/{tenant.id}/audit-logs", params={"kind": "security"}, headers=suite.operator

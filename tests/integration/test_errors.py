@@ -8,7 +8,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.integration.rig import AUTH, TENANTS, USERS, fine, problem
+from tests.answers import fine, refused
+from tests.integration.rig import AUTH, TENANTS, USERS
 from tests.isolation.routes import ROUTES, Call, Declared, Who
 from tests.suite import Suite, TenantHandle, fresh_address
 
@@ -63,9 +64,9 @@ async def test_a_path_below_a_services_prefix_that_it_does_not_serve_is_404(
     for headers in ({}, tenant.auth, suite.operator):
         answer = await ask(suite, "GET", path, headers)
         if headers == suite.operator and path.startswith(USERS):
-            problem(answer, 403, "act_as_required")
+            refused(answer, 403, "act_as_required")
         else:
-            problem(answer, 404, "route_not_found")
+            refused(answer, 404, "route_not_found")
 
 
 PATHS = sorted({route.path for route in ROUTES})
@@ -84,7 +85,7 @@ async def test_a_method_that_a_path_does_not_take_is_405_and_names_those_it_take
         answer = await ask(suite, method, concrete, tenant.auth)
         if answer.status_code == 404 and answer.json()["code"] != "route_not_found":
             continue
-        document = problem(answer, 405, "method_not_allowed")
+        document = refused(answer, 405, "method_not_allowed")
         assert document["detail"]
         allowed = {one.strip() for one in answer.headers["allow"].split(",")}
         # A path that a pattern takes too, as `/users/import` is taken by `/users/{id}`, allows more.
@@ -124,15 +125,15 @@ async def test_a_body_that_is_not_what_it_should_be(
     path, headers = path_of(route, tenant), caller(suite, tenant, route)
     is_json = headers | {"Content-Type": "application/json"}
     for broken in (b"{", b'{"a":', b"nope", b"\xff\xfe", b'{"a": 1}}', b"[" * 5_000):
-        problem(await ask(suite, route.method, path, is_json, content=broken), 400, "body_malformed")
+        refused(await ask(suite, route.method, path, is_json, content=broken), 400, "body_malformed")
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"):
         answer = await ask(suite, route.method, path, headers | {"Content-Type": kind}, content=b'{"a": 1}')
-        problem(answer, 415, "unsupported_media_type")
+        refused(answer, 415, "unsupported_media_type")
     for body in ("[]", '"x"', "1", "true"):
         answer = await ask(suite, route.method, path, is_json, content=body.encode())
-        assert problem(answer, 422, "validation_failed")["errors"]
+        assert refused(answer, 422, "validation_failed")["errors"]
     large = json.dumps({"x": "y" * (MIB + 1)}).encode()
-    assert problem(await ask(suite, route.method, path, is_json, content=large), 413, "body_too_large")
+    assert refused(await ask(suite, route.method, path, is_json, content=large), 413, "body_too_large")
 
 
 async def test_a_body_without_a_declared_length_is_bounded_as_well(
@@ -148,7 +149,7 @@ async def test_a_body_without_a_declared_length_is_bounded_as_well(
             yield b"x" * 65_536
 
     is_json = tenant.auth | {"Content-Type": "application/json"}
-    problem(await ask(suite, "POST", USERS, is_json, content=endless()), 413, "body_too_large")
+    refused(await ask(suite, "POST", USERS, is_json, content=endless()), 413, "body_too_large")
     assert sent < 3 * MIB
 
 

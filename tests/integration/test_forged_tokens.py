@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import delete
 
 from mis_tenancy.tables import Base, PublicSigningKeyRow
-from tests.auth_service.requests import authority_of, bearer, fine, refused
+from tests.answers import bearer, fine, refused
+from tests.auth_service.requests import authority_of
 from tests.database import connected, insert
 from tests.integration.rig import flush
 from tests.mis_tenancy.forged_tokens import TENANT, forgeries

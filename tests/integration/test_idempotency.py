@@ -13,7 +13,8 @@ from sqlalchemy import update
 
 from mis_http.kept_answers import LEASE
 from mis_models.tenants import IdempotencyRow
-from tests.integration.rig import TENANTS, USERS, Behind, behind, fine, problem
+from tests.answers import fine, refused
+from tests.integration.rig import TENANTS, USERS, Behind, behind
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 
@@ -53,7 +54,7 @@ async def until_answered(suite: Suite, tenant: TenantHandle, key: str, **options
         answer = await create(suite, tenant, key, **options)
         if answer.status_code != 409:
             return answer
-        problem(answer, 409, "idempotency_in_progress")
+        refused(answer, 409, "idempotency_in_progress")
         assert int(answer.headers["retry-after"]) >= 1
         await asyncio.sleep(0.02)
 
@@ -77,14 +78,14 @@ async def test_another_body_under_the_key_is_refused(suite: Suite) -> None:
     """Catalogue 137."""
     tenant, key = await suite.tenant("custom"), uuid4().hex
     fine(await create(suite, tenant, key), 201)
-    problem(await create(suite, tenant, key, new_user(tenant, "other")), 422, "idempotency_key_reused")
+    refused(await create(suite, tenant, key, new_user(tenant, "other")), 422, "idempotency_key_reused")
     fine(await create(suite, tenant, uuid4().hex, new_user(tenant, "other")), 201)
 
 
 async def test_a_refusal_is_kept_as_well_and_changes_no_more(suite: Suite) -> None:
     tenant, key = await suite.tenant("custom"), uuid4().hex
     body = new_user(tenant) | {"email": tenant.owner_email}
-    first = problem(await create(suite, tenant, key, body), 409, "email_taken")
+    first = refused(await create(suite, tenant, key, body), 409, "email_taken")
     again = await create(suite, tenant, key, body)
     assert again.json() == first
     assert again.headers["idempotent-replayed"] == "true"
@@ -98,7 +99,7 @@ async def test_the_key_of_one_tenant_or_caller_is_not_anothers(suite: Suite) -> 
     body = {"email": "same@shared.example", "name": "Sam Same"}
     answers = [await create(suite, tenant, key, body) for tenant in (one, other)]
     assert len({fine(answer, 201)["id"] for answer in answers}) == 2
-    problem(await suite.client.post(USERS, json=body, headers=keyed(admin.auth, key)), 409, "email_taken")
+    refused(await suite.client.post(USERS, json=body, headers=keyed(admin.auth, key)), 409, "email_taken")
 
 
 async def test_an_operators_keys_and_a_tenants_are_independent(suite: Suite, facts: Behind) -> None:
@@ -132,10 +133,10 @@ async def test_a_key_whose_holder_was_killed_is_free_when_its_lease_has_run_out(
     async with suite.database.transaction(tenant.id) as session:
         running = update(IdempotencyRow).where(*mine).values(state="running", answer=None, answer_status=None)
         await session.execute(running)
-    problem(await create(suite, tenant, held, new_user(tenant, "held")), 409, "idempotency_in_progress")
+    refused(await create(suite, tenant, held, new_user(tenant, "held")), 409, "idempotency_in_progress")
     await run_out(suite, tenant, held)
     answer = await create(suite, tenant, held, new_user(tenant, "held"))
-    problem(answer, 409, "email_taken")
+    refused(answer, 409, "email_taken")
     assert "idempotent-replayed" not in answer.headers
 
 
@@ -190,7 +191,7 @@ async def test_a_key_that_is_none_is_refused(suite: Suite, key: str) -> None:
     answer = await suite.client.post(
         USERS, json=new_user(tenant), headers=httpx.Headers(headers, encoding="latin-1")
     )
-    assert problem(answer, 422, "validation_failed")["errors"][0]["field"] == "Idempotency-Key"
+    assert refused(answer, 422, "validation_failed")["errors"][0]["field"] == "Idempotency-Key"
 
 
 async def test_a_kept_answer_is_not_for_whoever_has_lost_the_permission(suite: Suite) -> None:
@@ -202,8 +203,8 @@ async def test_a_kept_answer_is_not_for_whoever_has_lost_the_permission(suite: S
     role = f"{USERS}/{admin.id}"
     fine(await suite.client.patch(role, json={"role": "member"}, headers=tenant.auth))
     lowered = await suite.sign_in(tenant.slug, admin.email, admin.password)
-    refused = await suite.client.post(USERS, json=body, headers=keyed(lowered.auth, "lost"))
-    assert problem(refused, 403, "permission_denied")["required"] == "users:write"
+    denied = await suite.client.post(USERS, json=body, headers=keyed(lowered.auth, "lost"))
+    assert refused(denied, 403, "permission_denied")["required"] == "users:write"
     fine(await suite.client.patch(role, json={"role": "admin"}, headers=tenant.auth))
     again = await suite.sign_in(tenant.slug, admin.email, admin.password)
     replayed = await suite.client.post(USERS, json=body, headers=keyed(again.auth, "lost"))

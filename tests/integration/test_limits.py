@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.rig import AUTH, SERVICES, TENANTS, USERS, fine, flush, problem, route_of
+from tests.answers import fine, refused
+from tests.integration.rig import AUTH, SERVICES, TENANTS, USERS, flush, route_of
 from tests.mis_tenancy.redis_fixtures import RedisServer, redis_server
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, fresh_address, running_suite
@@ -71,9 +72,9 @@ async def test_what_is_refused_uses_up_nothing_and_tells_when_to_come_back(house
     for _ in range(2):
         fine(await ask(house, tenant, "user"))
     for _ in range(3):
-        refused = await ask(house, tenant, "tenant")
-        assert problem(refused, 429, "quota_exceeded")["policy"] == "daily"
-        assert abs(int(refused.headers["retry-after"]) - seconds_to_midnight()) < 30
+        denied = await ask(house, tenant, "tenant")
+        assert refused(denied, 429, "quota_exceeded")["policy"] == "daily"
+        assert abs(int(denied.headers["retry-after"]) - seconds_to_midnight()) < 30
     body = {"configKey": "api.rate_limit", "configValue": 3}
     fine(await house.client.post(f"{TENANTS}/{tenant.id}/config", json=body, headers=house.operator))
     await house.tenancy("user").feed.poll()
@@ -96,7 +97,7 @@ async def test_headers_are_structured_fields_and_agree_with_one_another(house: S
 async def test_a_spent_day_leaves_the_owner_a_way_to_sign_in_and_see(house: Suite) -> None:
     tenant = await limited(house, rate_limit=1)
     fine(await ask(house, tenant, "user"))
-    problem(await ask(house, tenant, "user"), 429, "quota_exceeded")
+    refused(await ask(house, tenant, "user"), 429, "quota_exceeded")
     exempt = (f"{AUTH}/me", f"{AUTH}/sessions", f"{TENANTS}/{tenant.id}/usage")
     for path in exempt:
         answer = await house.client.get(path, headers=tenant.auth)
@@ -104,7 +105,7 @@ async def test_a_spent_day_leaves_the_owner_a_way_to_sign_in_and_see(house: Suit
         assert answer.headers["x-ratelimit-remaining"] == "0"
     again = await house.sign_in(tenant.slug, tenant.owner_email, tenant.owner_password)
     fine(await house.client.get(f"{AUTH}/me", headers=again.auth))
-    problem(await house.client.get(f"{TENANTS}/{tenant.id}", headers=tenant.auth), 429, "quota_exceeded")
+    refused(await house.client.get(f"{TENANTS}/{tenant.id}", headers=tenant.auth), 429, "quota_exceeded")
 
 
 async def test_the_burst_holds_exempt_routes_too(house: Suite) -> None:
@@ -112,9 +113,9 @@ async def test_the_burst_holds_exempt_routes_too(house: Suite) -> None:
     answers = await asyncio.gather(*(ask(house, tenant, "auth") for _ in range(40)))
     counted = Counter(answer.status_code for answer in answers)
     assert counted[429] >= 30
-    refused = next(answer for answer in answers if answer.status_code == 429)
-    assert problem(refused, 429, "rate_limited")["policy"] == "burst"
-    assert int(refused.headers["retry-after"]) >= 1
+    denied = next(answer for answer in answers if answer.status_code == 429)
+    assert refused(denied, 429, "rate_limited")["policy"] == "burst"
+    assert int(denied.headers["retry-after"]) >= 1
 
 
 async def test_operators_and_strangers_use_up_nothing_of_the_tenants(house: Suite) -> None:
@@ -127,9 +128,9 @@ async def test_operators_and_strangers_use_up_nothing_of_the_tenants(house: Suit
         fine(await house.client.get(USERS, headers={"Authorization": f"Bearer {visitor}"}))
         async with house.client_at(fresh_address()) as stranger:
             fine(await stranger.get(f"{AUTH}/password-policy", headers=named))
-            problem(await stranger.get(USERS, headers=named), 401, "authentication_required")
+            refused(await stranger.get(USERS, headers=named), 401, "authentication_required")
             forged = named | {"Authorization": f"Bearer {tenant.owner_token[:-6]}AAAAAA"}
-            problem(await stranger.get(USERS, headers=forged), 401, "token_invalid")
+            refused(await stranger.get(USERS, headers=forged), 401, "token_invalid")
     assert (await ask(house, tenant, "user")).headers["x-ratelimit-remaining"] == "9"
 
 
@@ -137,9 +138,9 @@ async def test_strangers_are_limited_by_address_over_all_services(house: Suite) 
     paths = ("/api/v1/plans", "/.well-known/jwks.json", USERS)
     async with house.client_at(fresh_address()) as flooder:
         answers = await asyncio.gather(*(flooder.get(paths[number % 3]) for number in range(200)))
-    refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(refused) >= 40
-    problem(refused[0], 429, "rate_limited")
+    denied = [answer for answer in answers if answer.status_code == 429]
+    assert len(denied) >= 40
+    refused(denied[0], 429, "rate_limited")
     async with house.client_at(fresh_address()) as neighbour:
         fine(await neighbour.get("/api/v1/plans"))
 

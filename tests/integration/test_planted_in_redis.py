@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mis_tenancy.redis import Redis, tenant_key
-from tests.integration.rig import TENANTS, USERS, fine
+from tests.answers import fine
+from tests.integration.rig import TENANTS, USERS
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 

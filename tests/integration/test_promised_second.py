@@ -13,16 +13,8 @@ import httpx
 import pytest
 
 from mis_tenancy.plans import Feature
-from tests.integration.rig import (
-    AUTH,
-    SERVICES,
-    TENANTS,
-    USERS,
-    each_service,
-    fine,
-    problem,
-    suite_on_a_cable,
-)
+from tests.answers import fine, refused
+from tests.integration.rig import AUTH, SERVICES, TENANTS, USERS, each_service, suite_on_a_cable
 from tests.mis_tenancy.redis_fixtures import redis_server
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address, running_suite
@@ -62,7 +54,7 @@ async def suspended(suite: Suite) -> None:
     path = f"{TENANTS}/{tenant.id}/suspend"
     await a_second_after(suite.client.post(path, json={"reason": "abuse"}, headers=suite.operator))
     for answer in await each_service(suite, tenant, tenant.auth):
-        assert problem(answer, 403, "tenant_suspended")["reason"] == "abuse"
+        assert refused(answer, 403, "tenant_suspended")["reason"] == "abuse"
     await a_second_after(suite.client.post(f"{TENANTS}/{tenant.id}/reactivate", headers=suite.operator))
     for answer in await each_service(suite, tenant, tenant.auth):
         fine(answer)
@@ -80,7 +72,7 @@ def user_changed(change: dict[str, Any] | None) -> Callable[[Suite], Awaitable[N
         asked = suite.client.request(method, f"{USERS}/{user.id}", json=change, headers=tenant.auth)
         await a_second_after(asked)
         for answer in await each_service(suite, tenant, user.auth):
-            problem(answer, 401, "token_revoked")
+            refused(answer, 401, "token_revoked")
 
     return happen
 
@@ -92,7 +84,7 @@ async def session_ended(suite: Suite) -> None:
     again = await suite.sign_in(tenant.slug, user.email, user.password)
     await a_second_after(suite.client.delete(f"{AUTH}/sessions", headers=again.auth))
     for answer in await each_service(suite, tenant, user.auth):
-        problem(answer, 401, "token_revoked")
+        refused(answer, 401, "token_revoked")
     for answer in await each_service(suite, tenant, again.auth):
         fine(answer)
 
@@ -104,7 +96,7 @@ async def password_changed(suite: Suite) -> None:
     body = {"currentPassword": PASSWORD, "newPassword": "Another-Staple-8-Horse"}
     await a_second_after(suite.client.post(f"{AUTH}/password/change", json=body, headers=again.auth))
     for answer in await each_service(suite, tenant, user.auth):
-        problem(answer, 401, "token_revoked")
+        refused(answer, 401, "token_revoked")
 
 
 async def setting_changed(suite: Suite) -> None:
@@ -142,7 +134,7 @@ async def renamed(suite: Suite) -> None:
     body = {"slug": f"{tenant.slug}-new"}
     await a_second_after(suite.client.patch(f"{TENANTS}/{tenant.id}", json=body, headers=suite.operator))
     for answer in await each_service(suite, tenant, tenant.auth | old):
-        problem(answer, 403, "tenant_mismatch")
+        refused(answer, 403, "tenant_mismatch")
     for answer in await each_service(suite, tenant, tenant.auth | new):
         fine(answer)
 
@@ -169,7 +161,7 @@ async def test_a_tenant_made_a_second_ago_is_known_though_its_name_was_asked_for
     named = {"X-Tenant-Slug": slug}
     body = {"name": "Late", "slug": slug}
     async with house.client_at(fresh_address()) as stranger:
-        problem(await stranger.get(f"{AUTH}/password-policy", headers=named), 404, "tenant_not_found")
+        refused(await stranger.get(f"{AUTH}/password-policy", headers=named), 404, "tenant_not_found")
         fine(await house.client.post(TENANTS, json=body, headers=house.operator), 201)
         await asyncio.sleep(PROMISED)
         fine(await stranger.get(f"{AUTH}/password-policy", headers=named))
@@ -186,7 +178,7 @@ async def test_without_postgres_nothing_is_served_on_trust_for_longer_than_a_sec
         await asyncio.sleep(PROMISED)
         answers = await each_service(suite, tenant, tenant.auth)
         for answer in answers:
-            problem(answer, 503, "tenant_unavailable")
+            refused(answer, 503, "tenant_unavailable")
             assert int(answer.headers["retry-after"]) >= 1
         assert (await suite.client.get("/healthz")).status_code == 200
         unready = await suite.client.get("/readyz")

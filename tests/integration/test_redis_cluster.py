@@ -9,7 +9,8 @@ import pytest
 
 from mis_tenancy.redis import tenant_key
 from mis_tenancy.redis.slots import slot_of
-from tests.integration.rig import TENANTS, USERS, each_service, fine, flush, problem, route_of
+from tests.answers import fine, refused
+from tests.integration.rig import TENANTS, USERS, each_service, flush, route_of
 from tests.redis_cluster import RedisCluster, redis_cluster
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
@@ -102,7 +103,7 @@ async def test_a_nodes_death_is_its_tenants_business_and_nothing_is_lost(
     fine(await house.client.post(path, json=body, headers=house.operator))
     await asyncio.sleep(PROMISED)
     for answer in await each_service(house, stricken, leaver.auth):
-        problem(answer, 401, "token_revoked")
+        refused(answer, 401, "token_revoked")
     for answer in await each_service(house, other, other.auth):
         assert answer.headers["x-ratelimit-limit"] == "91"
 

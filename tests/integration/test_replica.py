@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from mis_cli.embedded import EmbeddedPostgres, database_urls
 from mis_tenancy.redis import Redis, tenant_key
-from tests.integration.rig import TENANTS, USERS, fine, problem
+from tests.answers import fine, refused
+from tests.integration.rig import TENANTS, USERS
 from tests.integration.standby import Standby, standby
 from tests.servers import TestServers, remove_server_directory
 from tests.suite import PASSWORD, Suite, TenantHandle, running_suite
@@ -166,7 +167,7 @@ async def test_a_suspended_tenant_is_refused_at_once_though_the_replica_has_not_
         # Services hear of it within a second, from each other and from the primary.
         while (await followed.suite.client.get(USERS, headers=tenant.auth)).status_code == 200:
             pass
-    problem(await followed.suite.client.get(USERS, headers=tenant.auth), 403, "tenant_suspended")
+    refused(await followed.suite.client.get(USERS, headers=tenant.auth), 403, "tenant_suspended")
 
 
 async def test_policies_hold_on_the_replica(followed: Followed, tenant: TenantHandle) -> None:

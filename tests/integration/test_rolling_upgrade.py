@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.answers import fine
 from tests.database import connected
-from tests.integration.rig import AUTH, TENANTS, USERS, fine
+from tests.integration.rig import AUTH, TENANTS, USERS
 from tests.mis_cli.backups import OwnServers, inhabit, look
 from tests.purging import purge, rows_by_table
 from tests.servers import TestServers

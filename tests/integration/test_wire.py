@@ -8,8 +8,9 @@ from itertools import count
 
 import pytest
 
+from tests.answers import fine, refused
 from tests.auth_service.requests import set_status
-from tests.integration.rig import AUTH, TENANTS, USERS, fine, flush, problem
+from tests.integration.rig import AUTH, TENANTS, USERS, flush
 from tests.integration.wire import Answer, exchange, raw, request, served
 from tests.mis_tenancy.redis_fixtures import eventually
 from tests.suite import Suite, TenantHandle, fresh_address
@@ -363,10 +364,10 @@ async def test_a_closed_tenant_is_hidden_from_strangers_and_explained_to_members
     async with suite.client_at(fresh_address()) as stranger:
         answer = await stranger.get(POLICY, headers=named)
         if status in HIDDEN:
-            unknown = problem(await stranger.get(POLICY, headers=from_nobody), 404, "tenant_not_found")
-            assert problem(answer, 404, "tenant_not_found") | {"requestId": ""} == unknown | {"requestId": ""}
+            unknown = refused(await stranger.get(POLICY, headers=from_nobody), 404, "tenant_not_found")
+            assert refused(answer, 404, "tenant_not_found") | {"requestId": ""} == unknown | {"requestId": ""}
         else:
-            problem(answer, 503, "tenant_unavailable")
+            refused(answer, 503, "tenant_unavailable")
             assert int(answer.headers["retry-after"]) >= 1
         wrong = {"email": tenant.owner_email, "password": "wrong", "tenantSlug": tenant.slug}
         answer = await stranger.post(f"{AUTH}/login", json=wrong)
@@ -377,4 +378,4 @@ async def test_a_closed_tenant_is_hidden_from_strangers_and_explained_to_members
         "purged": (401, "token_revoked"),
     }.get(status, (503, "tenant_unavailable"))
     for path in (USERS, f"{AUTH}/me", f"{TENANTS}/{tenant.id}"):
-        problem(await suite.client.get(path, headers=tenant.auth), *expected)
+        refused(await suite.client.get(path, headers=tenant.auth), *expected)

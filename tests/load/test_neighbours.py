@@ -5,8 +5,9 @@ from collections import Counter
 
 import pytest
 
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 SECONDS = 60
 LIMIT = 2

@@ -9,11 +9,12 @@ from typing import Any
 import asyncpg
 
 from mis_cli.embedded import DatabaseUrls
+from tests.answers import fine
 from tests.database import Seeded, connected, seed_tenant
 from tests.mis_cli.command_line import CommandLine, environment
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 CONTENT = b"%PDF-1.7 " + bytes(range(256)) * 40
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mis_cli import desk
+from mis_cli.commands import backup, doctor, load, restore
 from tests.mis_cli.command_line import CommandLine, environment
 from tests.servers import TestServers, remove_server_directory
 
@@ -29,8 +30,16 @@ def closed_place() -> Iterator[Path]:
     remove_server_directory(directory)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_log() -> Iterator[None]:
+    """Leave this process its own log: a logger keeps the stream of the command that used it first."""
+    with pytest.MonkeyPatch.context() as patching:
+        for module in (desk, backup, doctor, load, restore):
+            patching.setattr(module, "configure_logging", lambda *given, **more: None)
+        yield
+
+
 @pytest.fixture
-def mis(test_servers: TestServers, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """The command line on the suite's deployment; the log of this process stays the tests'."""
-    monkeypatch.setattr(desk, "configure_logging", lambda *given, **more: None)
+def mis(test_servers: TestServers) -> CommandLine:
+    """The command line on the suite's deployment."""
     return CommandLine(environment(test_servers))

@@ -22,10 +22,11 @@ from mis_cli.backups.programs import Programs
 from mis_cli.exits import CANNOT_START, REFUSED
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage
+from tests.answers import fine
 from tests.mis_cli.backups import Inhabited, Place, inhabit, look
 from tests.servers import TestServers
 from tests.suite import MASTER_KEYS
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 
 @dataclass(frozen=True, slots=True)

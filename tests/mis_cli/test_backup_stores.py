@@ -13,12 +13,13 @@ from mis_cli.backups.manifest import Hear
 from mis_cli.exits import AWAY
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage, StorageUnavailable
+from tests.answers import fine
 from tests.database import CountingProxy
 from tests.mis_cli.backups import Inhabited, Place, inhabit, look
 from tests.object_store import bucket, remove_bucket, store
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 _PAGE = 5
 

@@ -12,10 +12,11 @@ import pytest
 from mis_cli.backups.bare_server import verifier
 from mis_cli.embedded import ROLES, DatabaseUrls, EmbeddedPostgres, PostgresAddress
 from mis_cli.exits import CANNOT_START
+from tests.answers import fine
 from tests.mis_cli.backups import Place, inhabit, look
 from tests.mis_cli.command_line import CommandLine
 from tests.servers import TestServers, remove_server_directory
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from mis_worker.app import working
+from tests.answers import fine
 from tests.mis_cli.backups import CONTENT, Place, inhabit, look
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 
 async def ended(suite: Suite, path: str, auth: dict[str, str]) -> dict[str, Any]:

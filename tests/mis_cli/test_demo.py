@@ -7,9 +7,10 @@ import pytest
 from rich.progress import Progress
 
 from mis_cli.demo.seed import _Seeder, _Wanted
+from tests.answers import fine
 from tests.purging import purge
 from tests.suite import OPERATOR_EMAIL, PASSWORD, Suite, fresh_address
-from tests.tenant_service.requests import TENANTS, fine, new_slug
+from tests.tenant_service.requests import TENANTS, new_slug
 
 USERS = "/api/v1/users"
 

@@ -16,7 +16,8 @@ import pytest
 
 from auth_service.sessions.access_tokens import Holder
 from mis_tenancy.tenant import Role
-from tests.auth_service.requests import authority_of, fine
+from tests.answers import fine
+from tests.auth_service.requests import authority_of
 from tests.mis_cli.test_serve import ME, Replica, serving
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle

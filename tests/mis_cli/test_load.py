@@ -24,10 +24,11 @@ from mis_cli.load.populace import Member, Populace
 from mis_cli.load.report import document_of
 from mis_cli.load.running import Result, Watching
 from mis_tenancy.plans import PlanName
+from tests.answers import fine
 from tests.integration.wire import served
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import OPERATOR_EMAIL, OPERATOR_PASSWORD, Suite
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 SIGNED_IN = {"MIS_OPERATOR_EMAIL": OPERATOR_EMAIL, "MIS_OPERATOR_PASSWORD": OPERATOR_PASSWORD}
 

@@ -10,13 +10,13 @@ from mis_cli.demo import seed as seeding
 from mis_cli.desk import COMMAND_LINE
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_tenancy.identifiers import new_id
+from tests.answers import bearer, fine, refused
 from tests.auth_service.operators import MFA, as_operator, new_operator, operator_login, operator_with_app
-from tests.auth_service.requests import bearer, platform_events, refused
+from tests.auth_service.requests import platform_events
 from tests.integration.wire import served
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import OPERATOR_EMAIL, Suite
 from tests.tenant_service.job_queue import add_dead_job
-from tests.tenant_service.requests import fine
 
 GOOD = "purple-elephants-9-dancing"
 

@@ -14,12 +14,13 @@ import pytest
 from mis_cli.backups.manifest import file_of
 from mis_cli.backups.tenant_rows import LEFT_OUT, backed_up_tables, emptied_tables
 from mis_cli.exits import CANNOT_START, REFUSED
+from tests.answers import fine
 from tests.database import tenant_tables
 from tests.mis_cli.backups import Inhabited, Place, inhabit, look, seed_under_way
 from tests.purging import purge
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 
 @pytest.fixture(scope="module")

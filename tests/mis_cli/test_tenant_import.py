@@ -9,9 +9,10 @@ import pytest
 
 from mis_cli.exits import CANNOT_START, REFUSED, STOPPED
 from tenant_service.bulk.operations import Operations
+from tests.answers import fine, refused
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine, new_slug, refused
+from tests.tenant_service.requests import TENANTS, new_slug
 
 HEADER = "name,slug,plan,max_users,domain,owner_email,owner_name\n"
 

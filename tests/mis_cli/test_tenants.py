@@ -13,10 +13,11 @@ from sqlalchemy import text
 from mis_cli.desk import COMMAND_LINE
 from mis_cli.exits import AWAY, CANNOT_START, REFUSED
 from mis_cli.running.provisioning import MASTER_KEYS as KEYS_FILE
+from tests.answers import eventually, fine
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import MASTER_KEYS, PASSWORD, Suite
 from tests.tenant_service.job_queue import platform_of
-from tests.tenant_service.requests import TENANTS, audit_rows, eventually, fine, new_slug
+from tests.tenant_service.requests import TENANTS, audit_rows, new_slug
 
 
 async def test_a_tenant_is_made_as_the_api_makes_it_with_its_owner(mis: CommandLine, suite: Suite) -> None:

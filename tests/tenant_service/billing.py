@@ -9,8 +9,9 @@ from mis_models.billing import InvoiceRow, SubscriptionRow
 from mis_models.work import OutboxRow
 from tenant_service.billing.upkeep import bring_up
 from tenant_service.plan_migration.period_end import ScheduledMigrations
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 
 async def billing_of(suite: Suite, tenant: TenantHandle) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from tenant_service.exports.jobs import RUN, ExportJobs
 from tenant_service.exports.running import Exporter
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle, fresh_address
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 EVERYTHING = ["users", "media", "audit_logs", "configurations", "usage", "invoices"]
 

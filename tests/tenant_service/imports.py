@@ -16,9 +16,10 @@ from mis_jobs.jobs import Job
 from mis_tenancy.identifiers import new_id
 from tenant_service.imports.jobs import RUN, ImportJobs
 from tenant_service.imports.running import ImportRuns
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.exports import fetch, finished
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 Headers = dict[str, str]
 Rows = list[dict[str, Any]]

@@ -6,9 +6,10 @@ import httpx
 from sqlalchemy import update
 
 from mis_models.accounts import CountersRow
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import invoices_of, let_pass, settle, subscription_of
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 USERS = "/api/v1/users"
 

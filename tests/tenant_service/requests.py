@@ -1,31 +1,15 @@
 """What tests of the tenant service ask for again and again."""
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
 import httpx
 
+from tests.answers import fine
 from tests.suite import PASSWORD, Suite, TenantHandle
 
 TENANTS = "/api/v1/tenants"
-
-
-def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """Return the problem document; the answer must be that refusal."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    document: dict[str, Any] = answer.json()
-    assert document["code"] == code, document
-    return document
-
-
-def fine(answer: httpx.Response, status: int = 200) -> Any:
-    """Return the answer's body; the answer must be a success."""
-    assert answer.status_code == status, answer.text
-    return answer.json() if answer.content else None
 
 
 def fields(document: dict[str, Any]) -> list[tuple[str, str]]:
@@ -63,18 +47,6 @@ async def audit_rows(suite: Suite, tenant_id: UUID, kind: str = "change") -> lis
     )
     rows: list[dict[str, Any]] = fine(answer)
     return rows
-
-
-async def eventually(
-    ask: Callable[[], Awaitable[httpx.Response]], is_so: Callable[[httpx.Response], bool]
-) -> httpx.Response:
-    """Ask until the answer is so; the promise is that it takes less than a second."""
-    async with asyncio.timeout(1.0):
-        while True:
-            answer = await ask()
-            if is_so(answer):
-                return answer
-            await asyncio.sleep(0.02)
 
 
 def an_owner(**more: Any) -> dict[str, Any]:

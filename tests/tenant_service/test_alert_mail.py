@@ -22,8 +22,9 @@ from tenant_service.alerts.book import NOTICE, open_alert, resolve_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.alerts.jobs import AlertJobs
 from tenant_service.alerts.operators import OperatorNotices
+from tests.answers import fine
 from tests.suite import MASTER_KEYS, OPERATOR_EMAIL, PUBLIC_URL, Suite, TenantHandle
-from tests.tenant_service.requests import fine, patch
+from tests.tenant_service.requests import patch
 
 QUEUE = MailQueue(Wrapping(MasterKeys.parse(MASTER_KEYS)))
 UNHEALTHY = Cause(AlertKind.HEALTH, "unhealthy", Severity.CRITICAL, "Storage does not answer.")

@@ -16,9 +16,10 @@ from mis_tenancy.session import TenantSession
 from tenant_service.alerts import book, watch_repository
 from tenant_service.alerts.book import NOTICE
 from tenant_service.alerts.watch import Watch
+from tests.answers import fine, refused
 from tests.auth_service.requests import refresh, sign_in
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, patch
 from tests.tenant_service.test_alert_book import alerts
 from tests.tenant_service.test_alert_book import events as alert_events
 from tests.tenant_service.test_alerts import listed

@@ -8,10 +8,11 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_worker.app import working
+from tests.answers import fine, refused
 from tests.mis_mail.servers import Mailbox, mail_server
 from tests.servers import TestServers
 from tests.suite import OPERATOR_EMAIL, Suite, TenantHandle, running_suite
-from tests.tenant_service.requests import TENANTS, fine, refused
+from tests.tenant_service.requests import TENANTS
 from tests.tenant_service.test_alert_book import alerts
 
 PROMISED_SECONDS = 10

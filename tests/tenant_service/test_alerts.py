@@ -7,8 +7,9 @@ import pytest
 
 from tenant_service.alerts.book import open_alert, resolve_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, audit_rows, fine, refused
+from tests.tenant_service.requests import TENANTS, audit_rows
 
 UNHEALTHY = Cause(AlertKind.HEALTH, "unhealthy", Severity.CRITICAL, "Storage does not answer.")
 

@@ -20,13 +20,13 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.tables import AuditRow, Base, ConfigurationRow
 from tenant_service.exports.service import RUN as RUN_EXPORT
 from tenant_service.imports.service import RUN as RUN_IMPORT
+from tests.answers import fine
 from tests.database import connected, row_for
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service import archive_child
 from tests.tenant_service.exports import ask_for, files_of, manifest_of, opened, rows_of, status_of
 from tests.tenant_service.imports import archive_of, import_status, send, setting_row, user_row
-from tests.tenant_service.requests import fine
 
 PEOPLE = 2_500
 SETTINGS = 20

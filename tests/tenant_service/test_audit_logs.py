@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, act_as, patch
 
 
 async def read(suite: Suite, tenant: TenantHandle, headers: dict[str, str], **query: Any) -> Any:

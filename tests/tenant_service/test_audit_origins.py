@@ -4,9 +4,10 @@ import secrets
 from pathlib import Path
 
 from mis_tenancy.origins.rows import erase_actor
+from tests.answers import fine, refused
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, fresh_address, running_suite
-from tests.tenant_service.requests import TENANTS, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, patch
 from tests.tenant_service.seals import Log
 
 

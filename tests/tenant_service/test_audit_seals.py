@@ -19,11 +19,12 @@ from tenant_service.audit_seals import repository
 from tenant_service.audit_seals.retention import Retention
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.audit_seals.service import Bad, Problem
+from tests.answers import fine, refused
 from tests.database import bound
 from tests.mis_tenancy.spool_fixtures import request_of
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, patch
 from tests.tenant_service.seals import new_log
 
 

@@ -15,10 +15,11 @@ from mis_models.billing import InvoiceRow
 from mis_models.platform import PlatformAuditRow
 from tenant_service.billing.errors import PaymentDeclined
 from tenant_service.billing.payments import Demand, Receipt
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import billing_of, events_of, invoices_of, set_subscription, settle
 from tests.tenant_service.exports import finished, opened, rows_of
-from tests.tenant_service.requests import TENANTS, audit_rows, create, fields, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, audit_rows, create, fields, patch
 
 PRICES = {"basic": 2_900, "premium": 29_900, "enterprise": 299_900}
 

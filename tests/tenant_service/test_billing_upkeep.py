@@ -16,6 +16,7 @@ from mis_tenancy.tables import TenantRow
 from tenant_service.billing.jobs import ROUND, UPKEEP, BillingJobs
 from tenant_service.billing.periods import Period
 from tenant_service.plan_migration.period_end import ScheduledMigrations
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import (
     billing_of,
@@ -28,7 +29,7 @@ from tests.tenant_service.billing import (
     settle,
     subscription_of,
 )
-from tests.tenant_service.requests import TENANTS, fine, refused
+from tests.tenant_service.requests import TENANTS
 
 DAY = timedelta(days=1)
 USERS = "/api/v1/users"

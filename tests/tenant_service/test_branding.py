@@ -17,8 +17,9 @@ from mis_http.colors import ColorRole, contrasts, parse_color
 from mis_jobs.jobs import Job
 from mis_models.work import JobRow
 from tenant_service.branding.jobs import CLEANUP_AFTER, LOGO_CLEANUP, LogoCleanup
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle, fresh_address
-from tests.tenant_service.requests import TENANTS, audit_rows, fields, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, audit_rows, fields, patch
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"a picture"
 JPEG = b"\xff\xd8\xff\xe0" + b"a picture"

@@ -16,9 +16,10 @@ from mis_tenancy.identifiers import new_id
 from tenant_service.bulk import received
 from tenant_service.bulk.keys import KeyOnce
 from tenant_service.lifecycle.states import States
+from tests.answers import fine, refused
 from tests.suite import Suite
 from tests.tenant_service.plan_moves import migrations_of
-from tests.tenant_service.requests import TENANTS, an_owner, audit_rows, fine, new_slug, refused
+from tests.tenant_service.requests import TENANTS, an_owner, audit_rows, new_slug
 
 PATH = f"{TENANTS}/bulk"
 NDJSON = "application/x-ndjson"

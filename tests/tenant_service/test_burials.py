@@ -23,6 +23,7 @@ from tenant_service.exports.service import RUN as EXPORT
 from tenant_service.imports.service import RUN as IMPORT
 from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.order import Order, Requester
+from tests.answers import fine
 from tests.mis_jobs.job_queue import PATIENCE
 from tests.purging import delete_now, purging
 from tests.servers import TestServers
@@ -30,7 +31,7 @@ from tests.suite import Suite, running_suite
 from tests.tenant_service.exports import ask_for, status_of
 from tests.tenant_service.imports import archive_of, import_status, send, user_row
 from tests.tenant_service.plan_moves import document_of, migrations_of
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 from tests.tenant_service.test_alert_book import alerts
 
 _DIED = text("""

@@ -11,9 +11,10 @@ import pytest
 from mis_models.endings import CertificateKeyRow
 from mis_tenancy.settings import MasterKeys
 from tenant_service.endings.certificates import Certifier
+from tests.answers import fine, refused
 from tests.purging import delete_now, purge, purging
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine, refused
+from tests.tenant_service.requests import TENANTS
 
 JWKS = f"{TENANTS}/deletion-certificates/jwks.json"
 

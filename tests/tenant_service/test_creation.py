@@ -10,17 +10,9 @@ from sqlalchemy import select
 from mis_models.accounts import CountersRow, UserRow
 from mis_models.platform import PlatformAuditRow
 from mis_tenancy.tables import ConfigurationRow, DataKeyRow
+from tests.answers import fine, refused
 from tests.suite import Suite
-from tests.tenant_service.requests import (
-    TENANTS,
-    an_owner,
-    audit_rows,
-    create,
-    fields,
-    fine,
-    new_slug,
-    refused,
-)
+from tests.tenant_service.requests import TENANTS, an_owner, audit_rows, create, fields, new_slug
 
 
 async def test_the_design_documents_own_example_is_made(suite: Suite) -> None:

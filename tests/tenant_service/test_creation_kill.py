@@ -15,10 +15,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.answers import fine
 from tests.database import CountingProxy, connected
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, fine, new_slug
+from tests.tenant_service.requests import TENANTS, new_slug
 
 # What every tenant has, in tables of its own.
 HAS = ("tenant_names", "tenant_profiles", "tenant_counters", "tenant_data_keys", "users", "user_terms")

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.answers import fine
 from tests.database import CountingProxy
 from tests.servers import TestServers
 from tests.suite import Suite, running_suite
-from tests.tenant_service.requests import TENANTS, create, fine, new_slug
+from tests.tenant_service.requests import TENANTS, create, new_slug
 
 # BEGIN with SET LOCAL; the names are claimed, and is the domain free?; the plan's price; all rows; COMMIT.
 TURNS = 5

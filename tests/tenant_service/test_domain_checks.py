@@ -15,8 +15,9 @@ from tenant_service.domains.pending import FRESH, PendingClaims
 from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import GRACE, Rechecks
 from tenant_service.domains.repository import fresh_claims
+from tests.answers import eventually, fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, eventually, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, patch
 from tests.tenant_service.test_domains import (
     asking,
     domain_changes,

@@ -12,17 +12,10 @@ from mis_models.work import OutboxRow
 from mis_tenancy.settings import SettingsError
 from tenant_service.domains.names import parse_domain
 from tenant_service.domains.proofs import Proofs
+from tests.answers import eventually, fine, refused
 from tests.integration.wire import exchange, request, served
 from tests.suite import Suite, TenantHandle, fresh_address
-from tests.tenant_service.requests import (
-    TENANTS,
-    create,
-    eventually,
-    fine,
-    new_slug,
-    patch,
-    refused,
-)
+from tests.tenant_service.requests import TENANTS, create, new_slug, patch
 
 
 def new_domain() -> str:

@@ -24,9 +24,10 @@ from mis_worker.app import working
 from tenant_service.encryption_keys.jobs import REENCRYPTION, KeyJobs
 from tenant_service.encryption_keys.reencryption import Reencryption
 from tenant_service.encryption_keys.repository import HOLDERS
+from tests.answers import fine, refused
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, audit_rows, fine, refused
+from tests.tenant_service.requests import TENANTS, audit_rows
 from tests.tenant_service.seals import Log
 
 # Bytes that are not under a tenant's data key, and why nothing is lost with an old one.

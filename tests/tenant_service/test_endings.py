@@ -12,8 +12,9 @@ from mis_models.platform import PlatformAuditRow
 from mis_models.work import OutboxRow
 from mis_tenancy.access import RESTRICTED_PERMISSIONS
 from mis_tenancy.tables import TenantRow
+from tests.answers import eventually, fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, eventually, fine, new_slug, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, new_slug
 
 USERS = "/api/v1/users"
 

@@ -23,6 +23,7 @@ from mis_tenancy.origins.rows import erase_actor
 from mis_tenancy.tables import Base
 from mis_tenancy.usage_tables import UsageDayRow, UsageRouteDayRow
 from tenant_service.exports.data_types.registry import DATA_TYPES
+from tests.answers import fine
 from tests.database import connected, insert, row_for
 from tests.servers import TestServers
 from tests.suite import PASSWORD, Suite, TenantHandle
@@ -36,7 +37,7 @@ from tests.tenant_service.exports import (
     rows_of,
     status_of,
 )
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 from tests.user_service.media import stored
 
 FORMATS = ("json", "ndjson", "csv")

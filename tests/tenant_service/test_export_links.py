@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mis_http.downloads import RangeNotSatisfiable, range_of
 from mis_http.signed_links import LinkRefused, LinkSigner, SignedQuery
 from mis_tenancy.settings import MasterKeys
+from tests.answers import fine, refused
 from tests.auth_service.requests import set_status
 from tests.isolation.world import suspend
 from tests.suite import Suite
@@ -27,7 +28,6 @@ from tests.tenant_service.exports import (
     rows_of,
     status_of,
 )
-from tests.tenant_service.requests import fine, refused
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -16,6 +16,7 @@ from mis_models.work import OutboxRow
 from mis_tenancy.storage import StorageUnavailable, TenantStorage
 from mis_worker.app import working
 from tenant_service.exports.jobs import RUN, UPKEEP
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.exports import (
     EVERYTHING,
@@ -32,7 +33,7 @@ from tests.tenant_service.exports import (
     rows_of,
     status_of,
 )
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields
 
 
 async def events_of(suite: Suite, tenant: TenantHandle) -> list[tuple[str, dict[str, object]]]:

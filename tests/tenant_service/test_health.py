@@ -22,8 +22,9 @@ from tenant_service.health.metrics import ProbeMetrics
 from tenant_service.health.probes import Probes
 from tenant_service.health.repository import EVERYONE, Batch, due_tenants
 from tenant_service.health.service import Health
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, fine, refused
+from tests.tenant_service.requests import TENANTS
 
 
 def health_of(suite: Suite) -> Health:

@@ -21,10 +21,10 @@ from tenant_service.imports.archive import verified
 from tenant_service.imports.errors import ArchiveBomb, ArchiveMalformed, ArchiveRefused
 from tenant_service.imports.inspection import opened
 from tenant_service.imports.row_readers import rows_in
+from tests.answers import refused
 from tests.suite import Suite, TenantHandle, UserHandle
 from tests.tenant_service.exports import files_of
 from tests.tenant_service.imports import archive_of, content_of, send, user_row, users_of, zipped
-from tests.tenant_service.requests import refused
 
 MIB = 2**20
 

@@ -19,6 +19,7 @@ from mis_tenancy.turns import lock_tenant
 from mis_worker.app import working
 from tenant_service.imports.report import Seats
 from tenant_service.imports.users import UserImport
+from tests.answers import fine, refused
 from tests.auth_service.requests import set_status
 from tests.suite import PASSWORD, Suite, TenantHandle
 from tests.tenant_service.exports import files_of
@@ -36,7 +37,7 @@ from tests.tenant_service.imports import (
     user_row,
     users_of,
 )
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows
 
 FORMATS = ("json", "ndjson", "csv")
 _WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"

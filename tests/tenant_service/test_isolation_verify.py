@@ -13,11 +13,12 @@ from mis_tenancy.redis import Redis, RedisUnavailable
 from mis_tenancy.storage import Storage
 from tenant_service.isolation import prefixes, repository, rules
 from tenant_service.isolation.facts import Role
+from tests.answers import fine, refused
 from tests.citus import on_cluster
 from tests.database import connected, tenant_tables
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
-from tests.tenant_service.requests import TENANTS, audit_rows, fine, refused
+from tests.tenant_service.requests import TENANTS, audit_rows
 
 NAMES = [
     *("roles", "row_level_security", "policies", "composite_keys", "privileges"),

@@ -13,11 +13,12 @@ from mis_tenancy.redis import Redis
 from mis_tenancy.slugs import is_reserved
 from tenant_service.job_queue.filters import JobFilter, JobState
 from tenant_service.job_queue.repository import listing
+from tests.answers import fine, refused
 from tests.plans import scans_of
 from tests.servers import TestServers
 from tests.suite import Suite
 from tests.tenant_service.job_queue import add_dead_job, add_job, platform_of
-from tests.tenant_service.requests import TENANTS, fine, refused
+from tests.tenant_service.requests import TENANTS
 
 JOBS = f"{TENANTS}/jobs"
 

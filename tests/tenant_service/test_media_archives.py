@@ -11,6 +11,7 @@ from mis_jobs.jobs import Job
 from mis_tenancy.identifiers import new_id
 from tenant_service.imports import running
 from tenant_service.imports.staging import Staging
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.exports import finished, manifest_of, opened, rows_of
 from tests.tenant_service.imports import (
@@ -24,7 +25,6 @@ from tests.tenant_service.imports import (
     users_of,
 )
 from tests.tenant_service.plan_moves import configure
-from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import (
     MEDIA,
     MIB,

@@ -7,8 +7,9 @@ from sqlalchemy import select, update
 
 from mis_tenancy.tables import TenantNameRow
 from tenant_service.lifecycle.amendment import MOST_HELD_BACK
+from tests.answers import fine, refused
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, create, fine, new_slug, patch, refused
+from tests.tenant_service.requests import TENANTS, create, new_slug, patch
 
 
 async def names_of(suite: Suite, tenant_id: UUID) -> dict[str, datetime | None]:

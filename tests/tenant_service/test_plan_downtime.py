@@ -21,6 +21,7 @@ from tenant_service.billing.jobs import UPKEEP, BillingJobs
 from tenant_service.plan_migration.downtime import RECOVERY, Downtime
 from tenant_service.plan_migration.order import Order, Requester
 from tenant_service.plan_migration.period_end import ScheduledMigrations
+from tests.answers import fine, refused
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import hear, invoices_of, settle, subscription_of
@@ -31,7 +32,6 @@ from tests.tenant_service.plan_moves import (
     migrate,
     migrations_of,
 )
-from tests.tenant_service.requests import fine, refused
 
 
 def owner_of(tenant: TenantHandle) -> Requester:

@@ -11,6 +11,7 @@ from mis_models.plan_migrations import PlanMigrationRow
 from mis_tenancy.plans import GIB, PlanName
 from tenant_service.plan_migration.order import Order, Requester
 from tenant_service.plan_migration.service import Migrations
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.billing import (
     billing_of,
@@ -28,7 +29,7 @@ from tests.tenant_service.plan_moves import (
     migrate,
     migrations_of,
 )
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields
 
 _WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 

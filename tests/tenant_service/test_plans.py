@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.answers import fine, refused
 from tests.suite import Suite
-from tests.tenant_service.requests import fine, refused
 
 PLANS = "/api/v1/plans"
 

@@ -8,10 +8,11 @@ from mis_jobs.jobs import Job
 from mis_models.platform import PlatformAuditRow
 from mis_models.work import JobRow
 from tenant_service.platform_trail.jobs import PLATFORM_TRAIL, PlatformTrail
+from tests.answers import fine, refused
 from tests.purging import purge
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.plan_moves import let_the_period_end, migrate, migrations_of
-from tests.tenant_service.requests import TENANTS, audit_rows, fine, patch, refused
+from tests.tenant_service.requests import TENANTS, audit_rows, patch
 
 
 async def carried(suite: Suite, tenant: TenantHandle) -> list[PlatformAuditRow]:

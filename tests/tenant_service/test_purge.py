@@ -31,6 +31,7 @@ from tenant_service.endings.jobs import DUE_PURGES, PURGE, Purges
 from tenant_service.endings.purge import Purge
 from tenant_service.endings.tables import KEPT, purged_tables
 from tenant_service.endings.traces import Found, Traces
+from tests.answers import fine, refused
 from tests.database import connected
 from tests.purging import (
     delete_now,
@@ -44,7 +45,7 @@ from tests.purging import (
 )
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, create, fine, refused
+from tests.tenant_service.requests import TENANTS, create
 
 
 @pytest.fixture(scope="module")

@@ -155,8 +155,8 @@ class Mortal:
         self._left = commits
 
     @asynccontextmanager
-    async def transaction(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
-        async with self._database.transaction(tenant_id) as session:
+    async def silent_transaction(self, tenant_id: UUID) -> AsyncIterator[TenantSession]:
+        async with self._database.silent_transaction(tenant_id) as session:
             yield session
         self._left -= 1
         if self._left == 0:

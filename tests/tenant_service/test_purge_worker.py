@@ -16,10 +16,10 @@ from mis_models.work import JobRow
 from mis_tenancy.tables import TenantRow
 from mis_worker.app import working
 from tenant_service.endings.jobs import DUE_PURGES
+from tests.answers import fine
 from tests.purging import TENANTS, delete_now, rows_by_table
 from tests.servers import TestServers
 from tests.suite import Suite, running_suite
-from tests.tenant_service.requests import fine
 
 
 class OwnDatabase(TestServers):

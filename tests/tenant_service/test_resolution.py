@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from tests.answers import fine
 from tests.suite import Suite, fresh_address
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 RESOLVE = f"{TENANTS}/resolve"
 

@@ -6,8 +6,9 @@ import httpx
 from sqlalchemy import select
 
 from mis_models.platform import PlatformAuditRow
+from tests.answers import eventually, fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, eventually, fine, new_slug, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, new_slug
 
 USERS = "/api/v1/users"
 

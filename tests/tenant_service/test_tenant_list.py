@@ -13,11 +13,12 @@ from mis_tenancy.tenant import TenantStatus
 from tenant_service.lifecycle.filters import TenantFilter
 from tenant_service.lifecycle.list_repository import anywhere, listing, nearby
 from tenant_service.lifecycle.search import query_of
+from tests.answers import fine
 from tests.database import connected
 from tests.plans import scans_of
 from tests.servers import TestServers
 from tests.suite import Suite
-from tests.tenant_service.requests import TENANTS, create, fine, new_slug, patch
+from tests.tenant_service.requests import TENANTS, create, new_slug, patch
 
 MANY = 20_000
 # Every third is on basic, every hundredth suspended, and the newest thousand is purged.

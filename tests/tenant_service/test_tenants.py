@@ -6,18 +6,9 @@ from typing import Any
 import pytest
 
 from mis_tenancy.identifiers import new_id
+from tests.answers import fine, refused
 from tests.suite import Suite
-from tests.tenant_service.requests import (
-    TENANTS,
-    act_as,
-    audit_rows,
-    create,
-    fields,
-    fine,
-    new_slug,
-    patch,
-    refused,
-)
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, create, fields, new_slug, patch
 
 
 async def test_a_member_reads_the_own_tenant_by_id_and_by_slug(suite: Suite) -> None:

@@ -18,9 +18,10 @@ from mis_tenancy.records.store import insert_records
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, day_of, hour_of
 from tenant_service.usage.schemas import UsageOut
+from tests.answers import fine, refused
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
-from tests.tenant_service.requests import TENANTS, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, fields
 
 
 async def usage(suite: Suite, tenant: TenantHandle, headers: Any = None, **query: Any) -> Any:

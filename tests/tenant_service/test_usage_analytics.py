@@ -15,8 +15,9 @@ from mis_tenancy.records.usage import route_of
 from tenant_service.usage.ranges import DAY, HOUR, day_of
 from tenant_service.usage.schemas import AnalyticsOut, RouteOut
 from tenant_service.usage.tabulation import COLUMNS, csv_of
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as
 from tests.tenant_service.test_usage import ask, drained, past, usage
 
 ALL = ["byRoute", "byUser", "byHour", "byStatus", "byFeature"]

@@ -26,8 +26,9 @@ from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import Wire
 from tenant_service.webhooks.turns import Sent, Turn
+from tests.answers import fine
 from tests.tenant_service.receiver import Received, Reply
-from tests.tenant_service.requests import TENANTS, audit_rows, fine
+from tests.tenant_service.requests import TENANTS, audit_rows
 from tests.tenant_service.webhook_rig import Hook, Post
 
 

@@ -7,8 +7,9 @@ import httpx
 from sqlalchemy import select
 
 from mis_models.work import OutboxRow
+from tests.answers import fine
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 USERS = "/api/v1/users"
 # The others tell of events of theirs in tests of theirs.

@@ -21,8 +21,8 @@ from tenant_service.alerts.book import open_alert, resolve_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.alerts.metrics import AlertMetrics
 from tenant_service.webhooks.relay import Relay
+from tests.answers import fine
 from tests.suite import TenantHandle
-from tests.tenant_service.requests import fine
 from tests.tenant_service.webhook_rig import Hook, Post
 
 TYPES = [EventType.USER_CREATED, EventType.USER_UPDATED, EventType.USER_DELETED]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.answers import fine
 from tests.tenant_service.receiver import Received
-from tests.tenant_service.requests import fine
 from tests.tenant_service.webhook_rig import Post
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "webhooks.md"

@@ -16,8 +16,9 @@ from mis_tenancy.encryption import TenantKeys, key_version
 from tenant_service.encryption_keys.reencryption import Reencryption
 from tenant_service.webhooks.secrets import WebhookSecrets
 from tenant_service.webhooks.signing import spelled
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields, fine, refused
+from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields
 
 URL = "https://93.184.215.14/hook"
 EVENTS = ["user.created", "config.changed"]

@@ -22,10 +22,11 @@ from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.relay import Relay
 from tenant_service.webhooks.sending import Sending
 from tenant_service.webhooks.transport import TOTAL_SECONDS, Transport
+from tests.answers import fine
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
 from tests.tenant_service.receiver import Receiver, receiving
-from tests.tenant_service.requests import TENANTS, fine
+from tests.tenant_service.requests import TENANTS
 
 EVENTS = ["user.created", "user.updated", "user.disabled", "user.deleted"]
 

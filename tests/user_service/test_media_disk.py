@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import fine, refused
 from tests.user_service import upload_child
 from tests.user_service.media import (
     MIB,

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mis_http.file_names import checked_name, checked_type, served_as
 from mis_tenancy.errors import ValidationFailed
+from tests.answers import refused
 from tests.suite import Suite
-from tests.tenant_service.requests import fields, refused
+from tests.tenant_service.requests import fields
 from tests.user_service.media import MEDIA, NOTHING, content, held, send, storage_root, stored
 
 REFUSED = [

@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 
 from mis_tenancy.objects.parts import memory_of
+from tests.answers import fine, refused
 from tests.suite import Suite
-from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import MIB, Held, held, send
 from user_service.media.memory import UploadMemory, UploadsBusy
 

@@ -13,7 +13,7 @@ from mis_cli.backups.manifest import Manifest, TenantManifest, read_any_manifest
 
 def named_by_time(gathered: Path) -> Path:
     """Return the name for a backup of this moment, which sorts by its time."""
-    return gathered / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    return gathered / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S.%fZ")
 
 
 def keep_newest(gathered: Path, new: Manifest | TenantManifest, keep: int) -> list[str]:

@@ -105,14 +105,15 @@ async def drop_files(session: TenantSession, user_id: UUID) -> Sequence[Row[UUID
 async def exports_with_people(session: TenantSession) -> Sequence[Row[UUID, list[str], datetime | None]]:
     """Return the id and end of each export that tells of people, whose archive is there or being written."""
     there = select(ExportRow.id, ExportRow.data_types, ExportRow.expires_at)
-    found = await session.execute(there.where(ExportRow.status.in_(("queued", "running", "completed"))))
+    kept = ExportRow.status.in_(("queued", "running", "completed"))
+    found = await session.execute(there.where(kept).order_by(ExportRow.id))
     return [row for row in found if _TELLING & set(row.data_types)]
 
 
 async def imports_under_way(session: TenantSession) -> Sequence[UUID]:
     """Return the id of each import that has not ended, whose archive may bring people back."""
     unended = ImportRow.status.in_(("queued", "running"))
-    return (await session.scalars(select(ImportRow.id).where(unended))).all()
+    return (await session.scalars(select(ImportRow.id).where(unended).order_by(ImportRow.id))).all()
 
 
 async def delete_user(session: TenantSession, user: UserRow) -> None:

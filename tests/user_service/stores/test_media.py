@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from mis_tenancy.tenant import Role
+from tests.answers import fine, refused
 from tests.auth_service.programs import add_api_key
 from tests.suite import Suite
-from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import (
     MEDIA,
     MIB,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from mis_http.content_digest import digest_header
 from mis_http.downloads import attachment
 from mis_tenancy.tenant import Role
+from tests.answers import fine, refused
 from tests.isolation.world import suspend
 from tests.suite import Suite, TenantHandle, fresh_address
-from tests.tenant_service.requests import audit_rows, fields, fine, refused
+from tests.tenant_service.requests import audit_rows, fields
 from tests.user_service.media import MEDIA, MIB, content, digest_of, fetch, storage_of, stored
 
 DIGITS = b"0123456789"

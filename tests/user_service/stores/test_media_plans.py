@@ -3,9 +3,9 @@
 import pytest
 
 from mis_tenancy.plans import GIB
+from tests.answers import fine, refused
 from tests.suite import Suite
 from tests.tenant_service.plan_moves import configure, hold, migrate
-from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import MEDIA, NOTHING, Held, content, held, in_pieces, send, stored
 
 

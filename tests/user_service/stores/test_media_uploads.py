@@ -17,8 +17,9 @@ from mis_http.multipart import boundary_of, file_part
 from mis_tenancy.errors import BodyMalformed, ValidationFailed
 from mis_tenancy.plans import GIB
 from mis_tenancy.storage import StorageUnavailable, TenantStorage
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import fields, fine, refused
+from tests.tenant_service.requests import fields
 from tests.user_service.media import (
     MEDIA,
     MIB,

@@ -16,8 +16,8 @@ from mis_models.verifications import VerificationRow
 from mis_models.work import JobRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.storage import Storage, StorageUnavailable, TenantStorage
+from tests.answers import fine, refused
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.requests import fine, refused
 from tests.user_service.media import (
     MEDIA,
     MIB,
