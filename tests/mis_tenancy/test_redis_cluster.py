@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,10 +18,16 @@ from mis_tenancy.redis.view import moved_to
 from mis_tenancy.replicas.positions import Positions
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.tenant import Tenant
-from tests.mis_tenancy.redis_fixtures import UsageLedger, a_tenant, eventually, redis_server
+from tests.mis_tenancy.redis_fixtures import (
+    PATIENT,
+    UsageLedger,
+    a_tenant,
+    connected,
+    eventually,
+    redis_server,
+)
 from tests.redis_cluster import RedisCluster, empty_node, redis_cluster, until
 
-PATIENT = 30.0
 AWKWARD = ["a:b", "a}", "{", "}", "{}", "{}x", "x{y}z{w}", "{{y}}", "a\nb", "", "é", "{a:10.0.0.1}:burst"]
 
 
@@ -37,16 +42,6 @@ def mortal() -> Iterator[RedisCluster]:
     """A cluster with a replica of each primary, whose nodes the test may kill."""
     with redis_cluster(replicas=1, timeout_ms=1_000) as cluster:
         yield cluster
-
-
-@asynccontextmanager
-async def connected(url: str, timeout: float = PATIENT) -> AsyncIterator[Redis]:  # noqa: ASYNC109  # Redis' own
-    redis = Redis(url, timeout)
-    await redis.start()
-    try:
-        yield redis
-    finally:
-        await redis.stop()
 
 
 def tenant_on(cluster: RedisCluster, number: int, daily: int | None = 100) -> Tenant:

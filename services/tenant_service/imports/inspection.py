@@ -60,6 +60,7 @@ def readable() -> Iterator[None]:
     except (
         BadZipFile,
         EOFError,
+        # How zipfile refuses a method of compression that it does not know.
         NotImplementedError,
         RuntimeError,
         ValueError,
