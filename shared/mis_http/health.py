@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 import structlog
 from fastapi import APIRouter, Request
@@ -39,15 +40,21 @@ async def readyz(request: Request) -> Response:
         # Where they are is told by logs and by `mis doctor`, not to whoever asks.
         answering = sum(tenancy.redis.nodes.values())
         nodes["redisNodes"] = {"answering": answering, "away": len(tenancy.redis.nodes) - answering}
-    failing = [name for name, verdict in parts.items() if verdict == "failing"]
-    status = "unready" if failing else "degraded" if "degraded" in parts.values() else "ready"
-    return JSONResponse({"status": status, "parts": parts} | nodes, status_code=503 if failing else 200)
+    return readiness(parts, nodes)
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
     """Return the process's metrics in Prometheus' text format."""
     return Response(tenancy_of(request).metrics.render(), media_type="text/plain; version=0.0.4")
+
+
+def readiness(parts: Mapping[str, str], more: Mapping[str, Any] = MappingProxyType({})) -> Response:
+    """Return what a process answers whose parts have these verdicts; `more` is told beside them."""
+    told = set(parts.values())
+    status = "unready" if "failing" in told else "degraded" if "degraded" in told else "ready"
+    body = {"status": status, "parts": dict(parts), **more}
+    return JSONResponse(body, status_code=503 if status == "unready" else 200)
 
 
 async def verdicts(checks: Mapping[str, Check]) -> dict[str, str]:

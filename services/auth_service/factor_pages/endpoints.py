@@ -25,7 +25,7 @@ from auth_service.mfa.signing_in import SecondStep
 from auth_service.passkeys.dependencies import ArrivalOf, passkey_of_path
 from auth_service.passkeys.schemas import AskedOut
 from auth_service.passkeys.signing_in import PasskeySignIn
-from auth_service.sign_in.forms import require_own_form
+from auth_service.sign_in.forms import OWN_FORM
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from mis_accounts.recent_sign_ins import ProofRequired
@@ -39,14 +39,13 @@ router = APIRouter(
 
 Typed = Annotated[str, Form()]
 NextTyped = Annotated[str | None, Form(alias="next")]
-OWN_FORM = [Depends(require_own_form)]
 _VISITORS = (TenantNotFound, CsrfRefused, AuthenticationRequired, FeatureNotAvailable)
 
 
 @router.post(
     "/second-step",
     status_code=303,
-    dependencies=OWN_FORM,
+    dependencies=[OWN_FORM],
     responses=problems(TenantNotFound, CsrfRefused, TokenInvalid, InvalidCredentials, LoginThrottled),
 )
 async def second_step(
@@ -75,7 +74,7 @@ async def second_step(
 @router.post(
     "/passkey",
     status_code=303,
-    dependencies=OWN_FORM,
+    dependencies=[OWN_FORM],
     responses=problems(
         *(TenantNotFound, CsrfRefused, InvalidCredentials, LoginThrottled),
         *(FeatureNotAvailable, PasskeyOriginUnsupported, SsoRequired),
@@ -106,7 +105,7 @@ async def sign_in_with_passkey(
 @router.post(
     "/passkeys/options",
     response_class=JSONResponse,
-    dependencies=OWN_FORM,
+    dependencies=[OWN_FORM],
     responses=problems(*_VISITORS, ProofRequired, PasskeyLimit, PasskeyOriginUnsupported),
 )
 async def ask_for_registration(registering: RegistrationOf) -> AskedOut:
@@ -117,7 +116,7 @@ async def ask_for_registration(registering: RegistrationOf) -> AskedOut:
 @router.post(
     "/passkeys",
     status_code=303,
-    dependencies=OWN_FORM,
+    dependencies=[OWN_FORM],
     responses=problems(*_VISITORS, PasskeyInvalid, PasskeyTaken, PasskeyLimit, PasskeyOriginUnsupported),
 )
 async def register(
@@ -135,7 +134,7 @@ async def register(
 @router.post(
     "/passkeys/{passkey_id}/remove",
     status_code=303,
-    dependencies=OWN_FORM,
+    dependencies=[OWN_FORM],
     responses=problems(*_VISITORS, ProofRequired, PasskeyNotFound),
 )
 async def remove_passkey(

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Query
+from fastapi import APIRouter, Form, Query
 from fastapi.responses import HTMLResponse, Response
 
 from auth_service.authority import AuthorityOf
@@ -15,7 +15,7 @@ from auth_service.errors import (
 )
 from auth_service.login.service import Login
 from auth_service.passwords.forgetting import Forgetting
-from auth_service.sign_in.forms import require_own_form
+from auth_service.sign_in.forms import OWN_FORM
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from mis_http.direct_route import DirectRoute
@@ -34,7 +34,6 @@ EmailTyped = Annotated[str, Form()]
 PasswordTyped = Annotated[str, Form()]
 NextPath = Annotated[str | None, Query(alias="next", description="Where to go on to, a path of this origin.")]
 NextTyped = Annotated[str | None, Form(alias="next")]
-own_form = Depends(require_own_form)
 
 
 def typed(email: str) -> str:
@@ -59,7 +58,7 @@ async def sign_in_page(
 @router.post(
     "",
     status_code=303,
-    dependencies=[own_form],
+    dependencies=[OWN_FORM],
     responses=problems(*_STRANGERS, CsrfRefused, InvalidCredentials, LoginThrottled, SsoRequired),
 )
 async def sign_in(
@@ -86,7 +85,7 @@ async def sign_in(
 
 
 @router.post(
-    "/sign-out", status_code=303, dependencies=[own_form], responses=problems(*_STRANGERS, CsrfRefused)
+    "/sign-out", status_code=303, dependencies=[OWN_FORM], responses=problems(*_STRANGERS, CsrfRefused)
 )
 async def sign_out(pages: PagesOf, sessions: SessionsOf, visitor: VisitorOf) -> Response:
     """End the session of the cookie, and go back to the form."""
@@ -102,7 +101,7 @@ async def forgot_page(pages: PagesOf) -> HTMLResponse:
 
 
 @router.post(
-    "/forgot", status_code=202, dependencies=[own_form], responses=problems(*_STRANGERS, CsrfRefused)
+    "/forgot", status_code=202, dependencies=[OWN_FORM], responses=problems(*_STRANGERS, CsrfRefused)
 )
 async def forgot(
     pages: PagesOf, authority: AuthorityOf, browser: BrowserOf, email: EmailTyped = ""

@@ -8,7 +8,7 @@ import base64
 import hmac
 from typing import Annotated, Final
 
-from fastapi import Form, Header, Request
+from fastapi import Depends, Form, Header, Request
 
 from auth_service.authority import Authority, AuthorityOf
 from auth_service.errors import CsrfRefused
@@ -36,3 +36,7 @@ async def require_own_form(
     if cookie is None or not hmac.compare_digest(form_token(authority, cookie).encode(), given):
         raise CsrfRefused
     return cookie
+
+
+# For routes that need no more of it than the refusal.
+OWN_FORM: Final = Depends(require_own_form)

@@ -4,12 +4,12 @@ The API reads no cookie. So a front end of the same origin asks here for a token
 keeps it in memory, and nothing that lasts is ever in a script's reach.
 """
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 
 from auth_service.authority import AuthorityOf
 from auth_service.errors import CsrfRefused
 from auth_service.sessions.schemas import TenantOut
-from auth_service.sign_in.forms import form_token, require_own_form
+from auth_service.sign_in.forms import OWN_FORM, form_token
 from auth_service.sign_in.schemas import PageSessionOut, PageTokenOut, person_of
 from auth_service.sign_in.visits import CookieOf, PresentVisitor, SessionsOf
 from mis_http.direct_route import DirectRoute
@@ -40,7 +40,7 @@ async def read_session(
     )
 
 
-@router.post("/token", dependencies=[Depends(require_own_form)], responses=problems(*_REFUSALS, CsrfRefused))
+@router.post("/token", dependencies=[OWN_FORM], responses=problems(*_REFUSALS, CsrfRefused))
 async def make_token(visitor: PresentVisitor, tenant: CurrentTenant, sessions: SessionsOf) -> PageTokenOut:
     """Give a script of this origin an access token, which ends with the page's session."""
     access = await sessions.access(visitor)

@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from mis_cli.gateway import Gateway
 from mis_cli.gateway.pages import Pages
-from mis_http.health import verdicts
+from mis_http.health import readiness, verdicts
 from mis_http.settings import ServiceSettings
 
 PAGES: Final = ("/openapi.json", "/docs")
@@ -61,17 +61,14 @@ def description_app(gateway: Gateway) -> Starlette:
     async def health(scope: Scope) -> Response:
         return JSONResponse({"status": "alive"})
 
-    async def readiness(scope: Scope) -> Response:
-        parts = await verdicts(app.state.readiness)
-        is_ready = "failing" not in parts.values()
-        status = "ready" if is_ready else "unready"
-        return JSONResponse({"status": status, "parts": parts}, 200 if is_ready else 503)
+    async def ready(scope: Scope) -> Response:
+        return readiness(await verdicts(app.state.readiness))
 
     async def metrics(scope: Scope) -> Response:
         # It counts nothing; that it answers is what Prometheus writes down.
         return Response(media_type="text/plain; version=0.0.4")
 
-    own = {"/healthz": health, "/readyz": readiness, "/metrics": metrics}
+    own = {"/healthz": health, "/readyz": ready, "/metrics": metrics}
     app = Starlette(routes=[Mount("", Pages(own | dict.fromkeys(PAGES, page)))], lifespan=lifespan)
     app.state.readiness = {}
     return app
