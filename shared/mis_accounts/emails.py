@@ -11,6 +11,7 @@ from typing import Final
 
 from email_validator import SPECIAL_USE_DOMAIN_NAMES, EmailNotValidError, validate_email
 
+from mis_tenancy.composed import composed
 from mis_tenancy.errors import ValidationFailed
 
 LONGEST: Final = 254
@@ -37,7 +38,7 @@ class Email:
 
 def parse_email(text: str, *, field: str = "email") -> Email:
     """Return the address that `text` is; raise ValidationFailed on `field` where it is none (RFC 6531)."""
-    written = unicodedata.normalize("NFC", text.strip())
+    written = composed(text.strip(), LONGEST)
     if len(written) > LONGEST:
         raise ValidationFailed([_unfit(field, f"takes at most {LONGEST} characters")])
     if plain := _PLAIN.fullmatch(written):
@@ -57,6 +58,15 @@ def _email(address: str) -> Email:
 def norm_of(address: str) -> str:
     """Return the form under which two spellings of an address are one."""
     return unicodedata.normalize("NFC", address.casefold())
+
+
+def is_same_mailbox(one: str, other: str) -> bool:
+    """Return whether two addresses differ in nothing but case, so that who vouches for one means the other.
+
+    Accounts are kept further apart than that: to `norm_of` `ß` is `ss` and a ligature its letters, which a
+    mail server or an identity provider may well have given to somebody else.
+    """
+    return unicodedata.normalize("NFC", one.lower()) == unicodedata.normalize("NFC", other.lower())
 
 
 def _unfit(field: str, message: str) -> dict[str, str]:

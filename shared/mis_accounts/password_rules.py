@@ -7,7 +7,6 @@ follows a pattern (NIST SP 800-63B). Judging a pattern takes milliseconds, so it
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 from zxcvbn import zxcvbn
 from zxcvbn.frequency_lists import FREQUENCY_LISTS
 
+from mis_tenancy.composed import composed
 from mis_tenancy.errors import ProblemError
 
 LONGEST_BYTES: Final = 1_024
@@ -78,8 +78,11 @@ def unmet_rules(
 
 
 def normalized(password: str) -> str:
-    """Return the password in the one form that is judged and hashed, however a keyboard composed it."""
-    return unicodedata.normalize("NFC", password)
+    """Return the password in the one form that is judged and hashed, however a keyboard composed it.
+
+    Of one that is too long it is a beginning that still is.
+    """
+    return composed(password, LONGEST_BYTES)
 
 
 def _length(text: str, policy: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
+from mis_tenancy.composed import composed
 from mis_tenancy.errors import ValidationFailed
 
 _LONGEST_NAME: Final = 255
@@ -36,7 +37,7 @@ _OFFICE: Final = "application/vnd."
 
 def checked_name(filename: str | None) -> str:
     """Return the name in NFC; raise ValidationFailed for one that is missing, or that no file has."""
-    name = unicodedata.normalize("NFC", filename or "").strip()
+    name = composed((filename or "").strip(), _LONGEST_NAME).strip()
     if not name:
         raise _unfit("missing", "is needed: as `?filename=`, or in the part's Content-Disposition")
     if "/" in name or "\\" in name or name in (".", ".."):

@@ -1,7 +1,6 @@
 """What says who a user is, wherever it comes in: a request, a row of a file, an invitation, an archive."""
 
 import re
-import unicodedata
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -10,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from mis_http.free_json import KIB, at_most, storable
 from mis_http.schemas import Text
+from mis_tenancy.composed import composed
 
 LONGEST_NAME: Final = 200
 _BREAKS: Final = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
@@ -34,11 +34,14 @@ def _in_one_line(text: str) -> str:
 
 
 def _fits_64_bits(value: Any) -> Any:
-    """Return `value`; raise PydanticCustomError for a number that most programs would read as another."""
+    """Return `value`; raise PydanticCustomError for a number that most programs would read as another.
+
+    The database keeps 1e300 as a one with three hundred zeros, which would not come back in.
+    """
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             _fits_64_bits(inner)
-    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+    elif isinstance(value, int | float) and not -(2**63) <= value < 2**63:
         raise PydanticCustomError("json_number", "holds a whole number beyond 64 bits")
     return value
 
@@ -49,7 +52,7 @@ Name = Annotated[
     Text,
     AfterValidator(_in_one_line),
     AfterValidator(printable),
-    AfterValidator(partial(unicodedata.normalize, "NFC")),
+    AfterValidator(partial(composed, longest=LONGEST_NAME)),
     Field(min_length=1, max_length=LONGEST_NAME),
 ]
 Attributes = Annotated[

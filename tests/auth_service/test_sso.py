@@ -180,6 +180,38 @@ async def test_a_user_who_is_there_already_is_linked_by_a_proven_address(
     assert await reason_of(suite, tenant) == "identity_taken"
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["account", "invitation"])
+@pytest.mark.parametrize(
+    ("theirs", "mine"), [("steve", "\u017fteve"), ("strasse", "stra\u00dfe"), ("fin", "\ufb01n")]
+)
+async def test_a_mailbox_that_only_looks_alike_opens_nothing_of_somebody_else(
+    suite: Suite, provider: Provider, theirs: str, mine: str, is_there: bool
+) -> None:
+    tenant = await tenant_with(suite, provider, jit={"enabled": True, "role": "viewer"})
+    address = f"{theirs}@{tenant.slug}.example"
+    if is_there:
+        await suite.user(tenant, "owner", email=address)
+    else:
+        await invite(suite, tenant, "owner", address)
+    async with trip_of(suite, tenant, provider) as trip:
+        page = await trip.whole(person_of(tenant, email=f"{mine}@{tenant.slug}.example"))
+        assert page.status_code == 403
+    assert await reason_of(suite, tenant) == "email_taken"
+    assert await identities(suite, tenant) == {}
+    async with trip_of(suite, tenant, provider) as trip:
+        assert (await trip.whole(person_of(tenant, email=address.upper()))).status_code == 303
+        assert "owner" in text_of(await trip.browser.open())
+
+
+async def test_a_domain_that_only_looks_alike_is_not_the_providers(suite: Suite, provider: Provider) -> None:
+    domains = {"allowedDomains": ["strasse.example"]}
+    tenant = await tenant_with(suite, provider, jit={"enabled": True, "role": "viewer"}, **domains)
+    async with trip_of(suite, tenant, provider) as trip:
+        page = await trip.whole(person_of(tenant, email="petra@stra\u00dfe.example"))
+        assert page.status_code == 403
+    assert await reason_of(suite, tenant) == "domain_not_allowed"
+
+
 CLAIMS: dict[str, dict[str, Any]] = {
     "email_unverified": {"email_verified": False},
     "email_unverified_text": {"email_verified": "true"},

@@ -38,10 +38,13 @@ class Provider:
             is_enforced=value.get("enforce", False),
         )
 
-    def takes(self, email_norm: str) -> bool:
+    def takes(self, address: str) -> bool:
         """Return whether people with such an address may come from it."""
-        return not self.allowed_domains or self.vouches_for(email_norm)
+        return not self.allowed_domains or self.vouches_for(address)
 
-    def vouches_for(self, email_norm: str) -> bool:
-        """Return whether it says who owns such an address, so that its word opens the account that has it."""
-        return email_norm.rpartition("@")[2] in self.allowed_domains
+    def vouches_for(self, address: str) -> bool:
+        """Return whether it says who owns such an address, so that its word opens the account that has it.
+
+        The domain is compared as it is: folded like an account's, `straße.example` were `strasse.example`.
+        """
+        return address.rpartition("@")[2].lower() in self.allowed_domains

@@ -6,7 +6,6 @@ an account that is there only where the tenant has named its domain as one that 
 (docs/decisions/0021-who-an-id-token-is.md).
 """
 
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +15,13 @@ from uuid import UUID
 from auth_service.errors import SsoRefused
 from auth_service.sso import repository
 from auth_service.sso.configuration import Provider
-from mis_accounts.emails import Email, parse_email
+from mis_accounts.emails import Email, is_same_mailbox, parse_email
 from mis_accounts.members import add_member, member_columns, seat_member
 from mis_accounts.seats import take_held_seat
 from mis_http.person_fields import LONGEST_NAME
 from mis_jobs.outbox import EventType, publish
 from mis_models.accounts import UserRow
+from mis_tenancy.composed import composed
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.session import TenantSession
 
@@ -55,7 +55,7 @@ async def arrival_of(
     change = LINKED if user is not None else MADE
     if user is None:
         user = await _made(session, provider, email, claims, now)
-    elif not provider.vouches_for(email.norm):
+    elif not (provider.vouches_for(email.address) and is_same_mailbox(user.email, email.address)):
         raise SsoRefused("email_taken")
     await repository.add_identity(session, _active(user).id, provider.issuer, subject, now)
     return Arrival(user.id, change)
@@ -79,7 +79,7 @@ def _proven_address(provider: Provider, claims: Mapping[str, Any]) -> Email:
         email = parse_email(text)
     except ValidationFailed as error:
         raise SsoRefused("email_malformed") from error
-    if not provider.takes(email.norm):
+    if not provider.takes(email.address):
         raise SsoRefused("domain_not_allowed")
     return email
 
@@ -89,9 +89,12 @@ async def _made(
 ) -> UserRow:
     """Return a new user: as they were invited, else as the tenant makes whoever comes from its provider."""
     name = _name_in(claims, email)
-    vouched = provider.vouches_for(email.norm)
-    invited_as = await repository.take_invitation(session, email.norm) if vouched else None
-    if invited_as is not None:
+    vouched = provider.vouches_for(email.address)
+    invited = await repository.take_invitation(session, email.norm) if vouched else None
+    if invited is not None:
+        invited_as, address = invited
+        if not is_same_mailbox(address, email.address):
+            raise SsoRefused("email_taken")
         await take_held_seat(session)
         user = await seat_member(session, member_columns(email, name, invited_as, now=now))
     elif provider.jit_role is not None:
@@ -106,5 +109,4 @@ def _name_in(claims: Mapping[str, Any], email: Email) -> str:
     """Return what the provider calls them, as far as it can be shown; else the beginning of their address."""
     name = claims.get("name")
     shown = "".join(one for one in name if one.isprintable()).strip() if isinstance(name, str) else ""
-    shown = unicodedata.normalize("NFC", shown)
-    return shown[:LONGEST_NAME].strip() or email.address.partition("@")[0]
+    return composed(shown, LONGEST_NAME)[:LONGEST_NAME].strip() or email.address.partition("@")[0]

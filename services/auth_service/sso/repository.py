@@ -127,8 +127,8 @@ async def add_identity(
         raise IdentityTaken from error
 
 
-async def take_invitation(session: TenantSession, email_norm: str) -> Role | None:
-    """Remove the address's open invitation and return the role it was for; its seat is the caller's.
+async def take_invitation(session: TenantSession, email_norm: str) -> tuple[Role, str] | None:
+    """Remove the address's open invitation; return its role and its address. Its seat is the caller's.
 
     One for a user who is there already, and waits for a password, is not meant for somebody new.
     """
@@ -137,9 +137,9 @@ async def take_invitation(session: TenantSession, email_norm: str) -> Role | Non
         InvitationRow.user_id.is_(None),
         InvitationRow.expires_at > func.statement_timestamp(),
     )
-    taken = delete(InvitationRow).where(*open_).returning(InvitationRow.role)
-    role = await session.scalar(taken.execution_options(synchronize_session=False))
-    return None if role is None else Role(role)
+    taken = delete(InvitationRow).where(*open_).returning(InvitationRow.role, InvitationRow.email)
+    row = (await session.execute(taken.execution_options(synchronize_session=False))).one_or_none()
+    return None if row is None else (Role(row.role), row.email)
 
 
 async def _user(session: TenantSession, condition: object) -> UserRow | None:
