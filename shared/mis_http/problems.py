@@ -36,6 +36,8 @@ _BY_STATUS: dict[int, type[ProblemError]] = {
     415: UnsupportedMediaType,
 }
 _LENGTHS: Final = {"too_short": ("least", "min_length"), "too_long": ("most", "max_length")}
+# Whoever writes a body of mistakes is told of some, and not sent back ten times what he wrote.
+_MOST_TOLD: Final = 100
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -167,7 +169,7 @@ def refusal_of(errors: Sequence[Any], request: Request) -> ProblemError:
         return UnsupportedMediaType()
     if any(error["type"] == "json_invalid" for error in errors):
         return BodyMalformed()
-    return ValidationFailed([field_problem(error) for error in errors])
+    return ValidationFailed([field_problem(error) for error in errors[:_MOST_TOLD]])
 
 
 def field_problem(error: Any) -> dict[str, str]:

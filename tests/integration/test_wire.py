@@ -5,13 +5,15 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import pytest
 
+from mis_cli.serving.wire import LARGEST_HEAD, ProblemProtocol
 from tests.answers import fine, refused
 from tests.auth_service.requests import set_status
 from tests.integration.rig import AUTH, TENANTS, USERS, flush
-from tests.integration.wire import Answer, exchange, raw, request, served
+from tests.integration.wire import Answer, exchange, raw, request, served, served_app
 from tests.mis_tenancy.redis_fixtures import eventually
 from tests.suite import Suite, TenantHandle, fresh_address
 
@@ -335,6 +337,74 @@ async def test_a_request_that_is_no_http_is_refused_by_the_server(wire: Wire) ->
         writer.close()
     assert refused >= 2
     assert (await wire.ask("/healthz")).status == 200
+
+
+LARGE = "x" * LARGEST_HEAD
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"GET /{LARGE} HTTP/1.1\r\nHost: testserver\r\n\r\n",
+        f"GET /healthz HTTP/1.1\r\nHost: testserver\r\nX-Large: {LARGE}\r\n\r\n",
+        f"GET /healthz HTTP/1.1\r\nHost: testserver\r\n{LARGE}: x\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: testserver\r\n" + "A: b\r\n" * LARGEST_HEAD + "\r\n",
+        # What has no end in sight is kept nowhere.
+        f"GET /{LARGE * 8}",
+        f"GET /healthz HTTP/1.1\r\nX-Large: {LARGE * 8}",
+        f"POST {AUTH}/login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Large: {LARGE * 8}",
+    ],
+    ids=["line", "value", "name", "many", "endless line", "endless value", "endless trailer"],
+)
+async def test_a_head_beyond_all_measure_is_refused_before_it_is_kept(wire: Wire, head: str) -> None:
+    answer = await exchange(wire.port, head.encode())
+    # A server that hangs up on somebody who is still sending may not be heard any more.
+    if answer.status:
+        assert code(answer) == (431, "headers_too_large")
+    assert (await wire.ask("/healthz", f"X-Large: {LARGE[:60_000]}")).status == 200
+
+
+async def test_a_body_is_no_head_however_large_it_is(wire: Wire) -> None:
+    body = b"{" + b" " * 900_000 + b"}"
+    head = f"POST {AUTH}/login HTTP/1.1\r\nHost: testserver\r\nContent-Type: application/json\r\n"
+    whole = f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+    assert code(await exchange(wire.port, whole)) == (422, "validation_failed")
+    chunks = b"".join(b"1\r\n" + body[at : at + 1] + b"\r\n" for at in range(400)) + b"1\r\n}\r\n"
+    chunked = f"{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n".encode() + chunks
+    assert code(await exchange(wire.port, chunked + b"0\r\n\r\n")) == (422, "validation_failed")
+
+
+async def test_a_trailer_is_no_header(wire: Wire) -> None:
+    head = f"POST {USERS} HTTP/1.1\r\nHost: testserver\r\n{wire.bearer}\r\nContent-Type: application/json\r\n"
+    body = b'{"email": "trailed@example.com", "name": "T"}'
+    start = f"{head}Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{len(body):x}\r\n".encode()
+    kept: dict[str, Any] = {}
+    app = wire.suite.gateway
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        kept.setdefault("headers", scope["headers"])
+        await app(scope, receive, send)
+
+    async with served_app(watched) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start + body + b"\r\n0\r\nX-Tenant-ID: " + str(wire.other.id).encode() + b"\r\n\r\n")
+        async with asyncio.timeout(20):
+            answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert b"x-tenant-id" not in dict(kept["headers"])
+
+
+async def test_a_head_that_does_not_arrive_is_not_waited_for(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProblemProtocol, "patience", 0.05)
+    for begun, expected in ((b"", b""), (b"GET /healthz HTTP/1.1\r\nHost:", b"HTTP/1.1 408 ")):
+        reader, writer = await asyncio.open_connection("127.0.0.1", wire.port)
+        writer.write(begun)
+        async with asyncio.timeout(20):
+            assert (await reader.read()).startswith(expected)
+        writer.close()
 
 
 async def test_head_has_the_headers_of_get_and_no_body_on_the_wire(wire: Wire) -> None:

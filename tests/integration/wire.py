@@ -32,8 +32,15 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def served(suite: Suite, port: int = 0) -> AsyncIterator[int]:
     """Yield the port, a free one unless given, at which uvicorn serves the suite's gateway."""
+    async with served_app(suite.gateway, port) as taken:
+        yield taken
+
+
+@asynccontextmanager
+async def served_app(app: Any, port: int = 0) -> AsyncIterator[int]:
+    """Yield the port at which uvicorn serves the application."""
     config = uvicorn.Config(
-        suite.gateway,
+        app,
         port=port,
         http=ProblemProtocol,
         lifespan="off",

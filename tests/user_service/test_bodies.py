@@ -53,6 +53,8 @@ def nested(depth: int) -> dict[str, Any]:
         ("attributes", {"a": float("nan")}),
         ("attributes", {"a": float("inf")}),
         ("attributes", {"a": 10**30}),
+        # Kept as a whole number of three hundred digits, which could not be brought back.
+        ("attributes", {"a": [1e300]}),
         ("attributes", nested(17)),
         ("attributes", {"a": "x" * 16_384}),
     ],
@@ -66,6 +68,18 @@ async def test_a_field_that_does_not_fit_is_named(suite: Suite, field: str, valu
     assert code(answer) == (422, "validation_failed")
     assert answer.json()["errors"][0]["field"].split(".")[0] == field
     assert await counted(suite, tenant) == (1, 1)
+
+
+async def test_a_flood_of_mistakes_is_not_told_one_by_one(suite: Suite) -> None:
+    tenant = await suite.tenant()
+    unknown = GOOD | {f"field{number}": 1 for number in range(10_000)}
+    answer = await suite.client.post(USERS, json=unknown, headers=tenant.auth)
+    assert code(answer) == (422, "validation_failed")
+    assert [error["code"] for error in answer.json()["errors"]] == ["too_many_fields"]
+    keys = {"name": "Program", "scopes": [f"scope:{number}" for number in range(10_000)]}
+    answer = await suite.client.post("/api/v1/auth/api-keys", json=keys, headers=tenant.auth)
+    assert code(answer) == (422, "validation_failed")
+    assert len(answer.json()["errors"]) == 100
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,9 @@ def test_a_jpeg_says_how_large_it_is_behind_other_segments() -> None:
     assert (picture.content_type, picture.width, picture.height) == ("image/jpeg", 900, 700)
     with pytest.raises(ImageUnreadable, match="pixels"):
         look_at(header + struct.pack(">HH", 65_000, 65_000) + b"\0" * 20)
+    # Looked for behind ten megabytes of padding, a size would keep everybody else waiting.
+    with pytest.raises(ImageUnreadable):
+        look_at(header[:3] + b"\xff" * 2_000 + header[-5:] + struct.pack(">HH", 700, 900) + b"\0" * 20)
 
 
 async def test_who_may_verify_whom(suite: Suite, reader: Reads) -> None:

@@ -17,6 +17,8 @@ _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _JPEG: Final = b"\xff\xd8\xff"
 # The frames that say how large a JPEG is: all but tables, arithmetic coding's among them.
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# A camera writes dozens of segments; a file of nothing but padding is walked for seconds.
+_MOST_SEGMENTS: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,9 @@ def _size_of_png(data: bytes) -> tuple[int, int]:
 
 def _size_of_jpeg(data: bytes) -> tuple[int, int]:
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    for _ in range(_MOST_SEGMENTS):
+        if at + 9 > len(data) or data[at] != 0xFF:
+            break
         marker = data[at + 1]
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
