@@ -17,9 +17,11 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path, Query, Request
 
-from mis_tenancy.errors import ProblemError
+from mis_tenancy.errors import ProblemError, TenantMismatch
+from mis_tenancy.fastapi import tenancy_of
+from mis_tenancy.middleware import admission_of
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.slugs import parse_id
 
@@ -63,9 +65,14 @@ Signed = Annotated[SignedQuery, Depends(signed_query)]
 
 
 def linked(parameter: str, what: str) -> Any:
-    """Return the dependency that reads a link's path: the ids of the tenant and of `what` it leads to."""
+    """Return the dependency that reads a link's path: the ids of the tenant and of `what` it leads to.
+
+    Raise LinkRefused also where the request names another tenant: nobody hands out files of his own below
+    somebody else's name.
+    """
 
     async def ids_of_link(
+        request: Request,
         tenant_id: Annotated[str, Path(alias="id", description="The tenant's id.")],
         target_id: Annotated[str, Path(alias=parameter, description=f"The {what}'s id.")],
     ) -> tuple[UUID, UUID]:
@@ -73,9 +80,23 @@ def linked(parameter: str, what: str) -> Any:
         if tenant is None or target is None:
             # What is no id was never signed.
             raise LinkRefused
+        await _refuse_others(request, tenant)
         return tenant, target
 
     return Depends(ids_of_link)
+
+
+async def _refuse_others(request: Request, tenant_id: UUID) -> None:
+    sources, tenancy = admission_of(request.scope).sources, tenancy_of(request)
+    if not sources:
+        return
+    tenant = await tenancy.directory.by_id(tenant_id)
+    try:
+        if tenant is None:
+            raise LinkRefused
+        tenancy.resolver.agree_with_principal(sources, tenant)
+    except TenantMismatch as error:
+        raise LinkRefused from error
 
 
 class LinkSigner:

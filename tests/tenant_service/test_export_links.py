@@ -178,6 +178,15 @@ async def test_a_link_opens_one_file_of_one_tenant(suite: Suite) -> None:
         assert (await fetch(suite, url, method)).status_code == status
 
 
+async def test_a_link_hands_nothing_out_below_another_tenants_name(suite: Suite) -> None:
+    """Else whoever has a tenant had files come from the address of another. Catalogue 112."""
+    tenant, other = await suite.tenant("custom"), await suite.tenant("custom")
+    url = (await finished(suite, tenant, "users"))["downloadUrl"]
+    refused(await fetch(suite, url, Host=f"{other.slug}.mis.local"), 403, "link_refused")
+    refused(await fetch(suite, f"{url}&tenant={other.id}"), 403, "link_refused")
+    assert (await fetch(suite, url, Host=f"{tenant.slug}.mis.local")).status_code == 200
+
+
 async def test_a_link_says_its_own_expiry_and_its_host_is_the_configured_one(suite: Suite) -> None:
     """Catalogue 112, 126."""
     tenant = await suite.tenant("custom")

@@ -206,6 +206,18 @@ async def test_a_link_opens_one_file_of_one_tenant_by_one_method(suite: Suite) -
         assert (await fetch(suite, url, method)).status_code == 401
 
 
+async def test_a_link_hands_nothing_out_below_another_tenants_name(suite: Suite) -> None:
+    """Else whoever has a tenant had files come from the address of another. Catalogue 112."""
+    tenant, other = await suite.tenant("custom"), await suite.tenant("custom")
+    url = (await linked(suite, tenant, (await stored(suite, tenant, DIGITS))["id"]))["url"]
+    for named in ({"Host": f"{other.slug}.mis.local"}, {"X-Tenant-ID": str(other.id)}):
+        refused(await fetch(suite, url, **named), 403, "link_refused")
+    refused(await fetch(suite, f"{url}&tenant={other.slug}"), 403, "link_refused")
+    refused(await fetch(suite, url, X_Tenant_Slug="nobody-of-that-name"), 403, "link_refused")
+    for named in ({}, {"Host": f"{tenant.slug}.mis.local"}, {"X_Tenant_Slug": tenant.slug}):
+        assert (await fetch(suite, url, **named)).content == DIGITS
+
+
 async def test_a_link_lasts_as_long_as_was_asked_and_at_most_a_day(suite: Suite) -> None:
     """Catalogue 112."""
     tenant = await suite.tenant("custom")
