@@ -19,6 +19,7 @@ from mis_tenancy.errors import TenantUnavailable, TokenInvalid, TokenRevoked
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tables import AuditRow
 from mis_tenancy.tenant import PrincipalKind, Role
+from mis_tenancy.tokens import api_keys
 from mis_tenancy.tokens.api_key_texts import ApiKey, new_api_key, parse_api_key
 from mis_tenancy.tokens.api_keys import ApiKeys
 from tests.answers import bearer, eventually, fine, refused
@@ -351,6 +352,27 @@ async def test_a_verified_key_is_read_again_before_news_of_it_could_be_forgotten
     now += 61
     with pytest.raises(TokenRevoked):
         await keys.principal_of(made["key"])
+
+
+async def test_a_flood_of_invented_keys_holds_no_key_up_that_is_known(
+    suite: Suite, tenant: TenantHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = parsed((await add_api_key(suite, tenant))["key"])
+    new = parsed((await add_api_key(suite, tenant))["key"])
+    now = 0.0
+    keys = ApiKeys(suite.database, suite.tenancy().feed, elapsed=lambda: now)
+    await keys.principal_of(known.text)
+    monkeypatch.setattr(api_keys, "_PATIENCE_SECONDS", 0.2)
+    places = api_keys._LOOKUPS_AT_ONCE
+    for _ in range(places):
+        await keys._lookups.acquire()
+    now = 61.0
+    assert (await keys.principal_of(known.text)).id == known.id
+    with pytest.raises(TenantUnavailable):
+        await keys.principal_of(new.text)
+    for _ in range(places):
+        keys._lookups.release()
+    assert (await keys.principal_of(new.text)).id == new.id
 
 
 async def test_an_expired_key_is_told_apart_from_a_revoked_one(suite: Suite, tenant: TenantHandle) -> None:

@@ -28,8 +28,10 @@ log = structlog.get_logger(__name__)
 
 # Far shorter than the feed remembers news for, so no entry outlives the news that would have ended it.
 _MEMORY_SECONDS: Final = 60.0
-# A flood of invented keys waits here, and not for the connections that everybody else needs.
+# A flood of invented keys waits here, and not for the connections that everybody else needs. Keys that were
+# good a moment ago are read again beside it, and do not wait behind those that strangers make up.
 _LOOKUPS_AT_ONCE: Final = 4
+_RENEWALS_AT_ONCE: Final = 2
 # A connection that went silent must not hold a place for ever.
 _PATIENCE_SECONDS: Final = 2.0
 _NOT_VALID: Final = "This API key is not valid here. Check that it is copied whole."
@@ -90,6 +92,7 @@ class ApiKeys:
         self._nobodys: OrderedDict[bytes, float] = OrderedDict()
         self._loading: dict[bytes, asyncio.Task[_Found | None]] = {}
         self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+        self._renewals = asyncio.Semaphore(_RENEWALS_AT_ONCE)
 
     async def principal_of(self, text: str) -> Principal:
         """Return the program that holds the key; raise TokenInvalid, TokenRevoked or TokenExpired."""
@@ -137,7 +140,7 @@ class ApiKeys:
 
     async def _load(self, key: ApiKey, digest: bytes) -> _Found | None:
         read_at = self._elapsed()
-        row = await self._read(key)
+        row = await self._read(key, self._renewals if digest in self._found else self._lookups)
         if row is None or not compare_digest(row["key_hash"], digest):
             self._found.pop(digest, None)
             _keep(self._nobodys, digest, read_at, self._capacity)
@@ -146,11 +149,11 @@ class ApiKeys:
         _keep(self._found, digest, found, self._capacity)
         return found
 
-    async def _read(self, key: ApiKey) -> Any | None:
+    async def _read(self, key: ApiKey, places: asyncio.Semaphore) -> Any | None:
         try:
             async with (
                 asyncio.timeout(_PATIENCE_SECONDS),
-                self._lookups,
+                places,
                 self._database.system_transaction(key.tenant_id) as system,
             ):
                 rows = await system.fetch(_BY_ID, key.tenant_id, key.id)
