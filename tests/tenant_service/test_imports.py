@@ -1,6 +1,7 @@
 """Imports through the API: what comes back, what stays as it is, and what is left out and said so."""
 
 import asyncio
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +20,10 @@ from mis_tenancy.turns import lock_tenant
 from mis_worker.app import working
 from tenant_service.imports.report import Seats
 from tenant_service.imports.users import UserImport
-from tests.answers import fine, refused
+from tests.answers import bearer, fine, refused
+from tests.auth_service.programs import add_api_key
 from tests.auth_service.requests import set_status
+from tests.integration.rig import flush
 from tests.suite import PASSWORD, Suite, TenantHandle
 from tests.tenant_service.exports import files_of
 from tests.tenant_service.imports import (
@@ -235,6 +238,62 @@ async def test_nobody_brings_in_or_changes_somebody_above_their_own_role(suite: 
     by_owner = await imported(suite, tenant, archive_of(tenant, users=rows))
     assert tally(by_owner["report"]) == {"total": 3, "create": 1, "update": 1, "skip": 1}
     assert (await users_of(suite, tenant))["owner2@x.example"]["role"] == "owner"
+
+
+async def test_a_narrow_key_imports_nothing_that_it_may_not_write(suite: Suite) -> None:
+    tenant = await suite.tenant("custom")
+    row = {
+        "id": str(uuid4()),
+        "filename": "a.txt",
+        "contentType": "text/plain",
+        "size": 1,
+        "sha256": hashlib.sha256(b"a").hexdigest(),
+        "createdAt": datetime.now(UTC).isoformat(),
+    }
+    settings = archive_of(tenant, users=[], configurations=[setting_row("app.a", 1)])
+    files = archive_of(tenant, media=[row], more={f"media/{row['id']}": b"a"})
+    people = archive_of(tenant, users=[user_row("a@x.example", role="viewer")], configurations=[])
+    needed = ("users:write", "tenant:write")
+    narrow = bearer((await add_api_key(suite, tenant, *needed))["key"])
+    for archive, lacking in ((settings, "config:write"), (files, "media:write")):
+        for dry_run in (True, False):
+            answer = await send(suite, tenant, archive, dry_run=dry_run, headers=narrow)
+            assert refused(answer, 403, "permission_denied")["required"] == lacking
+        wide = bearer((await add_api_key(suite, tenant, *needed, lacking))["key"])
+        assert (await send(suite, tenant, archive, dry_run=True, headers=wide)).status_code == 200
+    assert (await send(suite, tenant, people, dry_run=True, headers=narrow)).status_code == 200
+    assert fine(await suite.client.get(f"{TENANTS}/{tenant.id}/imports", headers=tenant.auth)) == []
+
+
+async def test_nobody_is_given_the_id_of_somebody_whom_the_log_knows_but_by_an_owner(suite: Suite) -> None:
+    """Else an admin could act under, and erase, whoever was above them."""
+    tenant = await suite.tenant("custom")
+    admin, former = await suite.user(tenant, "admin"), await suite.user(tenant, "owner")
+    fine(await suite.client.delete(f"/api/v1/users/{former.id}", headers=tenant.auth), 204)
+    program = await add_api_key(suite, tenant, "users:write")
+    body = {"email": "p@x.example", "name": "P", "role": "viewer"}
+    fine(await suite.client.post("/api/v1/users", json=body, headers=bearer(program["key"])), 403)
+    await flush(suite)
+    operator = fine(await suite.client.get("/api/v1/auth/me", headers=suite.operator))["user"]["id"]
+    fine(await suite.client.get("/api/v1/users", headers=await act_as(suite, tenant)))
+    await flush(suite)
+    taken = {"former": str(former.id), "program": program["id"], "operator": operator}
+    free = str(uuid4())
+    rows: Rows = [user_row(f"{name}@x.example", id=one) for name, one in taken.items()]
+    rows.append(user_row("free@x.example", id=free))
+    done = await imported(suite, tenant, archive_of(tenant, users=rows), admin.auth)
+    assert tally(done["report"]) == {"total": 4, "create": 4, "remapped": 3}
+    found = await users_of(suite, tenant)
+    assert found["free@x.example"]["id"] == free
+    assert not {found[f"{name}@x.example"]["id"] for name in taken} & set(taken.values())
+    path = f"/api/v1/users/{former.id}/erase"
+    refused(await suite.client.post(path, headers=admin.auth), 403, "permission_denied")
+    for name in taken:
+        path = f"/api/v1/users/{found[f'{name}@x.example']['id']}"
+        fine(await suite.client.delete(path, headers=tenant.auth), 204)
+    by_owner = await imported(suite, tenant, archive_of(tenant, users=rows))
+    assert tally(by_owner["report"]) == {"total": 4, "create": 3, "skip": 1, "remapped": 2}
+    assert (await users_of(suite, tenant))["former@x.example"]["id"] == str(former.id)
 
 
 async def test_seats_are_kept_exactly_and_an_archive_that_does_not_fit_changes_nothing(suite: Suite) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Row, any_, bindparam, or_, select, update
+from sqlalchemy import Row, any_, bindparam, func, or_, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlalchemy.orm import defer
@@ -15,6 +15,8 @@ from mis_models.accounts import UserRow
 from mis_models.imports import ImportRow
 from mis_models.media import MediaRow
 from mis_tenancy.session import PlatformSession, TenantSession
+from mis_tenancy.tables import AuditRow
+from mis_tenancy.tenant import PrincipalKind
 
 UNFINISHED: Final = ("queued", "running")
 _UNFINISHED: Final = ImportRow.status.in_(UNFINISHED)
@@ -67,6 +69,18 @@ async def members(
     with_norm = UserRow.email_norm == any_(bindparam("norms", list(norms), type_=ARRAY(TEXT)))
     shown = select(UserRow.id, UserRow.email_norm, UserRow.name, UserRow.role, UserRow.attributes)
     return (await session.execute(shown.where(or_(with_id, with_norm)))).all()
+
+
+async def kinds_of_actors(session: TenantSession, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return what those of the ids were that the audit log knows as somebody who did something."""
+    asked = func.unnest(bindparam("ids", list(ids), type_=ARRAY(PG_UUID(as_uuid=True)))).column_valued(
+        "asked"
+    )
+    # One row of each tells, as an id is of one kind; what the worker does in somebody's name does not.
+    own = (AuditRow.actor == asked, AuditRow.actor_kind.in_(list(PrincipalKind)))
+    kind = select(AuditRow.actor_kind).where(*own).limit(1).scalar_subquery()
+    found = await session.execute(select(asked.label("id"), kind.label("kind")))
+    return {UUID(int=row.id.int): row.kind for row in found if row.kind is not None}
 
 
 async def media(session: TenantSession, ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -11,15 +11,16 @@ from uuid import UUID
 from mis_http.pages import Page
 from mis_jobs.jobs import enqueue
 from mis_models.imports import ImportRow
-from mis_tenancy.access import widest_grant
+from mis_tenancy.access import Permission, require_permission, widest_grant
 from mis_tenancy.database import Database
 from mis_tenancy.errors import ActAsRequired
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.storage import TenantStorage
 from mis_tenancy.turns import lock_tenant
+from tenant_service.exports.data_types.shape import DataTypeName
 from tenant_service.imports import repository
-from tenant_service.imports.archive import verified
+from tenant_service.imports.archive import Archive, verified
 from tenant_service.imports.errors import ImportInProgress, ImportNotFound
 from tenant_service.imports.importers import Importer
 from tenant_service.imports.importing import apply
@@ -29,6 +30,11 @@ from tenant_service.trail import Caller
 
 RUN: Final = "imports.run"
 
+# What writing each part takes elsewhere, which a narrow key may lack.
+_NEEDED: Final = {
+    DataTypeName.CONFIGURATIONS: Permission.CONFIG_WRITE,
+    DataTypeName.MEDIA: Permission.MEDIA_WRITE,
+}
 _CHUNK: Final = 2**20
 _BROKE_OFF: Final = {"code": "upload_failed", "detail": "The archive could not be kept. Send it again."}
 
@@ -65,8 +71,8 @@ class Imports:
         self._caller = caller
 
     async def rehearse(self, file: IO[bytes]) -> Report:
-        """Return what importing the archive would do, without doing it; raise ArchiveRefused."""
-        archive = await asyncio.to_thread(verified, file)
+        """Return what importing the archive would do, without doing it; raise as `start` does."""
+        archive = await self._permitted(file)
         by = Importer(self._caller.id, widest_grant(self._caller.principal))
         async with self._database.session(tenant_of(self._session)) as session, session.begin() as taken_back:
             report = await apply(session, archive, by, datetime.now(UTC))
@@ -74,8 +80,11 @@ class Imports:
         return report
 
     async def start(self, file: IO[bytes]) -> ImportRow:
-        """Verify and keep the archive, and have it imported; raise ArchiveRefused or ImportInProgress."""
-        await asyncio.to_thread(verified, file)
+        """Verify and keep the archive, and have it imported.
+
+        Raise ArchiveRefused, ImportInProgress, or PermissionDenied for a part that the caller may not write.
+        """
+        await self._permitted(file)
         import_id = await self._mark()
         sent = _Sent(file)
         try:
@@ -104,6 +113,13 @@ class Imports:
         if row is None:
             raise ImportNotFound
         return row
+
+    async def _permitted(self, file: IO[bytes]) -> Archive:
+        archive = await asyncio.to_thread(verified, file)
+        for part, permission in _NEEDED.items():
+            if archive.manifest.counts.get(part):
+                require_permission(self._caller.principal, permission)
+        return archive
 
     async def _mark(self) -> UUID:
         """Write down that an archive is being kept, so that one that is left behind can be found."""

@@ -21,7 +21,7 @@ from mis_tenancy.access import may_manage
 from mis_tenancy.errors import TenantUnavailable, ValidationFailed
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.session import TenantSession
-from mis_tenancy.tenant import Role
+from mis_tenancy.tenant import PrincipalKind, Role
 from tenant_service.imports import report, repository
 from tenant_service.imports.report import Tally
 from tenant_service.imports.rows import ArchivedUser, Person, is_same_json, not_after
@@ -43,9 +43,10 @@ class _Known:
 class UserImport:
     """Brings the users of an archive into the session's tenant, as far as `role` may.
 
-    With `keeps_ids` they keep the ids of the archive. Their seats are claimed at the very end, because from
-    then on whoever else wants one waits until the transaction is over. `found` tells what the ids of those
-    who are `sought` are here. Attributes that are written meet the schema in `configuration`.
+    With `keeps_ids` they keep the ids of the archive, where these are free (`_is_free`). Their seats are
+    claimed at the very end, because from then on whoever else wants one waits until the transaction is over.
+    `found` tells what the ids of those who are `sought` are here. Attributes that are written meet the
+    schema in `configuration`.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class UserImport:
         # Who of those that are created waits for an invitation, and so has a seat.
         self._expected: set[str] = set()
         self._invited: dict[str, Role] = {}
+        self._actors: Mapping[UUID, str] = {}
         self._sought = sought
         self.found: dict[UUID, UUID] = {}
         self.tally = Tally()
@@ -75,6 +77,7 @@ class UserImport:
         """Judge some rows and write what becomes of them."""
         fit = [person for person in people if person is not None]
         known = await self._known(fit)
+        self._actors = await self._actors_among(fit)
         self._invited = await invited_roles(self._session, [person.email.norm for person in fit])
         fresh: list[dict[str, Any]] = []
         changed: dict[UUID, ArchivedUser] = {}
@@ -139,7 +142,7 @@ class UserImport:
             return
         if invited_as is not None:
             self._expected.add(email.norm)
-        identifier = user.id if self._keeps_ids else new_id()
+        identifier = user.id if self._is_free(user.id) else new_id()
         self._note(user, identifier)
         self.tally.create += 1
         self.tally.remapped += int(identifier != user.id)
@@ -174,6 +177,21 @@ class UserImport:
         except ValidationFailed:
             return False
         return True
+
+    async def _actors_among(self, people: Sequence[Person]) -> Mapping[UUID, str]:
+        ids = [person.user.id for person in people] if self._keeps_ids else []
+        return await repository.kinds_of_actors(self._session, ids)
+
+    def _is_free(self, identifier: UUID) -> bool:
+        """Return whether somebody who is brought in may have the id that the archive says.
+
+        Whoever has an id is in the audit log who ever had it, and is erased in their place. So that of
+        somebody who has left is given by owners alone, as erasing them is, and a program's or an operator's
+        by nobody.
+        """
+        kind = self._actors.get(identifier)
+        is_members = kind == PrincipalKind.MEMBER and self._role is Role.OWNER
+        return self._keeps_ids and (kind is None or is_members)
 
     def _note(self, user: ArchivedUser, identifier: UUID) -> None:
         if user.id in self._sought:
