@@ -660,8 +660,11 @@ CREATE TABLE public.subscriptions (
     credits jsonb NOT NULL,
     next_invoice bigint NOT NULL,
     version bigint NOT NULL,
+    overage bigint DEFAULT 0 NOT NULL,
+    covers jsonb DEFAULT '[]'::jsonb NOT NULL,
     CONSTRAINT ck_subscriptions_next_plan CHECK ((next_plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
     CONSTRAINT ck_subscriptions_not_negative CHECK (((price >= 0) AND (contract_price >= 0))),
+    CONSTRAINT ck_subscriptions_overage CHECK ((overage >= 0)),
     CONSTRAINT ck_subscriptions_period CHECK ((period_start <= period_end)),
     CONSTRAINT ck_subscriptions_plan CHECK ((plan = ANY (ARRAY['basic'::text, 'premium'::text, 'enterprise'::text, 'custom'::text]))),
     CONSTRAINT ck_subscriptions_state CHECK ((state = ANY (ARRAY['trialing'::text, 'active'::text, 'past_due'::text, 'canceled'::text])))
@@ -2392,5 +2395,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0040');
+INSERT INTO public.alembic_version (version_num) VALUES ('0041');
 SELECT public.ensure_audit_partitions(3);

@@ -16,9 +16,13 @@ _PLANS = ("basic", "premium", "enterprise", "custom")
 class SubscriptionRow(TenantScoped, Base):
     """A tenant's standing with us; money is whole US cents.
 
-    `price` is what the running period costs (null while a contract has none yet), `contract_price` what the
-    custom plan costs from the next period on. Period `period_number` is the month that begins so many months
-    after `anchor_at`. `credits` is what coming invoices take off, the oldest first: `{description, amount}`.
+    `price` is what the running period costs (null while a contract has none yet), `overage` what a month of
+    it costs beside that for what is held above the plan, `contract_price` what the custom plan costs from the
+    next period on. Period `period_number` is the month that begins so many months after `anchor_at`.
+    `credits` is what coming invoices take off, the oldest first: `{description, amount}`; a negative one is
+    what the next invoice adds.
+    `covers` is which invoices pay for the running period, the oldest first: `{invoice, rate, left, returned,
+    void}`; where its rates are not what a month costs, a version that knew none has changed the rest.
     `next_plan` is the plan that a migration has scheduled for the period's end.
     """
 
@@ -27,6 +31,7 @@ class SubscriptionRow(TenantScoped, Base):
     state: Mapped[str]
     plan: Mapped[str]
     price: Mapped[int | None]
+    overage: Mapped[int] = mapped_column(server_default=text("0"))
     contract_price: Mapped[int | None]
     anchor_at: Mapped[datetime]
     period_number: Mapped[int] = mapped_column(Integer)
@@ -35,6 +40,7 @@ class SubscriptionRow(TenantScoped, Base):
     cancel_at_period_end: Mapped[bool] = mapped_column(Boolean)
     next_plan: Mapped[str | None]
     credits: Mapped[list[dict[str, Any]]] = mapped_column(JSONB)
+    covers: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
     next_invoice: Mapped[int]
     version: Mapped[int]
 
@@ -44,6 +50,7 @@ class SubscriptionRow(TenantScoped, Base):
         one_of("plan", *_PLANS),
         one_of("next_plan", *_PLANS),
         CheckConstraint("price >= 0 and contract_price >= 0", name="not_negative"),
+        CheckConstraint("overage >= 0", name="overage"),
         CheckConstraint("period_start <= period_end", name="period"),
     )
 
@@ -51,8 +58,9 @@ class SubscriptionRow(TenantScoped, Base):
 class InvoiceRow(TenantScoped, Base):
     """An invoice as it was issued; only its status changes, when it is paid or void.
 
-    `lines` are `{description, quantity, unitAmount, amount}` and add up to `total`. `kind` is `period` for
-    the one invoice of a period, `change` for what a change within it cost.
+    `lines` are `{description, quantity, unitAmount, amount}` and add up to `total`; one that takes a credit
+    back is marked `takesBack`. `kind` is `period` for the one invoice of a period, `change` for what a change
+    within it cost.
     """
 
     __tablename__ = "invoices"

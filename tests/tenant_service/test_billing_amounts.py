@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mis_tenancy.plans import GIB, PLANS, PlanName
-from tenant_service.billing.amounts import Credit, Line, bill, credits_in, total_of
-from tenant_service.billing.changes import credit_of, lines_of
+from tenant_service.billing.amounts import Credit, Line, bill, credits_in, taken_back, total_of
+from tenant_service.billing.changes import Change
+from tenant_service.billing.covers import Cover
 from tenant_service.billing.overage import Held, overage
 from tenant_service.billing.page import money
 from tenant_service.billing.periods import Period, anniversary
-from tenant_service.billing.proration import Change, Stay, rest, used
+from tenant_service.billing.proration import Stay, rest, used
 
 ANCHORS = st.datetimes(
     datetime(2000, 1, 1),  # noqa: DTZ001  # the time zone comes with `timezones`
@@ -22,7 +23,6 @@ ANCHORS = st.datetimes(
     timezones=st.just(UTC),
 )
 PRICES = st.integers(0, 10**9)
-STAYS = st.builds(Stay, st.sampled_from(["basic", "premium", "enterprise", "custom"]), st.none() | PRICES)
 SHARES = st.fractions(0, 1)
 
 
@@ -77,7 +77,10 @@ def test_what_is_used_and_what_is_left_are_the_price(anchor: datetime, price: in
     assert (used(price, period, period.start), used(price, period, period.end)) == (0, price)
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5), st.lists(st.integers(1, 10**9), max_size=6))
+AMOUNTS = st.integers(-(10**9), 10**9).filter(bool)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=5), st.lists(AMOUNTS, max_size=6))
 def test_a_bill_is_never_negative_and_credits_are_kept_to_the_cent(
     charged: list[int], given_back: list[int]
 ) -> None:
@@ -95,32 +98,17 @@ def test_a_bill_is_never_negative_and_credits_are_kept_to_the_cent(
     assert sum(credit.amount for credit in taken) == sum(given_back) - left
 
 
-@given(ANCHORS, STAYS, st.lists(st.tuples(SHARES, STAYS), max_size=8))
-def test_any_changes_in_a_period_bill_exactly_the_time_on_each_plan(
-    anchor: datetime, first: Stay, moves: list[tuple[Fraction, Stay]]
+@given(st.lists(AMOUNTS, max_size=6), st.integers(0, 10**9))
+def test_what_was_no_credit_goes_from_the_newest_and_what_is_not_there_is_asked_for(
+    given_back: list[int], amount: int
 ) -> None:
-    """What was billed less the credit that is left is what the time on each plan costs, to the cent each."""
-    period = Period.of(anchor, 0)
-    current, since, credits = first, period.start, list[Credit]()
-    billed = bill([Line("first", first.price or 0)], credits).total
-    owed, exact = 0, Fraction(0)
-    stays = 0
-    for share, after in [*sorted(moves, key=lambda move: move[0]), (Fraction(1), Stay("basic", 0))]:
-        moment = at(period, share)
-        change = Change(current, after, period, moment)
-        price = current.price or 0
-        owed += used(price, period, moment) - used(price, period, since)
-        exact += Fraction(price * (period.elapsed(moment) - period.elapsed(since)), period.length)
-        stays += 1
-        if change.net > 0:
-            made = bill(lines_of(change), credits)
-            assert made.total >= 0
-            billed, credits = billed + made.total, list(made.credits)
-        elif change.net < 0:
-            credits.append(credit_of(change))
-        current, since = after, moment
-    assert billed - sum(credit.amount for credit in credits) == owed
-    assert abs(owed - exact) < stays
+    credits = [Credit(f"credit {number}", one) for number, one in enumerate(given_back)]
+    left = taken_back(credits, amount, "taken back")
+    assert sum(one.amount for one in left) == sum(given_back) - amount
+    assert all(one.amount for one in left)
+    asked = [one.amount for one in left if one.description == "taken back"]
+    there = sum(one for one in given_back if one > 0)
+    assert asked == ([there - amount] if amount > there else [])
 
 
 @given(ANCHORS, PRICES, PRICES, SHARES)
@@ -128,7 +116,8 @@ def test_a_dearer_plan_is_never_a_credit_and_a_cheaper_one_never_a_charge(
     anchor: datetime, one: int, other: int, share: Fraction
 ) -> None:
     period = Period.of(anchor, 0)
-    net = Change(Stay("basic", one), Stay("premium", other), period, at(period, share)).net
+    before, after = Stay("basic", one), Stay("premium", other)
+    net = Change(before, after, (Cover(None, one, one),), period, at(period, share)).net
     assert net >= 0 if other >= one else net <= 0
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from tenant_service.plan_migration.period_end import ScheduledMigrations
 from tests.answers import fine, refused
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
-from tests.tenant_service.billing import hear, invoices_of, settle, subscription_of
+from tests.tenant_service.billing import hear, invoices_of, set_subscription, settle, subscription_of
 from tests.tenant_service.plan_moves import (
     USERS,
     document_of,
@@ -122,6 +123,26 @@ async def test_one_that_outgrows_the_plan_while_closed_is_opened_on_its_old_one(
     assert (document["status"], document["plan"]) == ("active", "premium")
     (failed,) = await migrations_of(suite, tenant)
     assert (failed["status"], failed["reasons"][0]["limit"]) == ("failed", "users")
+
+
+async def test_one_whose_subscription_ends_while_closed_stays_on_its_plan(suite: Suite) -> None:
+    tenant = await suite.tenant("basic")
+    downtime = Downtime(suite.database, settled=0.0)
+    await downtime.close(tenant.id, owner_of(tenant), Order(PlanName.PREMIUM, downtime=True))
+    long_ago = datetime.now(UTC) - timedelta(days=31)
+    await set_subscription(
+        suite,
+        tenant,
+        **{"anchor_at": long_ago, "period_start": long_ago, "period_end": long_ago + timedelta(days=30)},
+        cancel_at_period_end=True,
+    )
+    (job,) = await recoveries(suite, tenant)
+    await downtime.recover(job)
+    document = await document_of(suite, tenant)
+    assert (document["status"], document["plan"]) == ("suspended", "basic")
+    (failed,) = await migrations_of(suite, tenant)
+    assert (failed["status"], failed["reasons"]) == ("failed", [{"code": "subscription_ended"}])
+    assert len(await invoices_of(suite, tenant)) == 1
 
 
 async def test_a_change_that_cannot_be_made_at_all_is_given_up_after_the_last_attempt(suite: Suite) -> None:

@@ -1,6 +1,7 @@
 """Moving between plans over HTTP: what it changes, what refuses it, what it costs, and who may."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -407,14 +408,40 @@ async def test_a_tenant_that_is_too_large_when_the_day_comes_stays_on_its_plan_a
     assert [alert["subject"] for alert in alerts if alert["kind"] == "billing"] == ["migration_failed"]
 
 
-async def test_an_ended_subscription_has_no_period_to_wait_for(suite: Suite) -> None:
-    tenant = await suite.tenant("premium")
+async def test_an_ended_subscription_changes_no_plan_until_it_is_resumed(suite: Suite) -> None:
+    """It would be unbilled: a tenant that is active all the same would have any plan for nothing."""
+    tenant = await suite.tenant("basic")
     await set_subscription(suite, tenant, state="canceled")
-    answer = await migrate(suite, tenant, "basic", effectiveAt="period_end")
-    refused(answer, 409, "subscription_ended")
-    # At once it may; nothing is billed, and a resumption begins on the new plan.
-    fine(await migrate(suite, tenant, "basic"))
-    resumed = await suite.client.post(f"{TENANTS}/{tenant.id}/billing/resume", headers=tenant.auth)
+    asked: list[dict[str, Any]] = [
+        *({}, {"downtime": True}, {"effectiveAt": "period_end"}, {"query": "?dryRun=true"})
+    ]
+    for how in asked:
+        problem = refused(await migrate(suite, tenant, "premium", **how), 409, "subscription_ended")
+        assert "/billing/resume" in problem["detail"]
+    operation = {"operation": "migrate", "tenantId": tenant.slug, "targetPlan": "premium"}
+    bulk = await suite.client.post(f"{TENANTS}/bulk", json=[operation], headers=suite.operator)
+    (line,) = [json.loads(line) for line in bulk.text.splitlines()]
+    assert (line["ok"], line["problem"]["code"]) == (False, "subscription_ended")
+    document = await document_of(suite, tenant)
+    assert (document["plan"], document["status"]) == ("basic", "active")
+    assert await migrations_of(suite, tenant) == []
+    fine(await suite.client.post(f"{TENANTS}/{tenant.id}/billing/resume", headers=tenant.auth))
+    moved = fine(await migrate(suite, tenant, "premium"))
+    assert 26_990 < moved["proration"]["dueNow"] <= 27_000
+
+
+async def test_a_change_that_waits_for_the_end_of_a_canceled_subscription_is_what_it_is_resumed_on(
+    suite: Suite,
+) -> None:
+    tenant = await suite.tenant("premium")
+    await schedule(suite, tenant, "basic")
+    fine(await suite.client.post(f"{TENANTS}/{tenant.id}/billing/cancel", headers=tenant.auth))
+    await let_the_period_end(suite, tenant)
+    document = await document_of(suite, tenant)
+    assert (document["plan"], document["status"]) == ("basic", "suspended")
+    assert (await billing_of(suite, tenant))["state"] == "canceled"
+    assert len(await invoices_of(suite, tenant)) == 1
+    resumed = await suite.client.post(f"{TENANTS}/{tenant.id}/billing/resume", headers=suite.operator)
     assert (fine(resumed)["price"], fine(resumed)["credit"]) == (2_900, 0)
 
 

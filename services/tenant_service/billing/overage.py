@@ -1,7 +1,8 @@
 """What a tenant pays that holds more than its plan allows, as it may after a frozen downgrade.
 
 A unit above the limit costs what an included one does: the month's price divided by the limit, rounded up. It
-is counted when a period begins, for that period. A contract (plan custom) covers what its tenant holds.
+is counted when a period begins and when the plan changes within it. A contract (plan custom) covers what its
+tenant holds.
 """
 
 from dataclasses import dataclass

@@ -18,9 +18,9 @@ from mis_tenancy.turns import lock_tenant
 from tenant_service.alerts.book import resolve_alert
 from tenant_service.billing import repository
 from tenant_service.billing.access import lift
-from tenant_service.billing.amounts import credits_in
 from tenant_service.billing.errors import InvoiceNotFound, InvoiceNotPayable, SubscriptionNotFound
 from tenant_service.billing.issuing import Status, number_of, told
+from tenant_service.billing.settlement import settle, withdraw
 from tenant_service.billing.subscription import State, standing
 from tenant_service.billing.upkeep import PAYMENT_OVERDUE
 from tenant_service.trail import Caller
@@ -96,6 +96,7 @@ class Payments:
         receipt = await self._provider.collect(demand)
         invoice.status, invoice.paid_at = Status.PAID.value, self._now
         invoice.paid_through, invoice.payment_reference = receipt.through, receipt.reference
+        settle(subscription, invoice)
         publish(self._session, EventType.INVOICE_PAID, told(invoice))
         await self._settled("invoice.paid", tenant, subscription, invoice)
         return invoice
@@ -103,15 +104,15 @@ class Payments:
     async def void(self, invoice_id: UUID) -> InvoiceRow:
         """Take an open invoice back and return it void; one that is void already stays as it is.
 
-        The credits that it had taken are there for the next one again.
+        The credits that it had taken are there for the next one again, and those that were given for what it
+        charged are not.
         """
         tenant, subscription, invoice = await self._locked(invoice_id)
         if invoice.status == Status.VOID:
             return invoice
         _require_open(invoice)
         invoice.status, invoice.voided_at = Status.VOID.value, self._now
-        given_back = [credit.stored() for credit in credits_in(invoice.lines)]
-        subscription.credits = [*given_back, *subscription.credits]
+        withdraw(subscription, invoice)
         await self._settled("invoice.voided", tenant, subscription, invoice)
         return invoice
 

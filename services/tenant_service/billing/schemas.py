@@ -73,7 +73,7 @@ class InvoiceOut(ResponseBody):
 
 
 class CreditOut(ResponseBody):
-    """What coming invoices take off."""
+    """What coming invoices take off; a negative amount is what the next one adds."""
 
     description: str
     amount: int
@@ -82,14 +82,17 @@ class CreditOut(ResponseBody):
 class BillingOut(ResponseBody):
     """A subscription.
 
-    `price` is what the running period costs, null while a contract has no price. `owed` is what the open
-    invoices come to, `credit` what coming ones take off, `scheduledPlan` the plan from the next period on.
+    `price` is what the running period costs, null while a contract has no price, and `overage` what a month
+    of it costs beside that for what is held above the plan's limits. `owed` is what the open invoices come
+    to, `credit` what coming ones take off or, where negative, add, `scheduledPlan` the plan from the next
+    period on.
     """
 
     tenant_id: UUID
     state: State
     plan: PlanName
     price: int | None
+    overage: int
     contract_price: int | None
     currency: str = CURRENCY
     interval: str = "month"
@@ -111,6 +114,7 @@ class BillingOut(ResponseBody):
             state=State(row.state),
             plan=PlanName(row.plan),
             price=row.price,
+            overage=row.overage,
             contract_price=row.contract_price,
             current_period_start=row.period_start,
             current_period_end=row.period_end,

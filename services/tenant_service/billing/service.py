@@ -16,12 +16,12 @@ from tenant_service.billing.access import CANCELED, lift
 from tenant_service.billing.amounts import Bill, bill
 from tenant_service.billing.changes import carry_out
 from tenant_service.billing.errors import InvoiceNotFound, SubscriptionEnded, SubscriptionNotFound
-from tenant_service.billing.issuing import DUE_AFTER, Kind, issue
+from tenant_service.billing.issuing import DUE_AFTER
+from tenant_service.billing.opening import open_period
 from tenant_service.billing.periods import Period
 from tenant_service.billing.proration import Stay
 from tenant_service.billing.subscription import (
     State,
-    begin_period,
     charges,
     credits_of,
     next_period,
@@ -132,11 +132,8 @@ class Billing:
         return Draft(period, bill(lines, credits_of(subscription)))
 
     async def _restart(self, tenant: TenantRow, subscription: SubscriptionRow) -> dict[str, Any]:
-        plan, now = PlanName(subscription.plan), self._now
-        subscription.price = await price_of(self._session, plan, subscription.contract_price, now)
-        period = begin_period(subscription, now, 0)
-        lines = charges(plan, subscription.price, period, await repository.held(self._session))
-        issue(self._session, subscription, Kind.PERIOD, period, lines, now)
+        now = self._now
+        await open_period(self._session, subscription, now, 0, now)
         is_overdue = bool(await repository.overdue(self._session, now))
         subscription.state = standing(subscription, is_overdue=is_overdue).value
         changes = {"state": {"old": State.CANCELED.value, "new": subscription.state}}

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_models.billing import SubscriptionRow
 from mis_tenancy.plans import PLANS, PlanName
-from tenant_service.billing.amounts import Credit, Line
+from tenant_service.billing.amounts import Credit, Line, total_of
 from tenant_service.billing.overage import Held, overage
 from tenant_service.billing.periods import Period
 from tenant_service.billing.proration import Stay
@@ -42,8 +42,8 @@ def begin_period(row: SubscriptionRow, anchor: datetime, number: int) -> Period:
 
 
 def stay_of(row: SubscriptionRow) -> Stay:
-    """Return the plan at the price of the running period."""
-    return Stay(row.plan, row.price)
+    """Return what the running period is paid for now."""
+    return Stay(row.plan, row.price, row.overage)
 
 
 def credits_of(row: SubscriptionRow) -> list[Credit]:
@@ -73,6 +73,11 @@ def charges(plan: PlanName, price: int | None, period: Period, held: Held) -> li
     if price is None:
         return [Line(f"{what}, free until its price is agreed", 0)]
     return [Line(what, price), *overage(PLANS[plan], price, held)]
+
+
+def stay_for(plan: PlanName, price: int | None, held: Held) -> Stay:
+    """Return a stay on the plan that begins with so much held."""
+    return Stay(plan.value, price, total_of(overage(PLANS[plan], price, held)))
 
 
 def named(plan: str) -> str:

@@ -20,9 +20,8 @@ from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
 from tenant_service.billing import repository
 from tenant_service.billing.access import CANCELED, close
-from tenant_service.billing.issuing import Kind, issue
-from tenant_service.billing.opening import open_subscription
-from tenant_service.billing.subscription import State, begin_period, charges, price_of, standing
+from tenant_service.billing.opening import open_period, open_subscription
+from tenant_service.billing.subscription import State, price_of, standing
 
 GRACE: Final = timedelta(days=14)
 PAYMENT_OVERDUE: Final = Cause(
@@ -100,11 +99,8 @@ async def _begin_next(
 ) -> None:
     was_closed = tenant.status_since > subscription.period_end
     anchor = tenant.status_since if was_closed else subscription.anchor_at
-    period = begin_period(subscription, anchor, 0 if was_closed else subscription.period_number + 1)
-    plan = PlanName(subscription.plan)
-    subscription.price = await price_of(session, plan, subscription.contract_price, period.start)
-    lines = charges(plan, subscription.price, period, await repository.held(session))
-    issue(session, subscription, Kind.PERIOD, period, lines, now)
+    number = 0 if was_closed else subscription.period_number + 1
+    await open_period(session, subscription, anchor, number, now)
     await session.flush()
 
 

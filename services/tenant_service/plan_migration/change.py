@@ -17,12 +17,10 @@ from mis_tenancy.tables import ConfigurationRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
 from tenant_service.alerts.book import open_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
-from tenant_service.billing.amounts import total_of
 from tenant_service.billing.changes import carry_out, change_to
-from tenant_service.billing.overage import overage
 from tenant_service.billing.proration import Stay
 from tenant_service.billing.repository import held
-from tenant_service.billing.subscription import credits_of, price_of
+from tenant_service.billing.subscription import credits_of, price_of, stay_for
 from tenant_service.configuration import repository as configuration
 from tenant_service.plan_migration import repository
 from tenant_service.plan_migration.assessment import Assessment, Situation, assess, is_within
@@ -69,10 +67,8 @@ async def weigh(
     )
     assessment = assess(situation, target)
     price = await price_of(session, target, subscription.contract_price, moment)
-    stay = Stay(target.value, price)
-    change = change_to(subscription, stay, moment)
-    above = total_of(overage(PLANS[target], price, found))
-    effects = effects_of(assessment, change, credits_of(subscription), above)
+    stay = stay_for(target, price, found)
+    effects = effects_of(assessment, change_to(subscription, stay, moment), credits_of(subscription))
     return Weighed(assessment, stay, overrides, effects)
 
 

@@ -14,6 +14,7 @@ from mis_jobs.jobs import Job, enqueue
 from mis_models.plan_migrations import PlanMigrationRow
 from mis_tenancy.database import Database
 from mis_tenancy.session import TenantSession, tenant_of
+from tenant_service.billing.errors import SubscriptionEnded
 from tenant_service.plan_migration import repository
 from tenant_service.plan_migration.errors import OverPlanLimits
 from tenant_service.plan_migration.order import Actor, Order, Requester
@@ -69,6 +70,8 @@ class Downtime:
             await self._finish(job.tenant_id, migration_id)
         except OverPlanLimits as refusal:
             await self._give_up(job.tenant_id, migration_id, refusal.members["limits"])
+        except SubscriptionEnded as refusal:
+            await self._give_up(job.tenant_id, migration_id, [{"code": refusal.code}])
 
     async def bury(self, job: Job) -> None:
         """Give up the job's migration, which could not be made, and open the tenant."""

@@ -3,20 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tenant_service.billing.amounts import CURRENCY, Credit, bill
-from tenant_service.billing.changes import lines_of
-from tenant_service.billing.proration import Change
+from tenant_service.billing.amounts import CURRENCY, Bill, Credit, bill
+from tenant_service.billing.changes import Change, credit_of, lines_of
 from tenant_service.plan_migration.assessment import Assessment, Limit
 
 
-def effects_of(
-    assessment: Assessment, change: Change, credits: Sequence[Credit], overage: int
-) -> dict[str, Any]:
-    """Return the effects.
-
-    `credits` are those that the subscription has before the change, `overage` what a period costs beside the
-    plan for what is above its limits.
-    """
+def effects_of(assessment: Assessment, change: Change, credits: Sequence[Credit]) -> dict[str, Any]:
+    """Return the effects; `credits` are those that the subscription has before the change."""
     return {
         "limits": shown(assessment.limits),
         "featuresGained": [feature.value for feature in assessment.gained],
@@ -26,7 +19,7 @@ def effects_of(
         ],
         "overridesKept": _values(assessment.kept),
         "overridesDropped": _values(assessment.dropped),
-        "proration": _proration(change, credits) | {"overage": overage},
+        "proration": _proration(change, credits),
     }
 
 
@@ -44,8 +37,8 @@ def _values(overrides: Any) -> list[dict[str, Any]]:
 
 def _proration(change: Change, credits: Sequence[Credit]) -> dict[str, Any]:
     """Return what the change costs: `dueNow` is what it would be invoiced with at once."""
-    made = bill(lines_of(change) if change.net > 0 else [], credits)
-    left = sum(credit.amount for credit in made.credits)
+    is_billed = change.net > 0
+    made = bill(lines_of(change), credits) if is_billed else Bill((), (*credits, credit_of(change)))
     return {
         "currency": CURRENCY,
         "monthlyPrice": change.after.price,
@@ -53,5 +46,6 @@ def _proration(change: Change, credits: Sequence[Credit]) -> dict[str, Any]:
         "unused": change.unused,
         "net": change.net,
         "dueNow": made.total,
-        "credit": left + max(0, -change.net),
+        "credit": sum(credit.amount for credit in made.credits),
+        "overage": change.after.overage,
     }

@@ -69,9 +69,10 @@ class OverrideOut(ResponseBody):
 class ProrationOut(ResponseBody):
     """What the change does to the bill, in US cents.
 
-    `charge` is the rest of the period on the new plan, `unused` that on the old one, `net` their difference;
-    `dueNow` is what is invoiced at once, `credit` what coming invoices take off. `overage` is what a period
-    costs beside `monthlyPrice` for what the tenant holds above the new limits.
+    `charge` is the rest of the period on the new plan, `unused` what was charged for it on the old one, `net`
+    their difference; `dueNow` is what is invoiced at once, `credit` what coming invoices take off. `overage`
+    is what a month costs beside `monthlyPrice` for what the tenant holds above the new limits; its share is
+    in `charge`, as that of before is in `unused`.
     """
 
     currency: str
@@ -99,7 +100,7 @@ class EffectsOut(ResponseBody):
 class MigrationOut(EffectsOut):
     """A migration; of a dry run, which is kept nowhere, id and status are null.
 
-    `reasons` are the limits that a scheduled one failed for.
+    `reasons` are what one that waited failed for: limits, or a `code`.
     """
 
     migration_id: UUID | None

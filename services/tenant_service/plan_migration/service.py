@@ -37,7 +37,10 @@ from tenant_service.plan_migration.order import Actor, EffectiveAt, Order, Statu
 _MIGRATABLE: Final = frozenset({TenantStatus.ACTIVE, TenantStatus.SUSPENDED})
 # As long as a key of a request is kept.
 _MARKED_FOR: Final = timedelta(hours=24)
-_NOTHING_TO_END: Final = "This subscription has ended, so no period ends. Migrate now, or resume it first."
+_UNBILLED: Final = (
+    "This tenant's subscription has ended, so another plan would not be billed. POST …/billing/resume begins "
+    "a new period; change the plan after that."
+)
 
 
 class Migrations:
@@ -51,10 +54,10 @@ class Migrations:
     async def forecast(self, order: Order) -> PlanMigrationRow:
         """Return the migration as it would be, kept nowhere; refuse what can never be."""
         tenant = await repository.tenant(self._session)
-        await self._judge(tenant, order)
         subscription = await subscription_of(self._session)
         if subscription is None:
             raise SubscriptionNotFound
+        await self._judge(tenant, subscription, order)
         return await self._drafted(tenant, subscription, order)
 
     async def migrate(self, order: Order) -> PlanMigrationRow:
@@ -88,11 +91,12 @@ class Migrations:
         """Make the change that runs in maintenance, and open the tenant; once, whoever comes first.
 
         It takes effect `now`, later than it was asked for. Raise OverPlanLimits where the tenant, which then
-        stays closed, has outgrown the plan meanwhile.
+        stays closed, has outgrown the plan meanwhile, SubscriptionEnded where its subscription has ended.
         """
         tenant, subscription = await current(self._session, now)
         row = await self._one(migration_id)
         if row.status == Status.RUNNING:
+            _require_billed(subscription)
             change = PlanChange(self._session, tenant, subscription, row)
             await change.make(self._actor, now, now)
         return row
@@ -126,10 +130,10 @@ class Migrations:
 
     async def _held(self, order: Order) -> tuple[TenantRow, SubscriptionRow]:
         tenant, subscription = await current(self._session, self._now)
-        await self._judge(tenant, order)
+        await self._judge(tenant, subscription, order)
         return tenant, subscription
 
-    async def _judge(self, tenant: TenantRow, order: Order) -> None:
+    async def _judge(self, tenant: TenantRow, subscription: SubscriptionRow, order: Order) -> None:
         if order.target is PlanName.CUSTOM and not self._actor.is_operator:
             raise operators_only("Plan custom is agreed with the platform. Ask an operator.")
         pending = await repository.pending(self._session)
@@ -139,13 +143,12 @@ class Migrations:
             raise TenantStateConflict(tenantStatus=tenant.status)
         if tenant.plan == order.target:
             raise PlanUnchanged(plan=tenant.plan)
+        _require_billed(subscription)
 
     async def _drafted(
         self, tenant: TenantRow, subscription: SubscriptionRow, order: Order
     ) -> PlanMigrationRow:
         at_period_end = order.effective_at is EffectiveAt.PERIOD_END
-        if at_period_end and subscription.state == State.CANCELED:
-            raise SubscriptionEnded(_NOTHING_TO_END)
         due_at = subscription.period_end if at_period_end else self._now
         weighed = await weigh(self._session, tenant, subscription, order.target, due_at)
         return PlanMigrationRow(
@@ -181,3 +184,8 @@ class Migrations:
 
     def _record(self, action: str, row: PlanMigrationRow, changes: dict[str, Any]) -> None:
         self._actor.record(self._session, action, resource=f"migrations/{row.id}", changes=changes)
+
+
+def _require_billed(subscription: SubscriptionRow) -> None:
+    if subscription.state == State.CANCELED:
+        raise SubscriptionEnded(_UNBILLED)

@@ -1,0 +1,136 @@
+"""The books of billing: whatever happens in whatever order, no cent is lost, made or given twice."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from uuid import uuid4
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mis_models.billing import InvoiceRow
+from mis_tenancy.plans import GIB, PlanName
+from mis_tenancy.session import TenantSession, bind_tenant
+from tenant_service.billing.amounts import credits_in
+from tenant_service.billing.changes import carry_out, change_to
+from tenant_service.billing.opening import bill_period, open_subscription
+from tenant_service.billing.overage import Held
+from tenant_service.billing.proration import used
+from tenant_service.billing.settlement import settle, withdraw
+from tenant_service.billing.subscription import begin_period, credits_of, period_of, stay_for, stay_of
+
+START = datetime(2026, 1, 31, 10, tzinfo=UTC)
+PRICES = {PlanName.BASIC: 2_900, PlanName.PREMIUM: 29_900, PlanName.ENTERPRISE: 299_900}
+NOTHING = Held(0, 0)
+
+
+class Books:
+    """A tenant's subscription and invoices, kept by the code that keeps them, and how time passes.
+
+    `spent` is what the time on each stay costs, reckoned apart.
+    """
+
+    def __init__(self, plan: PlanName, price: int | None, held: Held = NOTHING) -> None:
+        # A session that is never flushed: what is asked here are rows, not what a database makes of them.
+        self.session = TenantSession()
+        bind_tenant(self.session, uuid4())
+        self.now = START
+        self.subscription, first = open_subscription(self.session, plan, price, START, held)
+        self.invoices = [first]
+        self.spent = 0
+
+    def wait(self, share: Fraction) -> None:
+        """Let so much of what is left of the period pass."""
+        period = period_of(self.subscription)
+        left = (period.end - self.now) // timedelta(microseconds=1)
+        until = self.now + timedelta(microseconds=int(left * share))
+        rate = stay_of(self.subscription).rate
+        self.spent += used(rate, period, until) - used(rate, period, self.now)
+        self.now = until
+
+    def change(self, plan: PlanName, price: int | None, held: Held = NOTHING) -> None:
+        """Change the plan; what is foretold is what happens."""
+        before = self.net
+        stay = stay_for(plan, price, held)
+        foretold = change_to(self.subscription, stay, self.now)
+        invoice = carry_out(self.session, self.subscription, stay, self.now)
+        if invoice is not None:
+            self.invoices.append(invoice)
+        assert self.net == before + foretold.net
+        assert (invoice is not None) == (foretold.net > 0)
+
+    def renew(self, price: int | None, held: Held = NOTHING) -> None:
+        """Let the period end, and the next begin."""
+        self.wait(Fraction(1))
+        row = self.subscription
+        begin_period(row, row.anchor_at, row.period_number + 1)
+        self.invoices.append(bill_period(self.session, row, price, held, self.now))
+
+    def pay(self, number: int) -> None:
+        """Pay the invoice, where it is open."""
+        invoice = self.invoices[number % len(self.invoices)]
+        if invoice.status == "open":
+            invoice.status = "paid"
+            settle(self.subscription, invoice)
+
+    def void(self, number: int) -> None:
+        """Make the invoice void, where it is open; at most what it charged is owed no more."""
+        invoice = self.invoices[number % len(self.invoices)]
+        if invoice.status == "open":
+            before, charged = self.net, charges_of(invoice)
+            invoice.status = "void"
+            withdraw(self.subscription, invoice)
+            assert before - charged <= self.net <= before
+
+    @property
+    def net(self) -> int:
+        """What the invoices come to, less the credits that are left."""
+        billed = sum(invoice.total for invoice in self.invoices if invoice.status != "void")
+        return billed - sum(credit.amount for credit in credits_of(self.subscription))
+
+    @property
+    def paid_ahead(self) -> int:
+        """What the rest of the period costs."""
+        return stay_of(self.subscription).rest(period_of(self.subscription), self.now)
+
+
+def charges_of(invoice: InvoiceRow) -> int:
+    """Return what the invoice charges, before credits."""
+    return invoice.total + sum(credit.amount for credit in credits_in(invoice.lines))
+
+
+PLANS = st.sampled_from(list(PlanName))
+HELD = st.just(NOTHING) | st.builds(Held, st.integers(0, 20_000), st.integers(0, 2_000 * GIB))
+MONEY = st.none() | st.integers(0, 40) | st.integers(0, 10**6) | st.integers(0, 10**12)
+SHARES = st.just(Fraction(0)) | st.fractions(0, 1)
+STAYS = st.tuples(PLANS, MONEY, HELD)
+WAIT = st.tuples(st.just(Books.wait), st.tuples(SHARES))
+CHANGE = st.tuples(st.just(Books.change), STAYS)
+RENEW = st.tuples(st.just(Books.renew), st.tuples(MONEY, HELD))
+PAY = st.tuples(st.just(Books.pay), st.tuples(st.integers(0, 50)))
+VOID = st.tuples(st.just(Books.void), st.tuples(st.integers(0, 50)))
+Step = tuple[Callable[..., None], tuple[object, ...]]
+
+
+@settings(max_examples=200)
+@given(STAYS, st.lists(WAIT | CHANGE | CHANGE | RENEW | PAY, max_size=14))
+def test_each_plan_and_what_is_held_above_it_is_paid_for_exactly_as_long_as_it_was_held(
+    first: tuple[PlanName, int | None, Held], steps: list[Step]
+) -> None:
+    books = Books(*first)
+    assert books.net == books.paid_ahead
+    for step, arguments in steps:
+        step(books, *arguments)
+        assert books.net == books.spent + books.paid_ahead
+
+
+@settings(max_examples=400)
+@given(STAYS, st.lists(WAIT | CHANGE | CHANGE | RENEW | PAY | VOID | VOID, max_size=16))
+def test_credits_are_never_more_than_what_was_charged_and_is_not_void(
+    first: tuple[PlanName, int | None, Held], steps: list[Step]
+) -> None:
+    books = Books(*first)
+    for step, arguments in steps:
+        step(books, *arguments)
+        # And never is more owed than with no invoice void.
+        assert 0 <= books.net <= books.spent + books.paid_ahead
