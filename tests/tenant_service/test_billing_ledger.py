@@ -112,7 +112,7 @@ VOID = st.tuples(st.just(Books.void), st.tuples(st.integers(0, 50)))
 Step = tuple[Callable[..., None], tuple[object, ...]]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(STAYS, st.lists(WAIT | CHANGE | CHANGE | RENEW | PAY, max_size=14))
 def test_each_plan_and_what_is_held_above_it_is_paid_for_exactly_as_long_as_it_was_held(
     first: tuple[PlanName, int | None, Held], steps: list[Step]
@@ -124,7 +124,7 @@ def test_each_plan_and_what_is_held_above_it_is_paid_for_exactly_as_long_as_it_w
         assert books.net == books.spent + books.paid_ahead
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(STAYS, st.lists(WAIT | CHANGE | CHANGE | RENEW | PAY | VOID | VOID, max_size=16))
 def test_credits_are_never_more_than_what_was_charged_and_is_not_void(
     first: tuple[PlanName, int | None, Held], steps: list[Step]
