@@ -30,8 +30,7 @@ async def halfway(suite: Suite, tenant: TenantHandle) -> None:
 async def net_of(suite: Suite, tenant: TenantHandle) -> int:
     """Return what the tenant's unvoided invoices come to, less the credits that are left."""
     billed = sum(one["total"] for one in await invoices_of(suite, tenant) if one["status"] != "void")
-    credit: int = (await billing_of(suite, tenant))["credit"]
-    return billed - credit
+    return int(billed - (await billing_of(suite, tenant))["credit"])
 
 
 def amounts(invoice: dict[str, Any]) -> dict[str, int]:
