@@ -41,6 +41,7 @@ SPEAK_SQL: Final = {
     "mis_tenancy": {
         "api_keys",
         "audit_changes",
+        "catalogue",
         "database",
         "directory",
         "door",

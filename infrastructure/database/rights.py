@@ -1,12 +1,8 @@
-"""The words that revisions give policies and privileges in.
-
-A policy compares `tenant_id` with the transaction's setting and has no sub-select, because Citus refuses one.
-The setting is '' after a transaction that used it, hence nullif.
-"""
+"""The words that revisions give policies and privileges in."""
 
 from alembic import op
 
-BOUND = "nullif(current_setting('app.tenant_id', true), '')::uuid"
+from mis_tenancy.policies import BOUND
 
 
 def protect(table: str) -> None:

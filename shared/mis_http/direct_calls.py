@@ -26,7 +26,7 @@ Render = Callable[[Any, Response | None], Response]
 _KNOWN: Final = frozenset(
     {
         *("path_params", "query_params", "header_params", "dependencies", "name", "call", "path", "scope"),
-        *("request_param_name", "response_param_name", "use_cache"),
+        *("request_param_name", "http_connection_param_name", "response_param_name", "use_cache"),
     }
 )
 _SOURCES: Final[Mapping[type, Callable[[Request], Mapping[str, str]]]] = {
@@ -133,7 +133,9 @@ class _Steps:
         if known is not None:
             return known
         takes += [(field.name, self._places[id(field)]) for field in _own(dependant)]
-        takes += [(dependant.request_param_name, _REQUEST), (dependant.response_param_name, _RESPONSE)]
+        # A dependency that serves sockets, too, asks for what a request and they have in common.
+        takes += [(dependant.request_param_name, _REQUEST), (dependant.http_connection_param_name, _REQUEST)]
+        takes += [(dependant.response_param_name, _RESPONSE)]
         call, is_left = _called(dependant)
         self.taken.append(_Step(call, is_left, tuple((name, place) for name, place in takes if name)))
         place = _FIRST + len(self._places) + len(self.taken) - 1

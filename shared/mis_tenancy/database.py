@@ -47,7 +47,7 @@ Part = TypeVar("Part")
 _TOO_STRONG = """
 select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
        array(select c.relname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = 'public' and c.relkind in ('r', 'p')
+              where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and c.relkind in ('r', 'p')
                 and pg_has_role(r.oid, c.relowner, 'member')) as owns
   from pg_roles r
  where pg_has_role(current_user, r.oid, 'member')

@@ -3,7 +3,8 @@
 Every dependency is a coroutine function, because FastAPI hands plain functions to a thread, which costs
 more than the rest of a request. Each asks the request itself and not another dependency, because such a step
 costs more than what it hands over. The session's has function scope, so that its commit happens before the
-answer leaves: a commit that fails is then a failed request, not a success that never happened.
+answer leaves: a commit that fails is then a failed request, not a success that never happened. All but the
+session's serve WebSockets as well.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -11,8 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends
 from fastapi.params import Depends as Dependency
+from fastapi.requests import HTTPConnection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mis_tenancy.access import Permission, is_platform_operator, require_feature, require_permission
@@ -29,35 +31,40 @@ if TYPE_CHECKING:
 AnySession = TypeVar("AnySession", bound=AsyncSession)
 
 
-def tenancy_of(request: Request) -> "Tenancy":
+def tenancy_of(request: HTTPConnection) -> "Tenancy":
     """Return the Tenancy the application was composed with."""
-    tenancy: Tenancy = request.app.state.tenancy
+    tenancy: Tenancy | None = getattr(request.app.state, "tenancy", None)
+    if tenancy is None:
+        raise RuntimeError(
+            "This application has no Tenancy. Set `app.state.tenancy = tenancy` where it is made; on one "
+            "that is mounted inside another, too."
+        )
     return tenancy
 
 
-async def admission(request: Request) -> Admission:
+async def admission(request: HTTPConnection) -> Admission:
     """Return what the middleware established about this request."""
     return admission_of(request.scope)
 
 
-async def current_tenant(request: Request) -> Tenant:
+async def current_tenant(request: HTTPConnection) -> Tenant:
     """Return the request's tenant; raise TenantRequired where none is named."""
     return _tenant_of(request)
 
 
-async def current_principal(request: Request) -> Principal:
+async def current_principal(request: HTTPConnection) -> Principal:
     """Return the verified caller; raise AuthenticationRequired for an anonymous one."""
     return _principal_of(request)
 
 
-def _tenant_of(request: Request) -> Tenant:
+def _tenant_of(request: HTTPConnection) -> Tenant:
     tenant = admission_of(request.scope).tenant
     if tenant is None:
         raise TenantRequired
     return tenant
 
 
-def _principal_of(request: Request) -> Principal:
+def _principal_of(request: HTTPConnection) -> Principal:
     principal = admission_of(request.scope).principal
     if principal is None:
         raise AuthenticationRequired
@@ -74,7 +81,7 @@ class _Served(Generic[AnySession]):
 
     __slots__ = ("_opened", "_request", "_session")
 
-    def __init__(self, request: Request, opened: AbstractAsyncContextManager[AnySession]) -> None:
+    def __init__(self, request: HTTPConnection, opened: AbstractAsyncContextManager[AnySession]) -> None:
         self._request = request
         self._opened = opened
 
@@ -91,7 +98,7 @@ class _Served(Generic[AnySession]):
 
 
 def serve(
-    request: Request, opened: AbstractAsyncContextManager[AnySession]
+    request: HTTPConnection, opened: AbstractAsyncContextManager[AnySession]
 ) -> AbstractAsyncContextManager[AnySession]:
     """Enter the session of `opened`, which commits it at the end; then hear the news it carried.
 
@@ -101,8 +108,13 @@ def serve(
     return _Served(request, opened)
 
 
-async def open_session(request: Request) -> AsyncIterator[TenantSession]:
+async def open_session(request: HTTPConnection) -> AsyncIterator[TenantSession]:
     """Yield a session bound to the request's tenant; commit before the answer, roll back on any exception."""
+    if request.scope["type"] == "websocket":
+        raise RuntimeError(
+            "A socket lives longer than a transaction may. Open one for each thing that it does: "
+            "`async with tenancy_of(socket).database.transaction(tenant.id) as session`."
+        )
     async with serve(request, tenancy_of(request).database.transaction(_tenant_of(request).id)) as session:
         yield session
 
@@ -113,7 +125,7 @@ Session = Annotated[TenantSession, Depends(open_session, scope="function")]
 def requires(permission: Permission) -> Dependency:
     """Return the dependency that lets principals with `permission` through, and operators."""
 
-    async def check(request: Request) -> Principal:
+    async def check(request: HTTPConnection) -> Principal:
         principal = _principal_of(request)
         if not is_platform_operator(principal):
             require_permission(principal, permission)
@@ -124,7 +136,7 @@ def requires(permission: Permission) -> Dependency:
     return _depends(check)
 
 
-def use_feature(request: Request, tenant: Tenant, feature: Feature) -> None:
+def use_feature(request: HTTPConnection, tenant: Tenant, feature: Feature) -> None:
     """Count the request as one that used `feature`; raise FeatureNotAvailable where the tenant lacks it."""
     require_feature(tenant, feature)
     request.scope["state"][FEATURE] = feature.value
@@ -133,7 +145,7 @@ def use_feature(request: Request, tenant: Tenant, feature: Feature) -> None:
 def requires_feature(feature: Feature) -> Dependency:
     """Return the dependency that lets tenants with `feature` through, and counts its use."""
 
-    async def check(request: Request) -> Tenant:
+    async def check(request: HTTPConnection) -> Tenant:
         tenant = _tenant_of(request)
         use_feature(request, tenant, feature)
         return tenant

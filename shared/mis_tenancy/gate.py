@@ -124,6 +124,10 @@ class Gate:
                 "This route is for people. An API key cannot use it; sign in instead.", required="person"
             )
 
+    async def confirm(self, scope: Scope) -> None:
+        """Raise the refusal that a caller who was let in would meet now."""
+        await self._let_in(scope, Findings())
+
     async def explain(self, scope: Scope) -> dict[str, Any]:
         """Return `{verdict, code, sources: [{kind, value, tenantId}]}`: what this very request would meet.
 
@@ -148,10 +152,13 @@ class Gate:
             raise TokenRevoked
         return tenant
 
+    async def _let_in(self, scope: Scope, findings: Findings) -> None:
+        await self.identify(scope, Access.OPERATOR_OR_MEMBER, findings)
+        await self.validate(findings)
+
     async def _examine(self, scope: Scope, findings: Findings) -> None:
         if any(name == b"authorization" for name, _ in scope["headers"]):
-            await self.identify(scope, Access.OPERATOR_OR_MEMBER, findings)
-            await self.validate(findings)
+            await self._let_in(scope, findings)
         else:
             await self.admit_stranger(scope, Access.PUBLIC_TENANT, findings)
 

@@ -70,7 +70,8 @@ class TenantScoped:
         """Return the column every policy and every criterion compares."""
         return mapped_column(
             Uuid(as_uuid=True),
-            ForeignKey("tenants.id"),
+            # The column and not its name, which a Base of the adopter's own would look for in its own schema.
+            ForeignKey(TenantRow.__table__.c.id),
             nullable=False,
             default=_tenant_of_connection,
             sort_order=-100,

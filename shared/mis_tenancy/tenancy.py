@@ -11,11 +11,13 @@ from typing import Any
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
 
 from mis_tenancy.audit import Recorder, Spool
 from mis_tenancy.database import Database
 from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import TenantKeys, Wrapping
+from mis_tenancy.gate import Gate
 from mis_tenancy.ledger import UsageLedger
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
@@ -37,6 +39,7 @@ from mis_tenancy.tokens.keyring import KeyRing
 from mis_tenancy.tokens.published_keys import published_keys
 from mis_tenancy.tokens.verification import TokenVerifier
 from mis_tenancy.tracing import Tracer
+from mis_tenancy.verification import refuse_open_tables
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +73,9 @@ class Tenancy:
             audience=settings.audience,
             is_revoked=self.feed.is_revoked,
             opaque=ApiKeys(self.database, self.feed).principal_of,
+        )
+        self.gate = Gate(
+            resolver=self.resolver, directory=self.directory, feed=self.feed, verifier=self.verifier
         )
         lines = Lines(SpoolCipher(settings.master_keys))
         spool = Spool(settings.spool_directory, settings.spool_limit_bytes, settings.service, lines)
@@ -112,9 +118,18 @@ class Tenancy:
             tracer=self.tracer,
         )
 
+    async def confirm(self, request: HTTPConnection) -> None:
+        """Raise the refusal that the request's caller would meet now, as a ProblemError.
+
+        For what outlives the moment in which its caller was let in: a stream or a socket asks before each
+        thing that it tells. It costs no query while nothing has changed.
+        """
+        await self.gate.confirm(request.scope)
+
     async def start(self) -> None:
-        """Connect, check the role, load revocations and keys; raise what keeps us from serving."""
+        """Connect, check role and tables, load revocations and keys; raise what keeps us from serving."""
         await self.database.start()
+        await refuse_open_tables(self.database)
         if self.redis is not None:
             await self.redis.start()
         await self.feed.start()

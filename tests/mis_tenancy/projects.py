@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Column, ForeignKeyConstraint, MetaData, PrimaryKeyConstraint, Table, Uuid
+from sqlalchemy import ForeignKeyConstraint, MetaData, PrimaryKeyConstraint, Uuid
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.policies import protection
 from mis_tenancy.tables import TenantScoped
 
 
 class Base(DeclarativeBase):
     metadata = MetaData()
     type_annotation_map = {UUID: Uuid(as_uuid=True)}  # noqa: RUF012  # SQLAlchemy reads it as a class attribute
-
-
-Table("tenants", Base.metadata, Column("id", Uuid(), primary_key=True))
 
 
 class Project(TenantScoped, Base):
@@ -57,15 +55,6 @@ create table tasks (
     name text not null,
     primary key (tenant_id, id), foreign key (tenant_id, project_id) references projects (tenant_id, id));
 """
-_PROTECT = """
-alter table {0} enable row level security;
-alter table {0} force row level security;
-create policy owner on {0} to mis_owner using (true) with check (true);
-create policy tenant_isolation on {0} to mis_app
-    using (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid)
-    with check (tenant_id = nullif(current_setting('app.tenant_id', true), '')::uuid);
-grant select, insert, update, delete on {0} to mis_app;
-"""
 _TENANT = """
 insert into tenants (id, name, slug, subdomain, plan, status, status_since, created_at, updated_at)
 values ($1::uuid, $1::text, $1::text, $1::text, 'basic', 'active', now(), now(), now())
@@ -83,7 +72,7 @@ class Team:
 
 async def make_tables(connection: asyncpg.Connection) -> None:
     """Create the two tables as their owner."""
-    await connection.execute(_TABLES + _PROTECT.format("projects") + _PROTECT.format("tasks"))
+    await connection.execute(_TABLES + ";".join((*protection("projects"), *protection("tasks"))))
 
 
 async def make_team(connection: asyncpg.Connection, projects: int) -> Team:

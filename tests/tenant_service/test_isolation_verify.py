@@ -9,10 +9,11 @@ import pytest
 
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.isolation import catalogue, rules
+from mis_tenancy.isolation.facts import Role
 from mis_tenancy.redis import Redis, RedisUnavailable
 from mis_tenancy.storage import Storage
-from tenant_service.isolation import prefixes, repository, rules
-from tenant_service.isolation.facts import Role
+from tenant_service.isolation import prefixes
 from tests.answers import fine, refused
 from tests.citus import on_cluster
 from tests.database import connected, tenant_tables
@@ -248,7 +249,7 @@ async def test_a_role_that_became_strong_is_a_breach(
         await transaction.start()
         await superuser.execute(change)
         roles = ["mis_app", "mis_auth", "mis_platform"]
-        rows = await superuser.fetch(repository._ROLES.replace(":roles", "$1"), roles)
+        rows = await superuser.fetch(catalogue._ROLES.replace(":roles", "$1"), roles)
         await transaction.rollback()
     found = [
         Role(**dict(row) | {"member_of": tuple(row["member_of"])}) for row in rows if row["name"] in roles

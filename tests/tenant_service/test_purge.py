@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import delete, select, update
@@ -16,6 +18,7 @@ from mis_models.platform import PlatformAuditRow
 from mis_models.work import JobRow
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.origins.sealing import Origin
+from mis_tenancy.policies import protection
 from mis_tenancy.records.record import AuditRecord
 from mis_tenancy.records.store import insert_records
 from mis_tenancy.redis import Redis, tenant_key
@@ -26,7 +29,7 @@ from mis_tenancy.storage import Storage
 from mis_tenancy.tables import AuditRow, TenantNameRow, TenantRow
 from tenant_service.audit_seals.sealing import Sealing
 from tenant_service.endings import purge_repository
-from tenant_service.endings.errors import ResidueFound
+from tenant_service.endings.errors import ResidueFound, TablesOutOfReach
 from tenant_service.endings.jobs import DUE_PURGES, PURGE, Purges
 from tenant_service.endings.purge import Purge
 from tenant_service.endings.tables import KEPT, purged_tables
@@ -527,3 +530,68 @@ async def test_only_operators_see_a_certificate(suite: Suite) -> None:
     refused(await suite.client.get(path, headers=gone.auth), 401, "token_revoked")
     unknown = f"{TENANTS}/{new_id()}/deletion-certificate"
     refused(await suite.client.get(unknown, headers=suite.operator), 404, "tenant_not_found")
+
+
+async def test_rows_of_a_service_beside_the_suite_go_too(suite: Suite, owner_url: str) -> None:
+    """Catalogue 119."""
+    tenant, neighbour = await suite.tenant("custom"), await suite.tenant("custom")
+    async with beside(owner_url) as owner:
+        for one in (tenant, neighbour):
+            for number in range(3):
+                await owner.execute("insert into beside.boxes values ($1, $2, 0)", one.id, number)
+                await owner.execute("insert into beside.things values ($1, $2, $2)", one.id, number)
+        await delete_now(suite, tenant.id)
+        async with purging(suite, rows_at_once=2) as worker:
+            await worker.run(tenant.id)
+        for table in ("boxes", "things"):
+            rows = await owner.fetch(f"select distinct tenant_id from beside.{table}")  # noqa: S608  # of this test
+            assert [row["tenant_id"] for row in rows] == [neighbour.id]
+    claims = fine(await certificate(suite, tenant.id))["claims"]
+    found = claims["deleted"]["rows"]
+    assert (found["beside.boxes"], found["beside.things"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "barred",
+    [
+        "revoke delete on beside.things from mis_platform",
+        "revoke usage on schema beside from mis_platform",
+        "alter policy tenant_isolation on beside.things to mis_app",
+    ],
+)
+async def test_what_cannot_be_looked_into_is_not_certified_to_be_empty(
+    suite: Suite, owner_url: str, barred: str
+) -> None:
+    """Catalogue 119."""
+    tenant = await suite.tenant("custom")
+    async with beside(owner_url) as owner:
+        await owner.execute(barred)
+        await delete_now(suite, tenant.id)
+        async with purging(suite) as worker:
+            with pytest.raises(TablesOutOfReach) as refusal:
+                await worker.run(tenant.id)
+            await worker.note_failure(tenant.id, refusal.value)
+        problem = refused(await certificate(suite, tenant.id), 409, "tenant_not_purged")
+        assert problem["reasons"][-1].startswith("beside.things refers to tenants, and mis_platform may not")
+        # Whatever is in reach is gone all the same.
+        assert "users" not in await rows_by_table(owner_url, tenant.id)
+    async with purging(suite) as worker:
+        await worker.run(tenant.id)
+    fine(await certificate(suite, tenant.id))
+
+
+@asynccontextmanager
+async def beside(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Yield the owner's connection to a database with two tables of a service beside the suite's."""
+    columns = "tenant_id uuid not null references tenants (id), id bigint not null, box bigint"
+    keys = "primary key (tenant_id, id), foreign key (tenant_id, box) references beside.boxes (tenant_id, id)"
+    tables = ";".join(f"create table beside.{name} ({columns}, {keys})" for name in ("boxes", "things"))
+    async with connected(owner_url) as owner:
+        await owner.execute(f"create schema beside; {tables}")
+        try:
+            for statement in (*protection("beside.boxes"), *protection("beside.things")):
+                await owner.execute(statement)
+            await owner.execute("grant usage on schema beside to mis_app, mis_platform")
+            yield owner
+        finally:
+            await owner.execute("drop schema beside cascade")

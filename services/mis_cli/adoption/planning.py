@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from mis_cli.adoption.facts import TENANT, Database, ForeignKey, Index, Table, quoted
+from mis_tenancy.policies import BOUND
 
-BOUND: Final = "nullif(current_setting('app.tenant_id', true), '')::uuid"
 _APPLICATION: Final = "mis_app, mis_platform"
 _LONGEST_NAME: Final = 63
 _ACTIONS: Final = {"a": "", "r": " restrict", "c": " cascade", "n": " set null", "d": " set default"}

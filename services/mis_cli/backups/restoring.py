@@ -28,7 +28,7 @@ from mis_cli.migrations import head, revisions, upgrade
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import MasterKeys
-from tenant_service.isolation.service import database_checks
+from mis_tenancy.verification import database_checks
 
 _ABOUT: Final = """
 select current_setting('server_version_num')::int / 10000 as major,

@@ -12,7 +12,7 @@ from mis_cli.doctor.findings import Finding, fail, fine, warn
 from mis_cli.migrations import head
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
-from tenant_service.isolation.service import database_checks
+from mis_tenancy.verification import database_checks
 
 OLDEST_SERVER: Final = 16
 ROLES: Final[Mapping[str, str]] = {

@@ -61,8 +61,9 @@ def claims_of(certificate: str) -> dict[str, Any]:
 
 
 def _claims(record: DeletionCertificateRow, completion: Completion) -> dict[str, Any]:
-    # Every table that was looked at is named, also where it held nothing.
-    rows = {name: record.deleted.get(name, 0) for name in sorted(table.name for table in purged_tables())}
+    # Every table of the suite that was looked at is named, also where it held nothing.
+    names = sorted({table.name for table in purged_tables()} | record.deleted.keys())
+    rows = {name: record.deleted.get(name, 0) for name in names}
     return {
         "requestedAt": _z(record.requested_at),
         "requestedBy": _requester(record),

@@ -1,10 +1,10 @@
 """What can be wrong with an ending.
 
 ProblemError
-└── TenantNotPurged 409 · ResidueFound 409
+└── TenantNotPurged 409 · ResidueFound 409 · TablesOutOfReach 409
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mis_tenancy.errors import ProblemError
 from tenant_service.endings.traces import Found
@@ -34,3 +34,18 @@ class ResidueFound(ProblemError):
         if outside.objects:
             self.reasons.append(f"{outside.objects} objects")
         super().__init__(f"Left of the tenant: {', '.join(self.reasons)}.")
+
+
+class TablesOutOfReach(ProblemError):
+    """A service beside the suite keeps rows of tenants where the purge may not look."""
+
+    status = 409
+    code = "tables_out_of_reach"
+
+    def __init__(self, tables: Sequence[str]) -> None:
+        self.reasons = [
+            f"{table} refers to tenants, and mis_platform may not empty it: it needs usage of the schema, "
+            "select, delete and the policy tenant_isolation there (mis_tenancy.policies.protection)"
+            for table in tables
+        ]
+        super().__init__("; ".join(self.reasons))

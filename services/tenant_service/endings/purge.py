@@ -26,9 +26,10 @@ from mis_tenancy.tables import TenantRow
 from mis_tenancy.tenant import TenantStatus
 from mis_tenancy.turns import lock_tenant
 from tenant_service.endings import purge_repository as repository
-from tenant_service.endings.errors import ResidueFound
+from tenant_service.endings.adopted_repository import refuse_out_of_reach
+from tenant_service.endings.errors import ResidueFound, TablesOutOfReach
 from tenant_service.endings.repository import moment
-from tenant_service.endings.tables import key_tables, purged_tables
+from tenant_service.endings.tables import key_tables
 from tenant_service.endings.tombstone import Tombstones
 from tenant_service.endings.traces import Traces
 from tenant_service.platform_trail.repository import write_waiting
@@ -62,7 +63,8 @@ class Purge:
     async def run(self, tenant_id: UUID) -> None:
         """Bring the tenant's purge to its end, or do nothing where none is due.
 
-        Raise ResidueFound where something was there in the end, and what a store that is away raises.
+        Raise ResidueFound where something was there in the end, TablesOutOfReach where nobody can say, and
+        what a store that is away raises.
         """
         closed_for = await self._close(tenant_id)
         if closed_for is None:
@@ -78,6 +80,7 @@ class Purge:
             rows = await repository.residue(session)
             if rows or outside.redis_keys or outside.objects:
                 raise ResidueFound(rows, outside)
+            await refuse_out_of_reach(session)
             await self._tombstones.set_up(session, row)
         log.info("tenant.purged", tenant=str(tenant_id))
 
@@ -97,7 +100,8 @@ class Purge:
 
     async def note_failure(self, tenant_id: UUID, error: Exception) -> None:
         """Write down why a run failed, for operators to see."""
-        reasons = error.reasons if isinstance(error, ResidueFound) else [described(error)]
+        is_told = isinstance(error, ResidueFound | TablesOutOfReach)
+        reasons = error.reasons if is_told else [described(error)]
         async with self._platform.silent_transaction(tenant_id) as session:
             if await repository.has_begun(session):
                 (await repository.record(session)).failure = {"reasons": reasons}
@@ -131,13 +135,15 @@ class Purge:
             for name, (rows, keys) in shredded.items():
                 _count(record, name, rows)
                 record.keys_shredded += keys
-        for table in purged_tables():
+        async with self._platform.silent_transaction(tenant_id) as session:
+            tables = await repository.emptied_tables(session)
+        for table in tables:
             more = True
             while more:
                 async with self._platform.silent_transaction(tenant_id) as session:
                     rows, more = await repository.delete_some(session, table, self._rows_at_once)
                     if rows:
-                        _count(await repository.record(session), table.name, rows)
+                        _count(await repository.record(session), table.fullname, rows)
         await self._remove_traces(tenant_id)
 
     async def _remove_traces(self, tenant_id: UUID) -> None:

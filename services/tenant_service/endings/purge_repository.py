@@ -15,6 +15,7 @@ from mis_models.endings import CertificateKeyRow, DeletionCertificateRow
 from mis_tenancy.session import PlatformSession, TenantSession, tenant_of
 from mis_tenancy.tables import AuditRow, TenantNameRow, TenantRow
 from mis_tenancy.tenant import TenantStatus
+from tenant_service.endings.adopted_repository import adopted_tables
 from tenant_service.endings.tables import key_ended, purged_tables, sweep_key
 
 _UNSCOPED: Final = {"unscoped": True}
@@ -107,14 +108,22 @@ async def delete_some(session: TenantSession, table: Table, most: int) -> tuple[
     return result.rowcount, edge is not None
 
 
+async def emptied_tables(session: TenantSession) -> list[Table]:
+    """Return every table that a purge empties, children before their parents.
+
+    Those of services beside the suite come first, as they may refer to the suite's and never the other way.
+    """
+    return [*await adopted_tables(session), *purged_tables()]
+
+
 async def residue(session: TenantSession) -> dict[str, int]:
     """Return the tables that still hold rows of the tenant, with how many."""
     own = tenant_of(session)
     counts = [
-        select(literal(table.name).label("name"), func.count().label("rows"))
+        select(literal(table.fullname).label("name"), func.count().label("rows"))
         .select_from(table)
         .where(table.c.tenant_id == own)
-        for table in purged_tables()
+        for table in await emptied_tables(session)
     ]
     found = await session.execute(union_all(*counts), execution_options=_UNSCOPED)
     return {row.name: row.rows for row in found if row.rows}

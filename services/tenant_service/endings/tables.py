@@ -33,6 +33,11 @@ def purged_tables() -> list[Table]:
     return [table for table in children_first if "tenant_id" in table.c and table.name not in KEPT]
 
 
+def own_tables() -> list[str]:
+    """Return the names of all tables of the suite's own."""
+    return list(_METADATA.tables)
+
+
 def key_tables() -> list[Table]:
     """Return the tables that hold keys of tenants, wrapped by a master key."""
     return [table for table in purged_tables() if "wrapped_key" in table.c]
@@ -45,5 +50,8 @@ def key_ended(table: Table) -> Column[Any]:
 
 def sweep_key(table: Table) -> list[Column[Any]]:
     """Return the columns that a sweep goes along, a whole tenant's rows where there are none."""
+    if any(key.referred_table is table for key in table.foreign_key_constraints):
+        # Rows that refer to one another go together, as no order along the key is right.
+        return []
     named = _SWEPT_BY.get(table.name, tuple(column.name for column in table.primary_key))
     return [table.c[name] for name in named if name != "tenant_id"]

@@ -10,19 +10,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mis_tenancy.database import Database
 from mis_tenancy.errors import ProblemError
-from mis_tenancy.identifiers import new_id
+from mis_tenancy.isolation.facts import Check
 from mis_tenancy.redis import Redis, RedisError
 from mis_tenancy.storage import Storage, StorageUnavailable
+from mis_tenancy.verification import check, database_checks
 from tenant_service.alerts.book import open_alert, resolve_alert
 from tenant_service.alerts.causes import AlertKind, Cause, Severity
-from tenant_service.isolation import prefixes, repository, rules
-from tenant_service.isolation.facts import Check
+from tenant_service.isolation import prefixes
 from tenant_service.trail import Caller
 
 log = structlog.get_logger(__name__)
-
-# What is wrong is named in full up to here; a database with more faults than that is broken as a whole.
-_MOST_NAMED: Final = 20
 
 _BREACHED: Final = Cause(
     AlertKind.SECURITY,
@@ -76,9 +73,9 @@ class Verification:
         checks = await _answered("database", database_checks(self._database, tenant_id))
         if self._redis is not None:
             found = await _answered("redis", prefixes.redis_violations(self._redis, tenant_id))
-            checks.append(_check("redis_prefix", found, "A key of the tenant's is out of others' reach."))
+            checks.append(check("redis_prefix", found, "A key of the tenant's is out of others' reach."))
         found = await _answered("storage", prefixes.storage_violations(self._storage, tenant_id))
-        checks.append(_check("storage_prefix", found, "An object of the tenant's is out of others' reach."))
+        checks.append(check("storage_prefix", found, "An object of the tenant's is out of others' reach."))
         verdict = Verdict(checks)
         await self._record(tenant_id, verdict, by)
         return verdict
@@ -106,44 +103,9 @@ class Verification:
             log.error("isolation.not_recorded", error=repr(error))
 
 
-async def database_checks(database: Database, tenant_id: UUID) -> list[Check]:
-    """Return what the application role's database says of itself, asked as `tenant_id`, known or not."""
-    async with database.transaction(tenant_id) as session:
-        roles = await repository.roles(session)
-        tables = await repository.tables(session)
-        excess = await repository.excess_privileges(session)
-        readable = await repository.readable_tables(session)
-        of_others = await repository.tables_showing_others(session, readable, tenant_id)
-    # Nobody has this id, so nothing may be visible under it.
-    async with database.transaction(new_id()) as session:
-        of_nobody = await repository.tables_showing_any(session, readable)
-    many = len(tables)
-    held = f"{many} tables are enabled and forced."
-    return [
-        _check("roles", rules.strong_roles(roles), "No role of the application's is strong."),
-        _check("row_level_security", rules.open_tables(tables), held),
-        _check("policies", rules.wrong_policies(tables), f"{many} tables have exactly their policies."),
-        _check("composite_keys", rules.wrong_keys(tables), "Every key contains the tenant."),
-        _check("privileges", excess, "Nobody may do more than the application needs."),
-        _check("rows_of_others", _visible(of_others), f"0 rows in {len(readable)} tables."),
-        _check("rows_of_nobody", _visible(of_nobody), f"0 rows in {len(readable)} tables."),
-    ]
-
-
 async def _answered(part: str, asked: Awaitable[Answer]) -> Answer:
     try:
         return await asked
     except (SQLAlchemyError, OSError, RedisError, StorageUnavailable) as error:
         log.warning("isolation.unanswered", part=part, error=repr(error))
         raise VerificationIncomplete(parts=[part]) from error
-
-
-def _check(name: str, wrong: Sequence[str], held: str) -> Check:
-    if not wrong:
-        return Check(name, True, held)
-    more = f" … and {len(wrong) - _MOST_NAMED} more" if len(wrong) > _MOST_NAMED else ""
-    return Check(name, False, "; ".join(wrong[:_MOST_NAMED]) + more)
-
-
-def _visible(tables: Sequence[str]) -> list[str]:
-    return [f"{table} shows rows of other tenants" for table in tables]

@@ -7,7 +7,7 @@ that forgets its policy is a breach, and no list has to be kept for those that h
 from collections.abc import Mapping
 from typing import Final
 
-from tenant_service.isolation.facts import Policy
+from mis_tenancy.isolation.facts import Policy
 
 _SETTING: Final = "(NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid"
 BOUND: Final = f"(tenant_id = {_SETTING})"

@@ -27,11 +27,12 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A unique index or a foreign key, by its columns in order."""
+    """A unique index or a foreign key, by its columns in order; `target` is the table the latter names."""
 
     name: str
     kind: str
     columns: tuple[str, ...]
+    target: str | None
 
 
 @dataclass(frozen=True, slots=True)
