@@ -131,7 +131,7 @@ class Line:
         }
         if kind == "http":
             scope["method"] = "GET"
-        self.task = asyncio.create_task(product.app(scope, self.heard.get, self.sent.put))  # type: ignore[arg-type]
+        self.task = asyncio.create_task(product.app(scope, self.heard.get, self.sent.put))
 
     async def next(self) -> Any:
         async with asyncio.timeout(10):

@@ -121,7 +121,7 @@ MISTAKES = {
         "rows_of_others: app.customers shows rows",
     ),
     "a unique over all tenants": (
-        "create unique index w on app.customers (country)",
+        "create unique index w on app.customers (id)",
         "drop index app.w",
         "composite_keys: app.customers.w does not contain tenant_id",
     ),

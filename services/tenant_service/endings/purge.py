@@ -100,8 +100,8 @@ class Purge:
 
     async def note_failure(self, tenant_id: UUID, error: Exception) -> None:
         """Write down why a run failed, for operators to see."""
-        is_told = isinstance(error, ResidueFound | TablesOutOfReach)
-        reasons = error.reasons if is_told else [described(error)]
+        told = (ResidueFound, TablesOutOfReach)
+        reasons = error.reasons if isinstance(error, told) else [described(error)]
         async with self._platform.silent_transaction(tenant_id) as session:
             if await repository.has_begun(session):
                 (await repository.record(session)).failure = {"reasons": reasons}
