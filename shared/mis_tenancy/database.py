@@ -3,7 +3,8 @@
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -43,6 +44,9 @@ from mis_tenancy.session import (
 from mis_tenancy.settings import SettingsError
 
 Part = TypeVar("Part")
+
+# A session that has been closed would begin anew when used again: what is written then, nobody commits.
+_ONCE: Final[Mapping[str, Any]] = MappingProxyType({"expire_on_commit": False, "close_resets_only": False})
 
 _TOO_STRONG = """
 select r.rolname as role, r.rolsuper as superuser, r.rolbypassrls as bypasses,
@@ -119,7 +123,7 @@ class Database:
 
     def session(self, tenant_id: UUID) -> TenantSession:
         """Return a session bound to the tenant; it connects with its first statement."""
-        session = TenantSession(self.engine, expire_on_commit=False, info=self._info())
+        session = TenantSession(self.engine, **_ONCE, info=self._info())
         bind_tenant(session, tenant_id)
         return session
 
@@ -175,7 +179,7 @@ class Database:
 
     def platform_session(self) -> PlatformSession:
         """Return a session bound to no tenant."""
-        session = PlatformSession(self.engine, expire_on_commit=False, info=self._info())
+        session = PlatformSession(self.engine, **_ONCE, info=self._info())
         bind_platform(session)
         return session
 

@@ -25,7 +25,7 @@ class TenantUnbound(RuntimeError):
     def __init__(self) -> None:
         super().__init__(
             "No tenant is bound to this session. Take the session from the request's dependency, or open one "
-            "with `async with tenant_transaction(tenant_id)`."
+            "with `async with tenancy.database.transaction(tenant_id)`."
         )
 
 

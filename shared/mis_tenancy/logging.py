@@ -39,24 +39,12 @@ _NUMBERS: Final = frozenset({int, float, bool, NoneType})
 
 def configure_logging(service: str, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send every log line of the process to `stream` (standard output) as JSON, from `level` on."""
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        _named(service),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        redact,
-        _as_json,
-    ]
-    output = stream or sys.stdout
-    structlog.configure(
-        processors=shared,
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(output),
-        cache_logger_on_first_use=True,
+    number, output, shared = (
+        logging.getLevelNamesMapping()[level.upper()],
+        stream or sys.stdout,
+        _lines(service),
     )
+    _configure_structlog(shared, number, output)
     handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -72,6 +60,38 @@ def configure_logging(service: str, level: str = "INFO", stream: TextIO | None =
     root.setLevel(number)
     # It tells of each request with its whole URL, and the address of a delivery may be a secret.
     logging.getLogger("httpx").setLevel(max(number, logging.WARNING))
+
+
+def ensure_logging(service: str) -> None:
+    """Where the application has not said how structlog writes, have it write as `configure_logging` does.
+
+    Its own default shows beside an error what every variable holds, bearers included. What goes through
+    Python's logging stays as it is.
+    """
+    if not structlog.is_configured():
+        _configure_structlog(_lines(service), logging.INFO, sys.stdout)
+
+
+def _lines(service: str) -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _named(service),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
+        _as_json,
+    ]
+
+
+def _configure_structlog(lines: list[Processor], level: int, output: TextIO) -> None:
+    structlog.configure(
+        processors=lines,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(output),
+        cache_logger_on_first_use=True,
+    )
 
 
 def redact(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

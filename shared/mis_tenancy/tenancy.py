@@ -19,6 +19,7 @@ from mis_tenancy.directory import TenantDirectory
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.gate import Gate
 from mis_tenancy.ledger import UsageLedger
+from mis_tenancy.logging import ensure_logging
 from mis_tenancy.metrics import Metrics
 from mis_tenancy.middleware import TenantMiddleware
 from mis_tenancy.origins.actor_keys import ActorKeys
@@ -128,6 +129,7 @@ class Tenancy:
 
     async def start(self) -> None:
         """Connect, check role and tables, load revocations and keys; raise what keeps us from serving."""
+        ensure_logging(self.settings.service)
         await self.database.start()
         await refuse_open_tables(self.database)
         if self.redis is not None:

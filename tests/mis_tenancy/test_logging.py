@@ -10,7 +10,7 @@ import structlog
 from starlette.applications import Starlette
 
 from mis_cli.serving.server import Server
-from mis_tenancy.logging import WITHHELD, configure_logging, redact
+from mis_tenancy.logging import WITHHELD, configure_logging, ensure_logging, redact
 from tests.mis_tenancy.twins import tenant, token_of
 
 TOKEN = token_of(tenant("alpha"))
@@ -38,6 +38,32 @@ def test_a_line_is_one_json_object_with_service_time_level_and_context(stream: i
     (line,) = lines(stream)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "request", "level": "info", "service": "user", "status": 200, "tenant_id": "t1"}
+
+
+def test_where_nobody_has_said_how_an_error_still_shows_no_variable(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """structlog's own default would, a request's bearer among them."""
+    structlog.reset_defaults()
+    ensure_logging("tracker")
+    try:
+        bearer = TOKEN
+        assert structlog.is_configured()
+        try:
+            len(bearer) / 0
+        except ZeroDivisionError:
+            structlog.get_logger().exception("request_failed")
+        (line,) = capsys.readouterr().out.splitlines()
+    finally:
+        structlog.reset_defaults()
+    assert json.loads(line)["service"] == "tracker"
+    assert TOKEN[:20] not in line
+
+
+def test_what_an_application_has_said_stays(stream: io.StringIO) -> None:
+    ensure_logging("tracker")
+    structlog.get_logger().info("request")
+    assert lines(stream)[0]["service"] == "user"
 
 
 def test_the_servers_own_lines_go_the_same_way(stream: io.StringIO) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import delete, event, exists, func, insert, inspect, literal, select, text, union_all, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload, subqueryload
 from sqlalchemy.orm.exc import DetachedInstanceError, StaleDataError
@@ -222,10 +222,32 @@ async def test_work_in_the_background_belongs_to_whom_it_is_given_and_to_nobody_
             await of_nobody
 
 
-async def test_a_bare_connection_of_the_engine_runs_nothing(doors: Database) -> None:
-    async with doors.engine.connect() as connection:
-        with pytest.raises(TenantUnbound):
-            await connection.execute(text("select 1"))
+async def test_a_bare_connection_of_the_engine_runs_nothing_and_leaves_nothing_behind(
+    doors: Database, teams: Teams
+) -> None:
+    for _ in range(4):
+        async with doors.engine.connect() as connection:
+            with pytest.raises(TenantUnbound):
+                await connection.execute(text("select 1"))
+    for _ in range(8):
+        async with doors.transaction(teams.a.id) as session:
+            assert set(await session.scalars(select(Project.tenant_id))) == {teams.a.id}
+
+
+async def test_a_session_is_over_when_its_transaction_is(doors: Database, teams: Teams) -> None:
+    """One that began anew would take what is written and never commit it."""
+    async with doors.transaction(teams.a.id) as committed:
+        await committed.scalars(select(Project))
+    with pytest.raises(ZeroDivisionError):  # whichever line
+        async with doors.transaction(teams.a.id) as rolled_back:
+            raise ZeroDivisionError
+    for session in (committed, rolled_back):
+        session.add(Project(id=new_id(), name="late"))
+        with pytest.raises(InvalidRequestError, match="permanently closed"):
+            await session.flush()
+        with pytest.raises(InvalidRequestError, match="permanently closed"):
+            await session.scalars(select(Project))
+    assert doors.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # of every pool that is a queue
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,8 @@ class TenantConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg shi
             return await super().execute(query, *args, timeout=timeout)  # type: ignore[no-any-return]
         bound, self.armed = self.armed, None
         if bound is None:
+            # Nothing has left, but asyncpg believes in a transaction, in which the next would be a savepoint.
+            self.terminate()
             raise TenantUnbound
         if bound is Binding.SETUP:
             self.armed = bound
