@@ -238,13 +238,18 @@ async def test_a_session_is_over_when_its_transaction_is(doors: Database, teams:
     """One that began anew would take what is written and never commit it."""
     async with doors.transaction(teams.a.id) as committed:
         await committed.scalars(select(Project))
-    with pytest.raises(ZeroDivisionError):  # whichever line
-        async with doors.transaction(teams.a.id) as rolled_back:
+    rolled_back = doors.transaction(teams.a.id)
+    with pytest.raises(ZeroDivisionError):
+        async with rolled_back:
             raise ZeroDivisionError
-    for session in (committed, rolled_back):
+
+    async def late_write(session: TenantSession) -> None:
         session.add(Project(id=new_id(), name="late"))
+        await session.flush()
+
+    for session in (committed, rolled_back._session):
         with pytest.raises(InvalidRequestError, match="permanently closed"):
-            await session.flush()
+            await late_write(session)
         with pytest.raises(InvalidRequestError, match="permanently closed"):
             await session.scalars(select(Project))
     assert doors.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # of every pool that is a queue
