@@ -6,8 +6,8 @@ from fastapi import FastAPI
 
 from mis_accounts.passwords import Passwords
 from mis_http.composition import compose
-from mis_http.incoming import Patience
 from mis_http.limits import MIB
+from mis_http.patience import Patience
 from mis_http.settings import ServiceSettings
 from mis_http.signed_links import LinkSigner
 from mis_tenancy.routes import suite_policy

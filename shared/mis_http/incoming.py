@@ -4,29 +4,20 @@ Whoever reads its pieces to their end has a body that is whole: of the length an
 announced. Everything else is a refusal, raised out of the pieces.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any, Final
 
 from fastapi import Request
 
 from mis_http.content_digest import ContentDigest
 from mis_http.multipart import boundary_of, file_part
-from mis_tenancy.errors import BodyMalformed, ProblemError, UnsupportedMediaType
+from mis_http.patience import Patience, Waiting
+from mis_tenancy.errors import BodyMalformed, UnsupportedMediaType
 
 FORM: Final = "multipart/form-data"
 # A file in an OpenAPI document.
 FILE: Final[dict[str, Any]] = {"type": "string", "format": "binary"}
-
-
-class UploadTooSlow(ProblemError):
-    """The client keeps a connection and sends next to nothing."""
-
-    status = 408
-    code = "upload_too_slow"
-    detail = "The upload came to a standstill, so it was given up. Nothing of it was kept. Send it again."
 
 
 def file_body(first: str, *others: str, sample: str | None = None) -> dict[str, Any]:
@@ -38,18 +29,6 @@ def file_body(first: str, *others: str, sample: str | None = None) -> dict[str, 
     shown = {} if sample is None else {"example": sample}
     raw = {first: {"schema": FILE} | shown} | {other: {"schema": FILE} for other in others}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": form}} | raw}}
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How slow a client may be: `silence` seconds without a byte; after `grace`, `rate` bytes a second.
-
-    Only the time counts in which we wait for the client.
-    """
-
-    silence: float = 30.0
-    grace: float = 60.0
-    rate: float = 8 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +76,20 @@ class _Body:
         self, request: Request, patience: Patience, declared: int | None, digest: ContentDigest
     ) -> None:
         self._request = request
-        self._patience = patience
+        self._waiting = Waiting(patience)
         self._declared = declared
         self._digest = digest
-        self._received = 0
-        self._waited = 0.0
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield what arrives."""
-        stream = self._request.stream()
-        while (chunk := await self._next(stream)) is not None:
-            self._received += len(chunk)
-            if self._declared is not None and self._received > self._declared:
+        stream, waiting = self._request.stream(), self._waiting
+        while (chunk := await waiting.until(anext(stream, None))) is not None:
+            waiting.received += len(chunk)
+            if self._declared is not None and waiting.received > self._declared:
                 raise BodyMalformed("The body is longer than its Content-Length.")
             self._digest.update(chunk)
             if chunk:
                 yield chunk
-        if self._declared is not None and self._received < self._declared:
+        if self._declared is not None and waiting.received < self._declared:
             raise BodyMalformed("The body is shorter than its Content-Length.")
         self._digest.verify()
-
-    async def _next(self, stream: AsyncIterator[bytes]) -> bytes | None:
-        began = monotonic()
-        try:
-            async with asyncio.timeout(self._patience.silence):
-                chunk = await anext(stream, None)
-        except TimeoutError as error:
-            raise UploadTooSlow from error
-        self._waited += monotonic() - began
-        if self._waited > self._patience.grace and self._received < self._patience.rate * self._waited:
-            raise UploadTooSlow
-        return chunk

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mis_cli.serving.wire import LARGEST_HEAD, ProblemProtocol
+from mis_http import limits
 from tests.answers import fine, refused
 from tests.auth_service.requests import set_status
 from tests.integration.rig import AUTH, TENANTS, USERS, flush
@@ -393,6 +394,20 @@ async def test_a_trailer_is_no_header(wire: Wire) -> None:
         writer.close()
     assert answer.startswith(b"HTTP/1.1 201 ")
     assert b"x-tenant-id" not in dict(kept["headers"])
+
+
+async def test_a_body_that_does_not_arrive_is_not_waited_for(wire: Wire) -> None:
+    silence = limits._PATIENCE.silence
+    object.__setattr__(limits._PATIENCE, "silence", 0.05)
+    try:
+        for path in (f"{AUTH}/login", f"{TENANTS}/{wire.home.id}/import"):
+            lines = (wire.bearer, "Content-Type: application/json", "Content-Length: 100")
+            if path.endswith("import"):
+                lines = (wire.bearer, "Content-Type: application/zip", "Content-Length: 100")
+            begun = request(path, *lines, method="POST") + b"{"
+            assert code(await exchange(wire.port, begun)) == (408, "upload_too_slow")
+    finally:
+        object.__setattr__(limits._PATIENCE, "silence", silence)
 
 
 async def test_a_head_that_does_not_arrive_is_not_waited_for(

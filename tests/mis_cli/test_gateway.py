@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from mis_cli.gateway import Gateway, Service
+from mis_cli.gateway import Gateway, Service, dispatch
 from mis_cli.gateway.description import merge
 
 PREFIXES = {
@@ -166,6 +166,20 @@ async def test_the_description_holds_the_routed_paths_of_all_services() -> None:
     assert {path.removesuffix("/{rest}") for path in paths} == {
         each for group in PREFIXES.values() for each in group
     }
+
+
+async def test_the_description_is_put_together_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    merged: list[object] = []
+
+    def watched(documents: Any) -> Any:
+        merged.append(documents)
+        return merge(documents)
+
+    monkeypatch.setattr(dispatch, "merge", watched)
+    async with running(gateway([])) as client:
+        first, second = [(await client.get("/openapi.json")).content for _ in range(2)]
+    assert first == second
+    assert len(merged) == 1
 
 
 def test_components_that_only_share_a_name_are_kept_apart_with_all_that_refers_to_them() -> None:

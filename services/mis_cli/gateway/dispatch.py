@@ -43,6 +43,7 @@ class Gateway:
     def __init__(self, services: Sequence[Service], companions: Sequence[Companion] = ()) -> None:
         self.services = tuple(services)
         self._companions = tuple(companions)
+        self._described: bytes | None = None
         self._prefixes = tuple((prefix, f"{prefix}/", each) for each in services for prefix in each.prefixes)
         self._own = Pages(
             {
@@ -111,13 +112,19 @@ class Gateway:
         return JSONResponse({"status": status, "services": parts}, status_code=503 if unready else 200)
 
     async def _description(self, scope: Scope) -> Response:
+        # Made once, as it takes as long as dozens of requests, and strangers may ask for it.
+        if self._described is None:
+            self._described = bytes(JSONResponse(await self._merged(scope)).body)
+        return Response(self._described, media_type="application/json")
+
+    async def _merged(self, scope: Scope) -> dict[str, Any]:
         documents = {}
         for each in self.services:
             _, document = await _ask(each, scope, "/openapi.json")
             # A service alone also describes its health routes; here only what is routed to it counts.
             paths = {path: item for path, item in document.get("paths", {}).items() if each.owns(path)}
             documents[each.name] = {**document, "paths": paths}
-        return JSONResponse(merge(documents))
+        return merge(documents)
 
     async def _documentation(self, scope: Scope) -> Response:
         return get_swagger_ui_html(openapi_url="/openapi.json", title="Multi-tenant suite")

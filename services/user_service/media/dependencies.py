@@ -5,7 +5,8 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from mis_http.incoming import IncomingFile, Patience, incoming_file
+from mis_http.incoming import IncomingFile, incoming_file
+from mis_http.patience import Patience
 from mis_http.signed_links import linked
 from mis_tenancy.access import Permission
 from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires, tenancy_of

@@ -13,8 +13,9 @@ from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.file_names import UNKNOWN
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
-from mis_http.incoming import FILE, UploadTooSlow, file_body
+from mis_http.incoming import FILE, file_body
 from mis_http.pages import Paged, cut
+from mis_http.patience import UploadTooSlow
 from mis_http.problems import problems
 from mis_http.signed_links import LinkRefused, Signed
 from mis_tenancy.errors import BodyMalformed, PermissionDenied, UnsupportedMediaType
