@@ -3,7 +3,7 @@
 A schema runs in our processes on every write. So it is bounded in size and depth, refers to nothing, neither
 elsewhere nor to itself, and has no regular expressions, which a few letters make run for hours; formats stand
 in for the usual ones. Uniqueness of a list's items is left out, as it compares each with each. What a schema
-costs at most is then its weight times the number of values it is held against (`weight_of`).
+costs at most for a document can then be counted beforehand (`steps_of`).
 """
 
 import json
@@ -31,11 +31,44 @@ def wrong_with(schema: Any) -> str | None:
     return next(_faults(schema, "", DEEPEST), None)
 
 
-def weight_of(value: Any) -> int:
-    """Return how many values there are in a document, itself included; of a schema that is its weight."""
+def steps_of(schema: Any, value: Any, most: int) -> int:
+    """Return how many keywords and listed values `value` is held against, whatever it turns out to be.
+
+    It is not counted much further than `most`.
+    """
+    if not isinstance(schema, Mapping):
+        return 0
+    steps = len(schema)
+    for name in _COMPARED_WITH:
+        listed = schema.get(name, ())
+        steps += sum(map(_size_of, listed)) if isinstance(value, dict | list) else len(listed)
+    for inner, part in _held_against(schema, value):
+        if steps > most:
+            break
+        steps += 1 + steps_of(inner, part, most - steps)
+    return steps
+
+
+def _held_against(schema: Mapping[str, Any], value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each schema below this one with the value that it judges, the value itself or a part of it."""
+    for name in _OF_THE_SAME:
+        yield from ((one, value) for one in schema.get(name, ()))
+    if "not" in schema:
+        yield schema["not"], value
     if isinstance(value, Mapping):
-        return 1 + sum(map(weight_of, value.values()))
-    return 1 + sum(map(weight_of, value)) if isinstance(value, list) else 1
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        yield from ((known.get(name, others), part) for name, part in value.items())
+    elif isinstance(value, list):
+        first = schema.get("prefixItems", [])
+        yield from zip(first, value, strict=False)
+        yield from ((schema.get("items", True), part) for part in value[len(first) :])
+
+
+def _size_of(value: Any) -> int:
+    """Return how many values there are in a document, itself included."""
+    if isinstance(value, Mapping):
+        return 1 + sum(map(_size_of, value.values()))
+    return 1 + sum(map(_size_of, value)) if isinstance(value, list) else 1
 
 
 def _faults(schema: Any, at: str, deeper: int) -> Iterator[str]:
@@ -124,8 +157,10 @@ def _dialect(value: Any) -> str | None:
 
 # Where false says that there is nothing more; elsewhere nobody could say which field it is about.
 _MAY_CLOSE: Final = ("additionalProperties", "items")
+_OF_THE_SAME: Final = ("allOf", "anyOf", "oneOf")
+_COMPARED_WITH: Final = ("enum", "required")
 _SCHEMAS: Final = ("additionalProperties", "items", "not")
-_LISTS_OF_SCHEMAS: Final = ("allOf", "anyOf", "oneOf", "prefixItems")
+_LISTS_OF_SCHEMAS: Final = (*_OF_THE_SAME, "prefixItems")
 _PLAIN: Final[Mapping[str, Check]] = {
     "$comment": _text,
     "$schema": _dialect,

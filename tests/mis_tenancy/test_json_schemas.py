@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from mis_tenancy.json_schemas import KEYWORDS, weight_of, wrong_with
+from mis_tenancy.json_schemas import KEYWORDS, wrong_with
 
 GOOD: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -81,10 +81,6 @@ def test_what_is_bounded_is_taken(schema: Any) -> None:
 )
 def test_what_is_not_bounded_or_means_nothing_is_told_with_its_place(schema: Any, told: str) -> None:
     assert told in (wrong_with(schema) or "")
-
-
-def test_the_weight_is_how_many_values_there_are() -> None:
-    assert weight_of({"a": [1, 2, {"b": None}], "c": "x"}) == 7
 
 
 def test_no_keyword_refers_or_matches_by_expression() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from mis_accounts.attributes import require_schema
 from mis_tenancy.errors import ValidationFailed
+from mis_tenancy.json_schemas import steps_of
 from tests.auth_service.links import accept, invite, token_of
 from tests.suite import PASSWORD, Suite, TenantHandle
 from tests.tenant_service.imports import archive_of, imported, user_row
@@ -158,4 +159,56 @@ def test_attributes_that_a_schema_would_take_long_over_are_refused_unread() -> N
     with pytest.raises(ValidationFailed) as refused:
         require_schema({KEY: schema}, {"a": [0] * 7_000})
     assert refused.value.members["errors"][0]["code"] == "attributes_too_complex"
-    require_schema({KEY: schema}, {"a": [0] * 10})
+    require_schema({KEY: schema}, {"a": [0] * 3})
+    form = {"properties": {f"field{number}": {"type": "string", "maxLength": 9} for number in range(150)}}
+    require_schema({KEY: form}, {f"field{number}": "x" for number in range(150)})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "steps"),
+    [
+        ({}, {"a": 1}, 1),
+        (True, {"a": 1}, 0),
+        ({"type": "object", "maxProperties": 9}, {"a": 1}, 3),
+        ({"anyOf": [{"type": "null"}, {"type": "object"}]}, {}, 5),
+        ({"not": {"allOf": [{"not": {}}]}}, {}, 6),
+        ({"properties": {"a": {"type": "null"}, "b": {"type": "null"}}}, {"a": 1}, 3),
+        ({"properties": {"a": True}, "additionalProperties": {"type": "null"}}, {"a": 1, "b": 2, "c": 3}, 7),
+        ({"prefixItems": [{}], "items": {"enum": [1, 2, 3]}}, [1, 1, 1], 13),
+        ({"enum": [[1, 2], 3]}, "x", 3),
+        ({"enum": [[1, 2], 3]}, [], 5),
+        ({"required": ["a", "b"]}, {}, 3),
+    ],
+)
+def test_what_a_schema_costs_is_counted(schema: Any, value: Any, steps: int) -> None:
+    assert steps_of(schema, value, 10**9) == steps
+
+
+def test_no_schema_takes_long_over_the_largest_attributes() -> None:
+    branches = [{"type": "null"}] * 380
+    for schema in (
+        {"additionalProperties": {"oneOf": [*branches, {}]}},
+        {"allOf": [{"additionalProperties": {"type": "null", "enum": [1, 2]}}] * 120},
+        {"additionalProperties": {"enum": [str(number) for number in range(1_000)]}},
+    ):
+        attributes = {f"k{number}": number for number in range(18)}
+        with pytest.raises(ValidationFailed) as refused:
+            require_schema({KEY: schema}, attributes)
+        assert refused.value.members["errors"][0]["code"] == "attributes_too_complex"
+
+
+def test_a_name_that_is_missing_is_told_once_however_many_there_are() -> None:
+    names = [f"k{number}" for number in range(20)]
+    faults: dict[str, list[Any]] = {}
+    for required in (["a"] * 900, names, names * 30):
+        with pytest.raises(ValidationFailed) as refused:
+            require_schema({KEY: {"required": required}}, {})
+        faults[required[0]] = [error["field"] for error in refused.value.members["errors"]]
+    assert faults == {"a": ["attributes.a"], "k0": [f"attributes.{name}" for name in names]}
+
+
+def test_the_count_stops_where_it_is_too_much() -> None:
+    schema: Any = {}
+    for _ in range(10):
+        schema = {"allOf": [schema] * 40}
+    assert steps_of(schema, {}, 2_000) < 3_000

@@ -5,6 +5,7 @@ user only name and attributes change: what somebody may do, whether they may sig
 is decided by people, not by an old file.
 """
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -69,6 +70,8 @@ class UserImport:
         self._expected: set[str] = set()
         self._invited: dict[str, Role] = {}
         self._actors: Mapping[UUID, str] = {}
+        # Whose attributes do not meet the schema, by the place in memory of what the archive says of them.
+        self._unfit: frozenset[int] = frozenset()
         self._sought = sought
         self.found: dict[UUID, UUID] = {}
         self.tally = Tally()
@@ -78,6 +81,8 @@ class UserImport:
         fit = [person for person in people if person is not None]
         known = await self._known(fit)
         self._actors = await self._actors_among(fit)
+        # In a thread: a tenant's schema takes its time, and others wait for the loop.
+        self._unfit = await asyncio.to_thread(self._misfits, fit)
         self._invited = await invited_roles(self._session, [person.email.norm for person in fit])
         fresh: list[dict[str, Any]] = []
         changed: dict[UUID, ArchivedUser] = {}
@@ -172,8 +177,14 @@ class UserImport:
 
     def _fit(self, user: ArchivedUser) -> bool:
         """Return whether the user's attributes meet the tenant's schema."""
+        return id(user) not in self._unfit
+
+    def _misfits(self, people: Sequence[Person]) -> frozenset[int]:
+        return frozenset(id(person.user) for person in people if not self._is_met(person.user.attributes))
+
+    def _is_met(self, attributes: Mapping[str, Any]) -> bool:
         try:
-            require_schema(self._configuration, user.attributes)
+            require_schema(self._configuration, attributes)
         except ValidationFailed:
             return False
         return True

@@ -6,6 +6,7 @@ there, whatever becomes of the rest (docs/decisions/0020-imports-go-in-by-batche
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Final
 
@@ -26,6 +27,8 @@ from user_service.imports.seating import Unsettled, seat
 log = structlog.get_logger(__name__)
 
 _BATCH: Final = 1_000
+# One for all imports of the process: threads share the processor with everybody's requests.
+_JUDGING: Final = ThreadPoolExecutor(1, thread_name_prefix="import-judging")
 _MOST_TOLD: Final = 1_000
 
 
@@ -91,7 +94,8 @@ class Importer:
 
     async def _next(self, rows: Iterator[Row]) -> list[Candidate | RowResult]:
         # In a thread: reading and judging takes as long as the database does, and others wait for the loop.
-        return await asyncio.to_thread(lambda: self._judge.judged(islice(rows, _BATCH)))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(_JUDGING, lambda: self._judge.judged(islice(rows, _BATCH)))
 
     def _record(self, session: TenantSession, tally: Tally) -> None:
         record(session, self._by, "users.imported", resource="users", changes=tally.changes())
