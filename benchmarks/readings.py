@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,13 +29,15 @@ from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tokens.signing import SigningKey, load_signing_key, new_signing_key
 from tenant_service.app import create_app
-from tenant_service.usage.jobs import UsageUpkeep
+from tenant_service.usage.jobs import DayCopies, UsageUpkeep
+from tenant_service.usage.ranges import DAY, day_of
 from tests.database import CountingProxy
 
 _TENANTS: Final = "/api/v1/tenants"
 # Counts of rows reach Postgres' views when a connection has been idle for ten seconds.
 _COUNTED_SECONDS: Final = 11
 _PURGED_FROM: Final = 0.5
+_USERS: Final = 1_000
 
 _KEY: Final = """
 insert into public_signing_keys (kid, jwk, state, created_at) values ('{kid}', '{jwk}', 'current', now());
@@ -44,21 +47,27 @@ insert into tenants (id, name, slug, subdomain, plan, status, status_since, crea
 select uuidv7(make_interval(secs => n - {tenants})), 'Tenant ' || n, 'tenant-' || n, 'tenant-' || n, 'basic',
        case when n > {tenants} * {alive} then 'purged' else 'active' end, now(),
        now() - interval '3 years', now() from generate_series(1, {tenants}) n;
-insert into tenant_counters (tenant_id, users) select id, 50 from tenants
+insert into tenant_counters (tenant_id, users)
+select id, case slug when 'tenant-1' then {users} else 50 end from tenants
  where slug in ('tenant-1', 'tenant-2');
+insert into usage_user_days (tenant_id, day, actor, actor_kind, requests, hours)
+select t.id, date_trunc('day', now(), 'UTC') - make_interval(days => n), md5('user ' || u)::uuid, 'member',
+       9, 511
+  from tenants t, generate_series(0, 400) n, generate_series(1, {users}) u where t.slug = 'tenant-1';
 insert into usage_days (tenant_id, day, requests, errors, latency, features)
 select t.id, date_trunc('day', now(), 'UTC') - make_interval(days => n), 900000, 1,
        (select jsonb_object_agg(b::text, 1000 + b) from generate_series(30, 90) b),
        '{{"advanced_analytics": 7, "custom_branding": 3}}'
   from tenants t, generate_series(0, 400) n where t.slug = 'tenant-1';
 insert into usage_levels (tenant_id, day, users, storage_bytes, hours)
-select t.id, date_trunc('day', now(), 'UTC') - make_interval(days => n), 50, 1000, '{{"5": [50, 1000]}}'
+select t.id, date_trunc('day', now(), 'UTC') - make_interval(days => n), {users}, 1000,
+       '{{"5": [{users}, 1000]}}'
   from tenants t, generate_series(0, 400) n where t.slug = 'tenant-1';
 vacuum analyze;
 """
 _READ: Final = """
 select coalesce(sum(seq_tup_read + idx_tup_fetch), 0) from pg_stat_user_tables
- where relname in ('usage_days', 'usage_months', 'usage_levels')
+ where relname in ('usage_days', 'usage_months', 'usage_levels', 'usage_user_days', 'usage_member_days')
 """
 
 Ask = Callable[[], Awaitable[httpx.Response]]
@@ -103,12 +112,12 @@ def main() -> None:
     with ground() as given:
         key = new_signing_key()
         given.ask(_KEY, kid=key.kid, jwk=json.dumps(key.public_jwk))
-        given.ask(_FILL, tenants=options.tenants, alive=_PURGED_FROM)
+        given.ask(_FILL, tenants=options.tenants, alive=_PURGED_FROM, users=_USERS)
         asyncio.run(_measured(given, key, options))
 
 
 async def _measured(given: Ground, key: SigningKey, options: argparse.Namespace) -> None:
-    await _add_months_up(given)
+    await _keep_up(given)
     token = signed_token(key.kid, load_signing_key(key.private_pem), role="operator", scope="")
     (tenant,) = given.lines("select id from tenants where slug = 'tenant-1'")
     async with AsyncExitStack() as stack:
@@ -150,14 +159,21 @@ async def _ask_all(bench: Bench, tenant: UUID, tenants: int) -> None:
     usage = f"{_TENANTS}/{tenant}/usage"
     for asked in ("24h", "30d", "12m"):
         await bench.line(f"usage {asked}", get(usage, timeRange=asked), 200, counts_rows=True)
+    today = day_of(datetime.now(UTC))
+    year = {"from": (today - 365 * DAY).isoformat(), "to": today.isoformat()}
+    await bench.line(f"usage of a past year, {_USERS:,} users", get(usage, **year), 200, counts_rows=True)
     (idle,) = bench.given.lines("select id from tenants where slug = 'tenant-2'")
     # What any answer costs here: the client, the middleware and the round trips, with nothing to show.
     of_idle = get(f"{_TENANTS}/{idle}/usage", timeRange="24h")
     await bench.line("usage 24h of an idle tenant", of_idle, 200, counts_rows=True)
 
 
-async def _add_months_up(given: Ground) -> None:
-    platform = Database(given.urls.platform)
+async def _keep_up(given: Ground) -> None:
+    """Do what the worker has done by then."""
+    platform, application = Database(given.urls.platform), Database(given.urls.app)
     await platform.start()
+    await application.start()
     await UsageUpkeep(platform).add_up(Job(new_id(), None, "usage_months", {}, 1))
+    await DayCopies(platform, application).copy(Job(new_id(), None, "usage_copies", {}, 1))
+    await application.stop()
     await platform.stop()

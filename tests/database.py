@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from sqlalchemy import Column, Float, Integer, LargeBinary, SmallInteger, Table, Uuid
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.sql.sqltypes import BigInteger, Boolean, DateTime
+from sqlalchemy.sql.sqltypes import BigInteger, Boolean, Date, DateTime
 
 import mis_models
 from mis_tenancy.identifiers import new_id
@@ -38,6 +38,10 @@ def made_up(table: Table, column: Column[Any], unique: str) -> Any:
         return new_id()
     if isinstance(column.type, DateTime):
         return datetime.now(UTC)
+    if isinstance(column.type, Date):
+        return datetime.now(UTC).date()
+    if isinstance(column.type, postgresql.BIT):
+        return asyncpg.BitString("1" * (column.type.length or 1))
     if isinstance(column.type, Boolean):
         return False
     if isinstance(column.type, SmallInteger):

@@ -5,16 +5,20 @@ be recomputed when a record arrives late. Columns of counts by name (`latency`, 
 objects: a whole day is one row, and rows merge by adding.
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Index, Integer, PrimaryKeyConstraint, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import BIT, JSONB, BitString
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mis_tenancy.tables import Base, TenantScoped
 
 Counts = dict[str, int]
+
+# For how many days it is known by the hour what was asked, and by whom: the longest range, and a month more.
+KEPT_DAYS: Final = 430
 
 
 def _counts(comment: str) -> Mapped[Counts]:
@@ -118,6 +122,35 @@ class UsageMemberRow(TenantScoped, Base):
         PrimaryKeyConstraint("tenant_id", "user_id"),
         Index("ix_usage_members_last_hour", "tenant_id", "last_hour"),
     )
+
+
+class UsageMemberDaysRow(TenantScoped, Base):
+    """The days on which a user asked anything, so that who was active in a range is one row of each user.
+
+    It is the worker's copy of `usage_user_days`, whose rows of a year are hundreds for each user, and may be
+    behind it: which days it says all of, `usage_copied_days` tells.
+    """
+
+    __tablename__ = "usage_member_days"
+
+    user_id: Mapped[UUID]
+    last_day: Mapped[date]
+    days: Mapped[BitString] = mapped_column(
+        BIT(KEPT_DAYS), comment="bit n, from the left: a request on the nth day before last_day"
+    )
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "user_id"),)
+
+
+class UsageCopiedDayRow(TenantScoped, Base):
+    """How many requests a UTC day had when its users were copied; days only grow, so as many are the same."""
+
+    __tablename__ = "usage_copied_days"
+
+    day: Mapped[datetime]
+    requests: Mapped[int]
+
+    __table_args__ = (PrimaryKeyConstraint("tenant_id", "day"),)
 
 
 class UsageLevelRow(TenantScoped, Base):

@@ -67,7 +67,7 @@ EXPLAINED: Final = (
     ),
     Explained(
         "SEC027",
-        r"public\.(sessions|user_terms|usage_members|invitations|account_tokens|api_keys"
+        r"public\.(sessions|user_terms|usage_members|usage_member_days|invitations|account_tokens|api_keys"
         r"|totp_factors|recovery_codes|passkeys|challenges|media|sso_identities|verifications)",
         "Within a tenant, permissions decide; the policy is the tenant's.",
     ),

@@ -337,6 +337,7 @@ async def test_the_platform_crosses_tenants_only_where_a_policy_names_it(
         *("subscriptions", "invoices"),
         "webhook_lanes",
         *("usage_days", "usage_route_days", "usage_user_days", "usage_members", "usage_levels"),
+        *("usage_member_days", "usage_copied_days"),
         *("usage_months", "invitations", "account_tokens", "challenges", "media_uploads"),
         "verifications",
     }

@@ -86,10 +86,10 @@ def scanned(node: Any) -> Iterator[tuple[str, int]]:
         yield from scanned(inner)
 
 
-async def rows_read(suite: Suite, servers: TestServers, tenant: TenantHandle, asked: str) -> dict[str, int]:
-    """Return the most rows of each table that one statement reads to answer `timeRange`."""
+async def rows_read(suite: Suite, servers: TestServers, tenant: TenantHandle, **asked: Any) -> dict[str, int]:
+    """Return the most rows of each table that one statement reads to answer what is asked."""
     with statements() as sent:
-        await usage(suite, tenant, timeRange=asked)
+        await usage(suite, tenant, **asked)
     most: dict[str, int] = {}
     async with bound(servers.database().app, tenant.id) as connection:
         # A test's tables are so small that reading them whole would be the quickest.
@@ -108,7 +108,7 @@ async def test_thirty_days_read_at_most_thirty_one_rows_of_a_metric(
 ) -> None:
     tenant = await suite.tenant("custom")
     await fill(test_servers, tenant)
-    read = await rows_read(suite, test_servers, tenant, "30d")
+    read = await rows_read(suite, test_servers, tenant, timeRange="30d")
     assert (read["usage_hours"], read["usage_months"]) == (0, 0)
     assert 30 <= max(read.values()) <= 31
 
@@ -129,7 +129,7 @@ async def test_a_year_reads_one_row_a_month_and_those_of_the_days_beside(
     with statements() as sent:
         await usage(suite, tenant, timeRange="12m")
     assert len([statement for statement, _ in sent if "usage_" in statement]) == 1
-    assert (await rows_read(suite, test_servers, tenant, "12m"))["usage_months"] in (11, 12)
+    assert (await rows_read(suite, test_servers, tenant, timeRange="12m"))["usage_months"] in (11, 12)
 
 
 async def test_a_late_record_shows_at_once_in_a_month_that_was_added_up(

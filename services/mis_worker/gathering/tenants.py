@@ -144,6 +144,7 @@ def _watching(parts: Parts) -> Work:
         handlers={
             "usage_levels": upkeep.note_levels,
             "usage_months": upkeep.add_up,
+            "usage_copies": usage.DayCopies(parts.platform, parts.application).copy,
             "usage_retention": upkeep.forget,
             alerts.NOTICE: alert_jobs.tell_tenant,
             alerts.OPERATOR_NOTICE: alert_jobs.tell_operators,

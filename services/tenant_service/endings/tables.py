@@ -23,6 +23,7 @@ KEPT: Final[Mapping[str, str]] = {
 _SWEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "user_terms": ("user_id",),
     "usage_members": ("last_hour",),
+    "usage_member_days": ("last_day",),
     "usage_user_days": ("day",),
 }
 

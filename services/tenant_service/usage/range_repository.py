@@ -37,21 +37,12 @@ from sqlalchemy import (
 
 from mis_models.accounts import CountersRow
 from mis_tenancy.tables import TenantRow
-from mis_tenancy.tenant import PrincipalKind
-from mis_tenancy.usage_tables import (
-    UsageDayRow,
-    UsageHourRow,
-    UsageLevelRow,
-    UsageMemberRow,
-    UsageMonthRow,
-    UsageUserDayRow,
-)
-from tenant_service.usage.ranges import HOUR, TimeRange, day_of, month_after
+from mis_tenancy.usage_tables import UsageDayRow, UsageHourRow, UsageLevelRow, UsageMonthRow
+from tenant_service.usage import active_repository as active_users
+from tenant_service.usage.ranges import TimeRange, day_of, month_after
 
 # How many columns the arrays of days, hours, months and levels are.
 WIDTHS: Final = (7, 7, 4, 4)
-# A range by the hour touches three days at most.
-_PARTS: Final = 3
 
 
 def reading(asked: TimeRange, now: datetime) -> Select[Any]:
@@ -78,29 +69,13 @@ def values(tenant_id: UUID, asked: TimeRange, now: datetime) -> dict[str, Any]:
         ("months", asked.whole_months(now)),
     ):
         given[f"{name}_from"], given[f"{name}_to"] = span
-    return given if asked.end > now else given | _hours_by_day(asked)
+    return given if asked.end > now else given | active_users.values_then(asked)
 
 
 def days_of(months: Collection[datetime]) -> Select[Any]:
     """Return the query for the maps of each day of the months that begin at `months`."""
     spans = [and_(UsageDayRow.day >= month, UsageDayRow.day < month_after(month)) for month in months]
     return select(*_maps(UsageDayRow)).where(or_(*spans))
-
-
-def _hours_by_day(asked: TimeRange) -> dict[str, Any]:
-    """Return the parameters for the days of which only some hours are in the range; bit n is the hour n."""
-    wanted: dict[datetime, int] = {}
-    for start, end in asked.hours:
-        while start < end:
-            day = day_of(start)
-            wanted[day] = wanted.get(day, 0) | 1 << start.hour
-            start += HOUR
-    found = [*wanted.items(), *[(asked.start, 0)] * _PARTS][:_PARTS]
-    return {
-        name: value
-        for number, (day, hours) in enumerate(found)
-        for name, value in ((f"part_{number}", day), (f"hours_{number}", hours))
-    }
 
 
 def _moment(name: str) -> BindParameter[datetime]:
@@ -171,26 +146,6 @@ def _level_before() -> Subquery:
     return last.where(before).order_by(row.day.desc()).limit(1).subquery("level_before")
 
 
-def _active_until_now() -> Select[Any]:
-    """Return the query for how many users have asked anything since the range began."""
-    since = UsageMemberRow.last_hour >= _moment("start")
-    return select(func.count()).select_from(UsageMemberRow).where(since)
-
-
-def _active_then() -> Select[Any]:
-    """Return the query for how many users asked anything in a range that is over."""
-    row = UsageUserDayRow
-    parts = [
-        and_(
-            row.day == _moment(f"part_{number}"),
-            row.hours.bitwise_and(bindparam(f"hours_{number}", type_=Integer())) != 0,
-        )
-        for number in range(_PARTS)
-    ]
-    member = row.actor_kind == PrincipalKind.MEMBER.value
-    return select(func.count(row.actor.distinct())).where(member, or_(_within(row.day, "days"), *parts))
-
-
 def _statement(active: Select[Any]) -> Select[Any]:
     arrays = (_days(), _hours(), _months(), _levels())
     before = _level_before()
@@ -216,5 +171,5 @@ def _statement(active: Select[Any]) -> Select[Any]:
     return asked
 
 
-_UNTIL_NOW: Final = _statement(_active_until_now())
-_ENDED: Final = _statement(_active_then())
+_UNTIL_NOW: Final = _statement(active_users.until_now())
+_ENDED: Final = _statement(active_users.then())

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
 from mis_tenancy.errors import ValidationFailed
+from mis_tenancy.usage_tables import KEPT_DAYS
 
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 LONGEST: Final = timedelta(days=400)
-# How long the ledger is kept by the hour: the longest range, and a month's margin.
-KEPT: Final = timedelta(days=430)
+KEPT: Final = KEPT_DAYS * DAY
 DEFAULT: Final = "30d"
 _BY_THE_HOUR: Final = 2 * DAY
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

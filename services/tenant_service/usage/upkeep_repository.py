@@ -80,8 +80,18 @@ _FORGET: Final = tuple(
         ("usage_user_days", "day", KEPT),
         ("usage_members", "last_hour", KEPT),
         ("usage_months", "month", KEPT),
+        ("usage_copied_days", "day", KEPT),
         ("usage_days", "day", TOTALS_KEPT),
     )
+)
+# A copy loses the bits of days that are too old, and goes with the last one.
+_AGE: Final = "(cast(now() at time zone 'UTC' as date) - last_day)"
+_FORGET_COPIES: Final = (
+    text(f"delete from usage_member_days where tenant_id = any(:tenants) and {_AGE} >= {KEPT.days}"),  # noqa: S608
+    text(f"""
+update usage_member_days set days = (days >> {_AGE}) << {_AGE}
+ where tenant_id = any(:tenants) and (days >> {_AGE}) << {_AGE} <> days
+"""),  # noqa: S608  # numbers and names from this file
 )
 
 
@@ -109,6 +119,8 @@ async def forget(session: PlatformSession, after: UUID) -> UUID | None:
     tenants = await _next(session, after)
     for statement, kept in _FORGET:
         await session.execute(statement, {"tenants": tenants, "kept": kept})
+    for forget_copies in _FORGET_COPIES:
+        await session.execute(forget_copies, {"tenants": tenants})
     return _last(tenants)
 
 
