@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
@@ -38,6 +39,7 @@ from mis_tenancy.errors import ProblemError, ValidationFailed
 from mis_tenancy.fastapi import tenancy_of
 from mis_tenancy.middleware import admission_of
 from mis_tenancy.plans import Feature
+from mis_tenancy.session import TenantSession, tenant_of
 from mis_tenancy.tenant import Principal, Tenant
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -196,12 +198,12 @@ async def _first(attempt: _Try, request: Request, answer: Handler) -> Response:
         raise
     session = getattr(request.state, "session", None)
     if session is not None and session.bind is attempt.database.engine:
-        await attempt.store.keep(session, attempt.request, _kept(response))
+        await attempt.store.keep(session, attempt.request, _kept(response), _told_of(request))
     else:
         # The effect was made as another database role (an operator's, inside a tenant), which may not keep
         # this key.
         async with attempt.open() as own:
-            await attempt.store.keep(own, attempt.request, _kept(response))
+            await attempt.store.keep(own, attempt.request, _kept(response), _told_of(request))
     return response
 
 
@@ -210,8 +212,15 @@ async def _keep_refusal(attempt: _Try, request: Request, refusal: ProblemError) 
     if refusal.status in _NOT_KEPT or refusal.status >= 500:
         await asyncio.shield(_release(attempt))
         return
+    kept = _kept(problem_response(refusal, request))
     async with attempt.open() as session:
-        await attempt.store.keep(session, attempt.request, _kept(problem_response(refusal, request)))
+        await attempt.store.keep(session, attempt.request, kept, _told_of(request))
+
+
+def _told_of(request: Request) -> UUID | None:
+    """Return the tenant in whose rows the request has worked, if it has opened a session of one."""
+    session = getattr(request.state, "session", None)
+    return tenant_of(session) if isinstance(session, TenantSession) else None
 
 
 async def _release(attempt: _Try) -> None:

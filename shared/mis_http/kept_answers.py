@@ -61,7 +61,7 @@ class AnswerStore(ABC):
         take = insert(self.table).values(request.columns() | fresh)
         take = take.on_conflict_do_update(
             index_elements=class_mapper(self.table).primary_key,
-            set_=fresh | {"answer_status": None, "answer": None},
+            set_=fresh | {"answer_status": None, "answer": None} | self.told_of(None),
             where=self.table.created_at < now - KEPT_FOR,
         )
         if await session.scalar(take.returning(self.table.key)) is not None:
@@ -83,13 +83,15 @@ class AnswerStore(ABC):
             .values(leased_until=now + LEASE)
         )
 
-    async def keep(self, session: Any, request: KeyOfRequest, answer: KeptAnswer) -> None:
-        """Keep the answer in the transaction of its effect."""
+    async def keep(
+        self, session: Any, request: KeyOfRequest, answer: KeptAnswer, tenant_id: UUID | None
+    ) -> None:
+        """Keep the answer in the transaction of its effect; `tenant_id` is the tenant that it tells of."""
         sealed = await self.seal(session, request, msgspec.msgpack.encode(answer))
         await session.execute(
             update(self.table)
             .where(*self._same(request))
-            .values(state="answered", answer_status=answer.status, answer=sealed)
+            .values(state="answered", answer_status=answer.status, answer=sealed, **self.told_of(tenant_id))
         )
 
     async def release(self, session: AsyncSession, request: KeyOfRequest) -> None:
@@ -99,6 +101,10 @@ class AnswerStore(ABC):
     async def kept(self, session: Any, request: KeyOfRequest, row: Row) -> KeptAnswer:
         """Return the answer that `row` keeps."""
         return msgspec.msgpack.decode(await self.open(session, request, row.answer or b""), type=KeptAnswer)
+
+    @abstractmethod
+    def told_of(self, tenant_id: UUID | None) -> dict[str, Any]:
+        """Return the column that says which tenant an answer tells of, where that is not its owner anyway."""
 
     @abstractmethod
     async def seal(self, session: Any, request: KeyOfRequest, plaintext: bytes) -> bytes:
@@ -123,6 +129,10 @@ class TenantAnswers(AnswerStore):
     def __init__(self, keys: TenantKeys) -> None:
         self._keys = keys
 
+    def told_of(self, tenant_id: UUID | None) -> dict[str, Any]:
+        """Return nothing, as the row is the tenant's."""
+        return {}
+
     async def seal(self, session: TenantSession, request: KeyOfRequest, plaintext: bytes) -> bytes:
         """Encrypt under the tenant's current key."""
         return (await self._keys.current(session)).encrypt(plaintext, _purpose(request))
@@ -139,6 +149,10 @@ class PlatformAnswers(AnswerStore):
 
     def __init__(self, wrapping: Wrapping) -> None:
         self._wrapping = wrapping
+
+    def told_of(self, tenant_id: UUID | None) -> dict[str, Any]:
+        """Return the column by which a purge finds the answer."""
+        return {"tenant_id": tenant_id}
 
     async def seal(self, session: PlatformSession, request: KeyOfRequest, plaintext: bytes) -> bytes:
         """Encrypt under the current master key."""

@@ -47,9 +47,15 @@ class IdempotencyRow(KeptAnswer, TenantScoped, Base):
 
 
 class PlatformIdempotencyRow(KeptAnswer, Base):
-    """An operator's kept answer outside any tenant; `answer` is ciphertext under the master key."""
+    """An operator's kept answer outside any tenant; `answer` is ciphertext under the master key.
+
+    `tenant_id` is the tenant that the answer tells of, with whose purge it goes.
+    """
 
     __tablename__ = "platform_idempotency_keys"
+
+    tenant_id: Mapped[UUID | None]
+
     __table_args__ = (
         PrimaryKeyConstraint("principal_id", "method", "path", "key"),
         one_of("state", "running", "answered"),

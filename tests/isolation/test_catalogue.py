@@ -210,9 +210,10 @@ async def test_tables_on_the_closed_list_that_name_tenants_are_held_by_policies_
 ) -> None:
     """Catalogue 32."""
     named = {table.name for table in tenant_tables()} - SCOPED - HELD_BY_POLICY
-    assert named == {"platform_audit_logs", "revocations", "deletion_certificates"}
+    of_the_platform = {"platform_audit_logs", "platform_idempotency_keys", "deletion_certificates"}
+    assert named == of_the_platform | {"revocations"}
     async with connected(urls.owner) as connection:
-        for table in ("platform_audit_logs", "deletion_certificates"):
+        for table in sorted(of_the_platform):
             assert not await connection.fetchval(
                 "select has_any_column_privilege('mis_app', $1, 'select')", table
             )

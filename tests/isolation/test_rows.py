@@ -33,7 +33,7 @@ from tests.isolation.conftest import Pair
 
 # News has rules of its own, and what the platform keeps no tenant reaches; the names' and the jobs' rows are
 # held like any tenant's.
-APART = ("revocations", "platform_audit_logs", "deletion_certificates")
+APART = ("revocations", "platform_audit_logs", "platform_idempotency_keys", "deletion_certificates")
 HELD = [table for table in tenant_tables() if table.name not in APART]
 OWN = [table for table in HELD if table.name not in OUTSIDE]
 CHILDREN = [

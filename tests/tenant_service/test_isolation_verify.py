@@ -26,7 +26,7 @@ NAMES = [
     *("rows_of_others", "rows_of_nobody", "redis_prefix", "storage_prefix"),
 ]
 # The platform's own; no tenant's transaction reaches them.
-OF_THE_PLATFORM = {"platform_audit_logs", "deletion_certificates"}
+OF_THE_PLATFORM = {"platform_audit_logs", "platform_idempotency_keys", "deletion_certificates"}
 HELD = [table.name for table in tenant_tables() if table.name not in OF_THE_PLATFORM]
 STRICT = [name for name in HELD if name != "revocations"]
 

@@ -15,7 +15,7 @@ from tenant_service.endings.tables import purged_tables
 # What is of the moment: work and events under way, and what must not come back to life.
 LEFT_OUT: Final = frozenset(
     {
-        *("jobs", "outbox", "idempotency_keys", "media_uploads"),
+        *("jobs", "outbox", "idempotency_keys", "platform_idempotency_keys", "media_uploads"),
         *("sessions", "refresh_tokens", "account_tokens", "challenges", "sso_attempts"),
     }
 )

@@ -39,4 +39,4 @@ class KeyOnce(Once):
     async def after(self, session: Any, done: Done) -> None:
         """Keep what was done under the key; a link that opens an account is encrypted with it."""
         body = msgspec.msgpack.encode((done.tenant_id, done.owner_invitation))
-        await self._answers.keep(session, self._request, KeptAnswer(200, [], body))
+        await self._answers.keep(session, self._request, KeptAnswer(200, [], body), done.tenant_id)

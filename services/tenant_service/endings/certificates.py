@@ -19,7 +19,7 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.tokens.jose import P256_ORDER, decode_segment
 from mis_tenancy.tokens.signing import public_jwk, sign_compact
-from tenant_service.endings.tables import KEPT, purged_tables
+from tenant_service.endings.tables import KEPT, KEPT_BESIDE, purged_tables
 
 CERTIFICATE_TYPE: Final = "deletion-certificate+jwt"
 _KEY_INFO: Final = b"mis deletion certificates"
@@ -77,7 +77,7 @@ def _claims(record: DeletionCertificateRow, completion: Completion) -> dict[str,
             "objects": record.objects,
         },
         "residue": {"rows": 0, "redisKeys": 0, "objects": 0},
-        "kept": dict(KEPT),
+        "kept": {**KEPT, **KEPT_BESIDE},
         "namesReservedUntil": _z(completion.names_reserved_until),
     }
 

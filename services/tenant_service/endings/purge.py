@@ -129,6 +129,7 @@ class Purge:
     async def _empty(self, tenant_id: UUID) -> None:
         async with self._platform.silent_transaction(tenant_id) as session:
             await write_waiting(session)
+            await repository.claim_answers(session)
             shredded = {table.name: await repository.shred_keys(session, table) for table in key_tables()}
             # The record is locked last, as below, so that two workers do not wait for each other in a circle.
             record = await repository.record(session)

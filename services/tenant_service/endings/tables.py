@@ -18,6 +18,10 @@ KEPT: Final[Mapping[str, str]] = {
     "platform_audit_logs": "what the platform's staff did to the tenant, with the slug it had",
     "deletion_certificates": "the certificate itself",
 }
+# What of the platform's own stands beside a tenant's rows in tables that are emptied of these.
+KEPT_BESIDE: Final[Mapping[str, str]] = {
+    "jobs": "the purge's own, by the id, and letters to the platform's staff, sealed; done ones for a week",
+}
 
 # Keys that the platform's role must not read are swept by another column, in which rows may be alike.
 _SWEPT_BY: Final[Mapping[str, tuple[str, ...]]] = {

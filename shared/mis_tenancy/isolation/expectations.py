@@ -35,7 +35,7 @@ _STRICT: Final = (Policy("tenant_isolation", "*", ("mis_app", "mis_platform"), B
 # What everybody reads, by their nature: no rows of one tenant are searched for there.
 SHARED: Final = frozenset(_SPECIAL)
 # Tables that name tenants and that no service reaches while it serves one.
-OUT_OF_REACH: Final = frozenset({"platform_audit_logs", "deletion_certificates"})
+OUT_OF_REACH: Final = frozenset({"platform_audit_logs", "platform_idempotency_keys", "deletion_certificates"})
 # A tenant's content and secrets: there not even the platform's role crosses tenants.
 NEVER_CROSSED: Final = frozenset(
     {
