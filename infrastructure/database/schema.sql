@@ -540,6 +540,7 @@ CREATE TABLE public.platform_idempotency_keys (
     answer_status smallint,
     answer bytea,
     created_at timestamp with time zone NOT NULL,
+    tenant_id uuid,
     CONSTRAINT ck_platform_idempotency_keys_state CHECK ((state = ANY (ARRAY['running'::text, 'answered'::text])))
 );
 
@@ -815,6 +816,14 @@ CREATE TABLE public.totp_factors (
 
 ALTER TABLE ONLY public.totp_factors FORCE ROW LEVEL SECURITY;
 
+CREATE TABLE public.usage_copied_days (
+    tenant_id uuid NOT NULL,
+    day timestamp with time zone NOT NULL,
+    requests bigint NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_copied_days FORCE ROW LEVEL SECURITY;
+
 CREATE TABLE public.usage_days (
     tenant_id uuid NOT NULL,
     day timestamp with time zone NOT NULL,
@@ -875,6 +884,17 @@ CREATE TABLE public.usage_levels (
 ALTER TABLE ONLY public.usage_levels FORCE ROW LEVEL SECURITY;
 
 COMMENT ON COLUMN public.usage_levels.hours IS '[users, storage_bytes] at the end of an hour of the day';
+
+CREATE TABLE public.usage_member_days (
+    tenant_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    last_day date NOT NULL,
+    days bit(430) NOT NULL
+);
+
+ALTER TABLE ONLY public.usage_member_days FORCE ROW LEVEL SECURITY;
+
+COMMENT ON COLUMN public.usage_member_days.days IS 'bit n, from the left: a request on the nth day before last_day';
 
 CREATE TABLE public.usage_members (
     tenant_id uuid NOT NULL,
@@ -1182,6 +1202,9 @@ ALTER TABLE ONLY public.tenants
 ALTER TABLE ONLY public.totp_factors
     ADD CONSTRAINT pk_totp_factors PRIMARY KEY (tenant_id, user_id);
 
+ALTER TABLE ONLY public.usage_copied_days
+    ADD CONSTRAINT pk_usage_copied_days PRIMARY KEY (tenant_id, day);
+
 ALTER TABLE ONLY public.usage_days
     ADD CONSTRAINT pk_usage_days PRIMARY KEY (tenant_id, day);
 
@@ -1190,6 +1213,9 @@ ALTER TABLE ONLY public.usage_hours
 
 ALTER TABLE ONLY public.usage_levels
     ADD CONSTRAINT pk_usage_levels PRIMARY KEY (tenant_id, day);
+
+ALTER TABLE ONLY public.usage_member_days
+    ADD CONSTRAINT pk_usage_member_days PRIMARY KEY (tenant_id, user_id);
 
 ALTER TABLE ONLY public.usage_members
     ADD CONSTRAINT pk_usage_members PRIMARY KEY (tenant_id, user_id);
@@ -1537,6 +1563,9 @@ ALTER TABLE ONLY public.totp_factors
 ALTER TABLE ONLY public.totp_factors
     ADD CONSTRAINT fk_totp_factors_tenant_id_user_id FOREIGN KEY (tenant_id, user_id) REFERENCES public.users(tenant_id, id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY public.usage_copied_days
+    ADD CONSTRAINT fk_usage_copied_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
 ALTER TABLE ONLY public.usage_days
     ADD CONSTRAINT fk_usage_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
@@ -1545,6 +1574,9 @@ ALTER TABLE ONLY public.usage_hours
 
 ALTER TABLE ONLY public.usage_levels
     ADD CONSTRAINT fk_usage_levels_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
+
+ALTER TABLE ONLY public.usage_member_days
+    ADD CONSTRAINT fk_usage_member_days_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
 
 ALTER TABLE ONLY public.usage_members
     ADD CONSTRAINT fk_usage_members_tenant_id FOREIGN KEY (tenant_id) REFERENCES public.tenants(id);
@@ -1696,11 +1728,15 @@ CREATE POLICY owner ON public.tenants TO mis_owner USING (true) WITH CHECK (true
 
 CREATE POLICY owner ON public.totp_factors TO mis_owner USING (true) WITH CHECK (true);
 
+CREATE POLICY owner ON public.usage_copied_days TO mis_owner USING (true) WITH CHECK (true);
+
 CREATE POLICY owner ON public.usage_days TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.usage_hours TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.usage_levels TO mis_owner USING (true) WITH CHECK (true);
+
+CREATE POLICY owner ON public.usage_member_days TO mis_owner USING (true) WITH CHECK (true);
 
 CREATE POLICY owner ON public.usage_members TO mis_owner USING (true) WITH CHECK (true);
 
@@ -1768,11 +1804,15 @@ CREATE POLICY platform ON public.tenant_probes TO mis_platform USING (true) WITH
 
 CREATE POLICY platform ON public.tenants TO mis_platform USING (true) WITH CHECK (true);
 
+CREATE POLICY platform ON public.usage_copied_days TO mis_platform USING (true) WITH CHECK (true);
+
 CREATE POLICY platform ON public.usage_days TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_hours TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_levels TO mis_platform USING (true) WITH CHECK (true);
+
+CREATE POLICY platform ON public.usage_member_days TO mis_platform USING (true) WITH CHECK (true);
 
 CREATE POLICY platform ON public.usage_members TO mis_platform USING (true) WITH CHECK (true);
 
@@ -1880,11 +1920,15 @@ CREATE POLICY tenant_isolation ON public.tenant_profiles TO mis_app, mis_platfor
 
 CREATE POLICY tenant_isolation ON public.totp_factors TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
+CREATE POLICY tenant_isolation ON public.usage_copied_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
 CREATE POLICY tenant_isolation ON public.usage_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.usage_hours TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.usage_levels TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
+
+CREATE POLICY tenant_isolation ON public.usage_member_days TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
 CREATE POLICY tenant_isolation ON public.usage_members TO mis_app, mis_platform USING ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid));
 
@@ -1916,11 +1960,15 @@ ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.totp_factors ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.usage_copied_days ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE public.usage_days ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_hours ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_levels ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE public.usage_member_days ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.usage_members ENABLE ROW LEVEL SECURITY;
 
@@ -2308,6 +2356,9 @@ GRANT SELECT(tenant_id) ON TABLE public.totp_factors TO mis_platform;
 
 GRANT SELECT(user_id) ON TABLE public.totp_factors TO mis_platform;
 
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_copied_days TO mis_app;
+GRANT SELECT,DELETE ON TABLE public.usage_copied_days TO mis_platform;
+
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_days TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_days TO mis_platform;
 
@@ -2316,6 +2367,15 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_hours TO mis_platform;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_levels TO mis_app;
 GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.usage_levels TO mis_platform;
+
+GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_member_days TO mis_app;
+GRANT DELETE ON TABLE public.usage_member_days TO mis_platform;
+
+GRANT SELECT(tenant_id) ON TABLE public.usage_member_days TO mis_platform;
+
+GRANT SELECT(last_day) ON TABLE public.usage_member_days TO mis_platform;
+
+GRANT SELECT(days),UPDATE(days) ON TABLE public.usage_member_days TO mis_platform;
 
 GRANT SELECT,INSERT,UPDATE ON TABLE public.usage_members TO mis_app;
 GRANT DELETE ON TABLE public.usage_members TO mis_platform;
@@ -2395,5 +2455,5 @@ GRANT SELECT(status) ON TABLE public.webhooks TO mis_platform;
 
 -- Where the migrations stand, and the first months of the audit log.
 
-INSERT INTO public.alembic_version (version_num) VALUES ('0041');
+INSERT INTO public.alembic_version (version_num) VALUES ('0043');
 SELECT public.ensure_audit_partitions(3);
