@@ -77,7 +77,8 @@ test-load: $(STAMP)  ## Run the tests under concurrent load.
 	@$(PYTEST) tests/load $(ARGS)
 
 # Its databases cannot be copied from a template: each is made, migrated and distributed, by one process.
-CITUS := tests/infrastructure/test_distribution.py tests/auth_service tests/user_service tests/tenant_service \
+CITUS := tests/infrastructure/test_distribution.py tests/infrastructure/test_distributed_backup.py \
+	tests/mis_cli/test_tenant_backup.py tests/mis_cli/test_doctor.py tests/auth_service tests/user_service tests/tenant_service \
 	tests/mis_jobs tests/config tests/isolation tests/integration tests/mis_worker tests/infrastructure/test_audit_partitions.py
 test-citus: $(STAMP)  ## Run the suite's tests on a distributed database, where MIS_TEST_CITUS_URL names a cluster.
 	@if test -n "$${MIS_TEST_CITUS_URL:-}"; then $(PYTEST) -m "not browser" $(CITUS) $(ARGS); else \

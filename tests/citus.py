@@ -6,11 +6,15 @@ deployment's is. Databases of earlier runs, known by their names, are dropped.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+import asyncpg
+import pytest
 from typer.testing import CliRunner
 
 from mis_cli.embedded import DatabaseUrls, PostgresAddress, prepare_database
@@ -88,6 +92,27 @@ def on_cluster() -> bool:
 def table_of(relation: str) -> str:
     """Return the table whose rows a relation keeps: on a cluster each part has a number at its end."""
     return relation.rpartition("_")[0] if on_cluster() else relation
+
+
+@contextmanager
+def half_done(citus: CitusAddress, database: str) -> Iterator[None]:
+    """Let a node hold a transaction as prepared, as it does when the coordinator alone has committed."""
+    node = citus.workers()[0]
+    node.query("begin; select pg_current_xact_id(); prepare transaction 'half-done'", database=database)
+    try:
+        yield
+    finally:
+        node.query("rollback prepared 'half-done'", database=database)
+
+
+async def break_rule(connection: asyncpg.Connection, sql: str) -> None:
+    """Do what breaks a rule; skip where Citus keeps that rule itself."""
+    try:
+        await connection.execute(sql)
+    except asyncpg.PostgresError as error:
+        if on_cluster():
+            pytest.skip(f"Citus lets nobody break it: {error}")
+        raise
 
 
 def distribute(urls: DatabaseUrls) -> None:

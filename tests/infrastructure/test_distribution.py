@@ -34,7 +34,7 @@ from mis_tenancy.settings import MasterKeys
 from mis_tenancy.turns import lock_tenant
 from tenant_service.alerts.watch import Watch
 from tenant_service.audit_seals.sealing import Sealing
-from tests.citus import SHARDS, VARIABLE, CitusAddress
+from tests.citus import SHARDS, VARIABLE, CitusAddress, half_done
 from tests.database import Seeded, bound, connected, fill, seed_tenant
 from tests.servers import TestServers
 from tests.suite import MASTER_KEYS
@@ -254,17 +254,6 @@ async def test_no_role_of_the_application_enters_what_that_takes(distributed: Da
                 assert not await owner.fetchval(held, role, right)
 
 
-@contextlib.contextmanager
-def half_done(citus: CitusAddress) -> Iterator[None]:
-    """Let a node hold a transaction as prepared, as it does when the coordinator alone has committed."""
-    node = citus.workers()[0]
-    node.query("begin; select pg_current_xact_id(); prepare transaction 'half-done'", database=DATABASE)
-    try:
-        yield
-    finally:
-        node.query("rollback prepared 'half-done'", database=DATABASE)
-
-
 class AskedDatabase(Database):
     """A database that tells when it has said that nodes are not yet where the coordinator is."""
 
@@ -295,7 +284,7 @@ async def test_a_job_runs_only_when_its_cause_can_be_read_on_every_node(
     async def run(job: Job) -> None:
         has_run.set()
 
-    with half_done(citus):
+    with half_done(citus, DATABASE):
         async with platform.platform_transaction() as session:
             await enqueue(session, "caused", {}, tenant_id=None)
         runner = asyncio.create_task(Runner(platform, None, {"caused": run}, []).run())
@@ -312,7 +301,7 @@ async def test_seals_and_the_watch_wait_for_what_a_node_has_not_committed(
     application = Database(distributed.app)
     await application.start()
     watch, sealing = Watch(platform, application), Sealing(platform, SealKeys(MasterKeys.parse(MASTER_KEYS)))
-    with half_done(citus):
+    with half_done(citus, DATABASE):
         assert (await watch.look(), await sealing.seal()) == (0, 0)
     assert await watch.look() > 0
     assert await sealing.seal() > 0

@@ -1,13 +1,12 @@
 """What Postgres' catalogue says of the tables, policies, roles and privileges."""
 
-import asyncpg
 import pytest
 
 from mis_cli.distribution.layout import spread_names
 from mis_cli.embedded import DatabaseUrls
 from mis_tenancy.tables import Base, TenantScoped
 from tenant_service.endings.tables import purged_tables, sweep_key
-from tests.citus import on_cluster
+from tests.citus import break_rule
 from tests.database import bound, connected, tenant_tables
 from tests.isolation.catalogue import (
     HELD_BY_POLICY,
@@ -25,16 +24,6 @@ SCOPED = {
     for mapper in Base.registry.mappers
     if issubclass(mapper.class_, TenantScoped)
 }
-
-
-async def break_rule(connection: asyncpg.Connection, sql: str) -> None:
-    """Do what breaks a rule; skip where Citus keeps that rule itself."""
-    try:
-        await connection.execute(sql)
-    except asyncpg.PostgresError as error:
-        if on_cluster():
-            pytest.skip(f"Citus lets nobody break it: {error}")
-        raise
 
 
 def test_every_mapped_table_is_a_tenants_or_on_the_closed_list() -> None:

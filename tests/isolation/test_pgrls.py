@@ -93,7 +93,7 @@ EXPLAINED: Final = (
     *[
         Explained(
             "SEC013",
-            r"public\.(jobs|outbox|revocations|tenant_names)\.commit_together",
+            r"public\.(jobs|outbox|revocations|tenant_names|webhook_lanes)\.commit_together",
             "It touches a table without rows, so that Citus commits the nodes and the coordinator as one.",
         )
         for _ in range(on_cluster())

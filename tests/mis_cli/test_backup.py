@@ -350,3 +350,17 @@ async def test_an_object_deleted_while_others_are_copied_is_told(
     (tmp_path / "copy").mkdir()
     copied = await objects.copy_out(storage, [tenant], tmp_path / "copy", lambda done: None)
     assert (copied.count, copied.bytes, copied.gone) == (1, 4, [f"{tenant}/media/gone"])
+
+
+async def test_an_extensions_own_things_are_neither_backed_up_nor_in_the_way(
+    test_servers: TestServers, elsewhere: Place, backed_up: BackedUp
+) -> None:
+    name = elsewhere.urls.owner.partition("?")[0].rpartition("/")[2]
+    made = "create extension vector; comment on extension vector is 'theirs'"
+    await asyncio.to_thread(lambda: test_servers.postgres.query(made, database=name))
+    await elsewhere.mis.json("restore", backed_up.directory)
+    beside = elsewhere.directory / "beside"
+    await elsewhere.mis.json("backup", beside)
+    await elsewhere.mis.json("restore", beside, "--replace")
+    async with elsewhere.hand() as hand:
+        assert await hand.fetchval("select count(*) from pg_extension where extname = 'vector'") == 1

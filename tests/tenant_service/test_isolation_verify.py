@@ -15,7 +15,7 @@ from mis_tenancy.redis import Redis, RedisUnavailable
 from mis_tenancy.storage import Storage
 from tenant_service.isolation import prefixes
 from tests.answers import fine, refused
-from tests.citus import on_cluster
+from tests.citus import break_rule, on_cluster
 from tests.database import connected, tenant_tables
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle, running_suite
@@ -70,7 +70,7 @@ def failed(document: Any) -> list[str]:
 async def changed(servers: TestServers, change: str, back: str) -> AsyncIterator[asyncpg.Connection]:
     """Change the database as its owner, and back."""
     async with connected(servers.database().owner) as owner:
-        await owner.execute(change)
+        await break_rule(owner, change)
         try:
             yield owner
         finally:

@@ -16,8 +16,10 @@ from typing import Any, Final
 
 import asyncpg
 
+from mis_cli.backups import clusters
 from mis_cli.backups.errors import BackupFailed, BackupRefused
 from mis_cli.backups.programs import Programs, piped
+from mis_cli.distribution.together import SCHEMA
 from mis_cli.master_keys import STORES
 
 _TABLES: Final = """
@@ -42,21 +44,31 @@ _COPY: Final = re.compile(rb'COPY ((?:"(?:[^"]|"")*"|[^ "])+) .*FROM stdin;\n', 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment of the database, open for as long as the block that yielded it."""
+    """One moment of the database, open for as long as the block that yielded it.
+
+    `session` are the settings that another session needs to see the same.
+    """
 
     connection: Any
     name: str
     server: str
     major: int
     revision: str
+    session: str
 
 
 @asynccontextmanager
-async def snapshot(url: str) -> AsyncIterator[Snapshot]:
-    """Yield a moment of the database as its owner; raise BackupRefused where some rows would be hidden."""
+async def snapshot(url: str, *, of_all: bool) -> AsyncIterator[Snapshot]:
+    """Yield a moment of the database as its owner; raise BackupRefused where some rows would be hidden.
+
+    On a cluster only one tenant has such a moment, on its node, unless everybody stops writing.
+    """
     connection = await asyncpg.connect(url, timeout=10, server_settings={"application_name": "mis backup"})
     try:
+        held = await clusters.tables_at_rest(connection) if of_all else ""
         async with connection.transaction(isolation="repeatable_read", readonly=True):
+            if held:
+                await clusters.hold_still(connection, held)
             if not await connection.fetchval("select to_regclass('public.alembic_version') is not null"):
                 raise BackupRefused("The database is empty: there is nothing to back up.")
             if hidden := [row["name"] for row in await connection.fetch(_HIDDEN)]:
@@ -70,6 +82,7 @@ async def snapshot(url: str) -> AsyncIterator[Snapshot]:
                 await connection.fetchval("show server_version"),
                 await connection.fetchval("select current_setting('server_version_num')::int / 10000"),
                 await connection.fetchval("select version_num from public.alembic_version"),
+                f"-c {clusters.WITHOUT_PARTS}" if held else "",
             )
     finally:
         await connection.close()
@@ -102,7 +115,8 @@ async def dump(moment: Snapshot, url: str, programs: Programs, file: Path) -> di
     """Write the snapshot to `file` and return its rows by table; raise BackupFailed where any is missing."""
     expected = await counts(moment.connection)
     options = ("--format=custom", "--enable-row-security", "--no-owner", "--no-password")
-    await programs.run("pg_dump", *options, f"--snapshot={moment.name}", f"--file={file}", url=url)
+    what = (f"--exclude-schema={SCHEMA}", f"--snapshot={moment.name}", f"--file={file}")
+    await programs.run("pg_dump", *options, *what, url=url, session=moment.session)
     found = await rows_in(programs, file)
     if found != expected:
         names = sorted(expected.keys() | found.keys())

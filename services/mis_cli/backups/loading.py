@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from mis_cli.backups.clusters import contents
 from mis_cli.backups.endings import silenced
 from mis_cli.backups.errors import BackupFailed
 from mis_cli.backups.making import DUMP
@@ -24,26 +25,32 @@ _PIECE: Final = 2**20
 # A newer pg_restore sets it for servers that do not have it.
 _UNKNOWN_TO_OLDER: Final = b"SET transaction_timeout = 0;\n"
 
-_BEFORE: Final = """
+# What an extension keeps beside our tables is not ours to count or to remove.
+OURS: Final = """not exists (
+    select from pg_depend where deptype = 'e' and objid = oid
+       and classid in ('pg_class'::regclass, 'pg_proc'::regclass))"""
+_BEFORE: Final = f"""
 begin;
 set local lock_timeout = '10s';
 do $$
 declare one record;
 begin
     for one in select format('drop table if exists public.%I cascade', relname) as statement
-                 from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')
+                 from pg_class
+                where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and {OURS}
     loop execute one.statement; end loop;
     for one in select format('drop routine if exists %s cascade', oid::regprocedure) as statement
-                 from pg_proc where pronamespace = 'public'::regnamespace
+                 from pg_proc where pronamespace = 'public'::regnamespace and {OURS}
     loop execute one.statement; end loop;
     for one in select format('drop %s if exists public.%I cascade',
                              case relkind when 'S' then 'sequence' when 'v' then 'view'
                                           else 'materialized view' end, relname) as statement
-                 from pg_class where relnamespace = 'public'::regnamespace and relkind in ('S', 'v', 'm')
+                 from pg_class
+                where relnamespace = 'public'::regnamespace and relkind in ('S', 'v', 'm') and {OURS}
     loop execute one.statement; end loop;
 end
 $$;
-"""
+"""  # noqa: S608  # our own condition
 _COUNTED: Final = """
 do $$
 begin
@@ -73,19 +80,20 @@ async def load(
 ) -> None:
     """Replace what is in the database by the dump; raise BackupFailed with the database as it was."""
     options = ("--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file=-")
-    psql = programs.start("psql", *options, url=owner_url, reads=True)
-    dump = str(directory / DUMP)
-    reading = ("--enable-row-security", "--no-owner", "--file=-", dump)
-    source = programs.start("pg_restore", *reading)
-    try:
-        said = await asyncio.to_thread(_hand_on, source, psql, _after(manifest, choice))
-        # psql is content with a dump that ends too early; then no commit was sent.
-        failed = source.wait() != 0 or psql.wait() != 0
-    finally:
-        # Whoever is left without the other ends without a commit.
-        for process in (source, psql):
-            if process.poll() is None:
-                process.kill()
+    dump = directory / DUMP
+    with contents(programs, dump) as kept:
+        reading = ("--enable-row-security", "--no-owner", "--file=-", f"--use-list={kept}", str(dump))
+        psql = programs.start("psql", *options, url=owner_url, reads=True)
+        source = programs.start("pg_restore", *reading)
+        try:
+            said = await asyncio.to_thread(_hand_on, source, psql, _after(manifest, choice))
+            # psql is content with a dump that ends too early; then no commit was sent.
+            failed = source.wait() != 0 or psql.wait() != 0
+        finally:
+            # Whoever is left without the other ends without a commit.
+            for process in (source, psql):
+                if process.poll() is None:
+                    process.kill()
     if failed:
         why = last_lines(said) or "pg_restore could not read the dump"
         raise BackupFailed(f"The database is as it was before: {why}")

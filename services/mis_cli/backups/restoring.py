@@ -13,10 +13,10 @@ from uuid import UUID
 
 import asyncpg
 
-from mis_cli.backups import objects
+from mis_cli.backups import clusters, objects
 from mis_cli.backups.bare_server import make_fit
 from mis_cli.backups.errors import BackupRefused
-from mis_cli.backups.loading import Choice, load
+from mis_cli.backups.loading import OURS, Choice, load
 from mis_cli.backups.making import DUMP, Source, Steps
 from mis_cli.backups.manifest import Manifest, check_file, read_manifest
 from mis_cli.backups.programs import Programs
@@ -30,14 +30,14 @@ from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import MasterKeys
 from mis_tenancy.verification import database_checks
 
-_ABOUT: Final = """
+_ABOUT: Final = f"""
 select current_setting('server_version_num')::int / 10000 as major,
        array(select rolname::text from pg_roles where rolname = any($1)) as roles,
-       (select count(*) from pg_class where relnamespace = 'public'::regnamespace)
-       + (select count(*) from pg_proc where pronamespace = 'public'::regnamespace) as things,
+       (select count(*) from pg_class where relnamespace = 'public'::regnamespace and {OURS})
+       + (select count(*) from pg_proc where pronamespace = 'public'::regnamespace and {OURS}) as things,
        (select count(*) from pg_stat_activity
          where datname = current_database() and pid <> pg_backend_pid() and usename = any($1)) as others
-"""
+"""  # noqa: S608  # our own condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ async def _asked(owner_url: str) -> Any:
             "MIS_SUPERUSER_DATABASE_URL, and the database and the roles are made."
         ) from error
     try:
+        await clusters.refuse_spread(connection)
         return await connection.fetchrow(_ABOUT, list(ROLES))
     finally:
         await connection.close()

@@ -21,7 +21,7 @@ async def back_up_tenant(source: Source, named: str, target: Path, steps: Steps)
     """Make the backup `target` of the tenant of that id or slug; raise BackupRefused or BackupFailed."""
     with growing(target) as draft:
         hear = steps("rows", None)
-        async with dumping.snapshot(source.owner_url) as moment:
+        async with dumping.snapshot(source.owner_url, of_all=False) as moment:
             tenant = await _found(moment.connection, named)
             columns = await types(moment.connection, backed_up_tables())
             rows, files = await _write_rows(moment.connection, tenant["id"], columns, draft)
