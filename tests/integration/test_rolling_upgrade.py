@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from mis_cli.backups.clusters import WITHOUT_PARTS
 from tests.answers import fine
 from tests.database import connected
 from tests.integration.rig import AUTH, TENANTS, USERS
@@ -30,6 +31,7 @@ async def ahead(
     """A suite that was started on a schema it does not know yet, and the owner's URL of its database."""
     urls = test_servers.database("ahead")
     async with connected(urls.owner) as owner:
+        await owner.execute(f"set {WITHOUT_PARTS}")
         tables = await owner.fetch(
             "select oid::regclass::text as name from pg_class where relkind in ('r', 'p') and not "
             "relispartition and relnamespace = 'public'::regnamespace and relname <> 'alembic_version'"

@@ -45,7 +45,7 @@ update public.tenants
                      when status = 'pending_deletion' then coalesce(status_before, 'active')
                      else 'active' end,
        status_before = null, purge_at = null, purging_since = null,
-       epoch = greatest(epoch, $2) + 1, version = version + 1, updated_at = clock_timestamp()
+       epoch = greatest(epoch, $2) + 1, version = version + 1, updated_at = now()
  where id = $1
 returning epoch, status, slug
 """
