@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from joserfc import jws
 from sqlalchemy import select, update
 
 from auth_service.sso import service
 from auth_service.sso.endpoints import COOKIE
+from auth_service.sso.fetching import Answer
 from mis_models.accounts import UserRow
 from mis_models.sso import SsoAttemptRow, SsoIdentityRow
 from mis_tenancy.tokens.jose import encode_segment
@@ -522,6 +524,15 @@ def by_public_key(provider: Provider) -> Any:
     return make
 
 
+def nested_header(provider: Provider) -> Any:
+    return lambda claims, token: f"{encode_segment(b'[' * 8_000)}.e30.c2ln"
+
+
+def nested_claims(provider: Provider) -> Any:
+    head = {"alg": "RS256", "kid": provider.key.kid}
+    return lambda claims, token: jws.serialize_compact(head, b"[" * 8_000, provider.key, ["RS256"])
+
+
 HOUR = 3_600
 TOKENS: dict[str, Any] = {
     "other_issuer": forged(iss="https://evil.example"),
@@ -550,6 +561,8 @@ TOKENS: dict[str, Any] = {
     "no_token": lambda provider: lambda claims, token: None,
     "nonsense": lambda provider: lambda claims, token: "a.b.c",
     "huge": forged(padding="x" * 20_000),
+    "nested_header": nested_header,
+    "nested_claims": nested_claims,
 }
 
 
@@ -566,6 +579,11 @@ async def test_an_id_token_that_is_not_the_providers_word_is_refused(
         provider.forge = None
         assert (await trip.whole(person_of(tenant))).status_code == 303
     assert len(await identities(suite, tenant)) == 1
+
+
+def test_what_a_provider_nests_without_end_is_no_json() -> None:
+    with pytest.raises(ValueError, match="deeply"):
+        Answer(200, b"[" * 100_000).json()
 
 
 async def test_keys_that_were_changed_are_asked_for_anew_and_seldom(

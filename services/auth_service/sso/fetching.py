@@ -32,7 +32,10 @@ class Answer:
 
     def json(self) -> Any:
         """Return the body as JSON; raise ValueError."""
-        return json.loads(self.body)
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
 
     def raise_for_status(self) -> None:
         """Raise SsoUnavailable where the provider refused or broke."""

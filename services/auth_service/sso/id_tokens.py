@@ -45,7 +45,7 @@ async def verified(
             },
         )
         claims.validate(now=int(time.time()), leeway=_LEEWAY_SECONDS)
-    except (JoseError, ValueError, TypeError, KeyError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise SsoFailed from error
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or "\x00" in subject:
@@ -57,7 +57,7 @@ def _key_of(text: str) -> str | None:
     """Return the id of the key that the token says it is signed with, which is checked when it is used."""
     try:
         header = json.loads(decode_segment(text.partition(".")[0]))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SsoFailed from error
     kid = header.get("kid") if isinstance(header, dict) else None
     return kid if isinstance(kid, str) else None
