@@ -4,13 +4,12 @@ Ranges are written out instead of taken from Grafana's variables, so that what a
 Prometheus' own tools, and is the same question that the recording rules answer.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
+from zlib import crc32
 
 DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
-_SCHEMA: Final = 39
-_COLUMNS: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +24,12 @@ class Query:
 class Panel:
     """One panel, `width` of 24 columns wide; `help` says what to make of it.
 
-    `kind` is `timeseries`, `stat`, `table` (a row for each series) or `state-timeline`; `unit` is Grafana's.
-    `warn` and `bad` are values from which on it is yellow and red.
+    `kind` is `timeseries`, `stat`, `table` (a row for each series) or `state-timeline` (0 and 1 by `words`);
+    `unit` is Grafana's. `warn` and `bad` are values from which on it is yellow and red. The axis goes up to
+    `ceiling` at least, so that where all is well one sees how far away that is. `quiet` stands where there
+    is nothing. `ranked` names the series beside the plot, in as many pixels, those with most at the top.
+    `colors` are of series by their names, `dashed` those that are only to be compared with. `columns` are a
+    table's, as label and heading. `leads` is the title and the address of what a series or a row opens.
     """
 
     title: str
@@ -38,21 +41,35 @@ class Panel:
     help: str = ""
     warn: float | None = None
     bad: float | None = None
+    ceiling: float | None = None
+    quiet: str = ""
     stacked: bool = False
+    ranked: int = 0
+    words: tuple[str, str] = ("fails", "passes")
+    colors: Mapping[str, str] = field(default_factory=dict)
+    dashed: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    leads: tuple[str, str] | None = None
 
-    def document(self, number: int, x: int, y: int) -> dict[str, Any]:
+    @property
+    def id(self) -> int:
+        """The panel's number on its dashboard: of its title, so that alerts lead to it wherever it is put."""
+        return crc32(self.title.encode()) % 10_000
+
+    def document(self, x: int, y: int) -> dict[str, Any]:
         """Return the panel's JSON at a place of the grid."""
         return {
-            "id": number,
+            "id": self.id,
             "type": self.kind,
             "title": self.title,
             "description": self.help,
             "datasource": DATASOURCE,
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
             "targets": [self._target(query, index) for index, query in enumerate(self.queries)],
-            "fieldConfig": {"defaults": self._defaults(), "overrides": []},
-            "options": _OPTIONS[self.kind],
-        } | ({"transformations": _ROWS} if self.kind == "table" else {})
+            "fieldConfig": {"defaults": self._defaults(), "overrides": self._overrides()},
+            "options": _OPTIONS[self.kind]
+            | ({"legend": _RANKED | {"width": self.ranked}} if self.ranked else {}),
+        } | ({"transformations": self._rows()} if self.kind == "table" else {})
 
     def _target(self, query: Query, index: int) -> dict[str, Any]:
         is_now = self.kind in ("stat", "table")
@@ -67,31 +84,66 @@ class Panel:
         }
 
     def _defaults(self) -> dict[str, Any]:
-        steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
-        steps += [
-            {"color": color, "value": value}
-            for color, value in (("yellow", self.warn), ("red", self.bad))
-            if value is not None
-        ]
         defaults: dict[str, Any] = {
             "unit": self.unit,
-            "thresholds": {"mode": "absolute", "steps": steps},
+            "thresholds": {"mode": "absolute", "steps": self._steps()},
             "color": {"mode": "palette-classic" if self.kind == "timeseries" else "thresholds"},
         }
+        if self.unit == "percentunit" and self.kind == "stat":
+            # As many as show that one in ten thousand fails; by itself Grafana takes as many as there are.
+            defaults["decimals"] = 2
+        if self.quiet:
+            defaults["noValue"] = self.quiet
+        if self.leads is not None:
+            defaults["links"] = [dict(zip(("title", "url"), self.leads, strict=True))]
         if self.kind == "timeseries":
-            marked = self.warn is not None or self.bad is not None
-            defaults["min"] = 0
-            defaults["custom"] = {
-                "lineWidth": 1,
-                "fillOpacity": 30 if self.stacked else 10,
-                "showPoints": "never",
-                "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
-                "thresholdsStyle": {"mode": "line" if marked else "off"},
-            }
+            defaults |= {"min": 0, "custom": self._drawing()}
         if self.kind == "state-timeline":
-            words = {"0": {"text": "fails", "color": "red"}, "1": {"text": "passes", "color": "green"}}
+            colored = enumerate(zip(self.words, ("red", "green"), strict=True))
+            words = {str(value): {"text": word, "color": color} for value, (word, color) in colored}
             defaults["mappings"] = [{"type": "value", "options": words}]
         return defaults
+
+    def _steps(self) -> list[dict[str, Any]]:
+        marked = [("yellow", self.warn), ("red", self.bad)]
+        return [{"color": "green", "value": None}] + [
+            {"color": color, "value": value} for color, value in marked if value is not None
+        ]
+
+    def _drawing(self) -> dict[str, Any]:
+        marked = self.warn is not None or self.bad is not None
+        drawing = {
+            "lineWidth": 1,
+            "fillOpacity": 30 if self.stacked else 10,
+            "showPoints": "never",
+            "stacking": {"mode": "normal" if self.stacked else "none", "group": "A"},
+            "thresholdsStyle": {"mode": "dashed" if marked else "off"},
+        }
+        return drawing if self.ceiling is None else drawing | {"axisSoftMax": self.ceiling}
+
+    def _overrides(self) -> list[dict[str, Any]]:
+        colored = [
+            _override(name, {"color": {"mode": "fixed", "fixedColor": color}})
+            for name, color in self.colors.items()
+        ]
+        return colored + [_override(name, _DASHED) for name in self.dashed]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """Show the labels that somebody wants to read, and neither when nor by whom they were asked."""
+        names = [label for label, _ in self.columns]
+        order = {label: number for number, label in enumerate(names)}
+        return [
+            {"id": "merge", "options": {}},
+            {"id": "filterFieldsByName", "options": {"include": {"names": names}}},
+            {"id": "organize", "options": {"indexByName": order, "renameByName": dict(self.columns)}},
+        ]
+
+
+def _override(name: str, properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "matcher": {"id": "byName", "options": name},
+        "properties": [{"id": key, "value": value} for key, value in properties.items()],
+    }
 
 
 _CALCS: Final = {"calcs": ["lastNotNull"], "fields": "", "values": False}
@@ -110,19 +162,27 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "tooltip": {"mode": "single", "sort": "none"},
     },
 }
-# A table shows the labels as columns, and neither when nor by whom they were asked.
-_HIDDEN: Final = {"Time": True, "__name__": True, "instance": True, "job": True, "process": True}
-_ROWS: Final = [
-    {"id": "merge", "options": {}},
-    {"id": "organize", "options": {"excludeByName": _HIDDEN, "indexByName": {}, "renameByName": {}}},
-]
+_DASHED: Final = {"custom.lineStyle": {"fill": "dash", "dash": [10, 10]}, "custom.fillOpacity": 0}
+_RANKED: Final = {
+    "displayMode": "table",
+    "placement": "right",
+    "showLegend": True,
+    "calcs": ["max", "lastNotNull"],
+    "sortBy": "Max",
+    "sortDesc": True,
+}
 
 
-def now(
-    title: str, expr: str, unit: str = "short", warn: float | None = None, bad: float | None = None
-) -> Panel:
+def now(title: str, expr: str, unit: str = "short", width: int = 4, **options: Any) -> Panel:
     """Return a small panel that shows one number as it is now."""
-    return Panel(title, (Query(expr),), "stat", unit, width=4, height=4, warn=warn, bad=bad)
+    return Panel(title, (Query(expr),), "stat", unit, width, height=4, **options)
+
+
+def called(expr: str) -> str:
+    """Return `expr` with the tenants' slugs, as far as the worker names whom `expr` is about."""
+    return (
+        f"(({expr}) * on (tenant) group_left (slug) tenant:mis_tenant_info:one) or ignoring (slug) ({expr})"
+    )
 
 
 def top(expr: str) -> tuple[Query, ...]:
@@ -130,90 +190,5 @@ def top(expr: str) -> tuple[Query, ...]:
 
     They are called by their slugs, or by their ids where the worker does not name whom a service names.
     """
-    slug = f"({expr}) * on (tenant) group_left (slug) tenant:mis_tenant_info:one"
-    known = f"topk(10, ({slug}) or on (tenant) ({expr}))"
-    by_id = f'label_replace({known}, "who", "$1", "tenant", "(.*)")'
+    by_id = f'label_replace(topk(10, {called(expr)}), "who", "$1", "tenant", "(.*)")'
     return (Query(f'label_replace({by_id}, "who", "$1", "slug", "(.+)")', "{{who}}"),)
-
-
-@dataclass(frozen=True, slots=True)
-class Dashboard:
-    """A dashboard: its rows of panels by their headings, and the variables that are chosen at its top."""
-
-    uid: str
-    title: str
-    help: str
-    rows: tuple[tuple[str, tuple[Panel, ...]], ...]
-    variables: tuple[dict[str, Any], ...] = ()
-
-    def document(self) -> dict[str, Any]:
-        """Return the dashboard's JSON."""
-        datasource = {
-            "name": "datasource",
-            "type": "datasource",
-            "label": "Prometheus",
-            "query": "prometheus",
-        }
-        return {
-            "uid": self.uid,
-            "title": self.title,
-            "description": self.help,
-            "tags": ["mis"],
-            "schemaVersion": _SCHEMA,
-            "version": 1,
-            "editable": False,
-            "graphTooltip": 1,
-            "refresh": "30s",
-            "timezone": "utc",
-            "time": {"from": "now-3h", "to": "now"},
-            "links": [_LINKS],
-            "annotations": {"list": [_ALERTS]},
-            "templating": {"list": [datasource, *self.variables]},
-            "panels": list(self._placed()),
-        }
-
-    def _placed(self) -> Iterable[dict[str, Any]]:
-        """Place the panels from left to right and from top to bottom, a heading above each row's."""
-        number, y = 0, 0
-        for heading, panels in self.rows:
-            number += 1
-            place = {"x": 0, "y": y, "w": _COLUMNS, "h": 1}
-            yield {
-                "id": number,
-                "type": "row",
-                "title": heading,
-                "gridPos": place,
-                "collapsed": False,
-                "panels": [],
-            }
-            x, y, lowest = 0, y + 1, 0
-            for panel in panels:
-                if x + panel.width > _COLUMNS:
-                    x, y, lowest = 0, y + lowest, 0
-                number += 1
-                yield panel.document(number, x, y)
-                x, lowest = x + panel.width, max(lowest, panel.height)
-            y += lowest
-
-
-_LINKS: Final = {
-    "type": "dashboards",
-    "title": "Suite",
-    "tags": ["mis"],
-    "icon": "external link",
-    "tooltip": "",
-    "targetBlank": False,
-    "asDropdown": False,
-    "includeVars": False,
-    "keepTime": True,
-}
-_ALERTS: Final = {
-    "name": "Alerts",
-    "datasource": DATASOURCE,
-    "enable": True,
-    "iconColor": "red",
-    "expr": 'ALERTS{alertname=~"Mis.*", alertstate="firing"}',
-    "titleFormat": "{{alertname}}",
-    "textFormat": "{{service}} {{process}} {{tenant}}",
-    "step": "30s",
-}

@@ -126,6 +126,18 @@ def test_every_question_is_put_to_the_chosen_datasource(file: Path) -> None:
     assert document["templating"]["list"][0]["type"] == "datasource"
 
 
+def test_a_tenant_is_chosen_by_its_slug_and_asked_for_by_its_id() -> None:
+    """What Grafana's query_result makes of a series is matched by the variable's expression."""
+    (file,) = (file for file in FILES if file.stem == "tenant")
+    (variable,) = (one for one in dashboard(file)["templating"]["list"] if one["name"] == "tenant")
+    shown = (
+        'tenant:mis_tenant_info:one{plan="basic",slug="acme",status="active",tenant="01a2-f"} 1 1795686873702'
+    )
+    matched = re.search(variable["regex"].strip("/").replace("(?<", "(?P<"), shown)
+    assert matched is not None
+    assert (matched["text"], matched["value"]) == ("acme", "01a2-f")
+
+
 def test_grafana_is_pointed_to_the_prometheus_and_the_files_of_the_compose_file() -> None:
     services = yaml.safe_load((MONITORING.parents[1] / "docker-compose.tenant.yml").read_text())["services"]
     (source,) = yaml.safe_load((GRAFANA / "datasources.yml").read_text())["datasources"]

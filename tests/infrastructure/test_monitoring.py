@@ -1,10 +1,12 @@
 """Rules, their cases and their pages name what there is, and nothing is left without a case or a page."""
 
+import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -28,6 +30,10 @@ RULES: Final = [
 ALERTS: Final[dict[str, Any]] = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 TESTS: Final[list[Any]] = yaml.safe_load((MONITORING / "rules_test.yml").read_text())["tests"]
 CASES: Final = [case for test in TESTS for case in test.get("alert_rule_test", [])]
+BOARDS: Final[dict[str, Any]] = {
+    board["uid"]: board
+    for board in map(json.loads, (file.read_text() for file in MONITORING.glob("grafana/dashboards/*.json")))
+}
 PAGE: Final = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -75,6 +81,29 @@ def test_every_alert_has_a_page_that_its_annotation_leads_to(alert: str) -> None
     assert f"### {alert}\n" in PAGE
     assert ALERTS[alert]["annotations"]["runbook"] == f"docs/operations.md#{alert.lower()}"
     assert ALERTS[alert]["labels"]["severity"] in ("critical", "warning", "info")
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_every_alert_opens_a_panel_that_shows_it_and_its_page_names_that_panel(alert: str) -> None:
+    address = urlsplit(ALERTS[alert]["annotations"]["dashboard"])
+    board = BOARDS[address.path.removeprefix("/d/")]
+    (chosen,) = parse_qs(address.query)["viewPanel"]
+    (panel,) = (one for one in board["panels"] if f"panel-{one['id']}" == chosen)
+    assert f"### {alert}\n*{board['title']}: {panel['title']}.*\n" in PAGE
+    shown = " ".join(target["expr"] for target in panel["targets"])
+    assert _subjects(ALERTS[alert]["expr"]) & _subjects(shown)
+
+
+def test_an_alert_about_one_tenant_opens_that_tenants_dashboard() -> None:
+    address = urlsplit(ALERTS["MisTenantFails"]["annotations"]["dashboard"])
+    (name,) = parse_qs(address.query)["var-tenant"]
+    assert name == "{{ $labels.tenant }}"
+    assert "tenant" in {one["name"] for one in BOARDS["mis-tenant"]["templating"]["list"]}
+
+
+def _subjects(expr: str) -> set[str]:
+    """Return what a question is about: metrics, recordings, and whether processes answer."""
+    return set(re.findall(r"\bup\b|\b\w+:mis_\w+:\w+|(?<![:\w])mis_\w+", expr))
 
 
 def test_every_page_is_of_an_alert() -> None:
