@@ -23,9 +23,10 @@ class Access(Enum):
     REPORT = "report"
     """Nothing is refused but too many requests, because the endpoint reports what would have been refused."""
     OPEN = "open"
-    """`Authorization` is never read, a tenant is optional; limited by address."""
+    """`Authorization` is never read, a tenant is optional; limited by address. A session shows strangers the
+    rows of whichever tenant they name."""
     PUBLIC_TENANT = "public_tenant"
-    """`Authorization` is never read, a tenant that strangers may know of is needed; limited by address."""
+    """As OPEN, and a tenant that strangers may know of is needed."""
     MEMBER = "member"
     """A principal of a tenant is needed."""
     OPERATOR_OR_MEMBER = "operator_or_member"

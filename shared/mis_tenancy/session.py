@@ -219,5 +219,6 @@ def _refuse_unloaded(load: bool) -> None:
 def _refuse_foreign(row: TenantScoped, bound: UUID) -> None:
     if _owners(row) - {bound}:
         raise IsolationError(
-            f"A {type(row).__name__} of another tenant was about to enter this tenant's session."
+            f"A {type(row).__name__} of another tenant was about to enter this tenant's session. Read it "
+            "anew here; what a cache or an earlier request has kept may be anybody's."
         )

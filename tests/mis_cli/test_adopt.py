@@ -14,6 +14,8 @@ from mis_cli.adoption.adopting import Order, adopt, look, look_by
 from mis_cli.adoption.running import AdoptionFailed, take
 from mis_cli.embedded import DatabaseUrls
 from mis_cli.exits import CANNOT_START
+from mis_tenancy.database import Database
+from tenant_service.endings.adopted_repository import adopted_tables, refuse_out_of_reach
 from tests.database import bound, connected, seed_tenant
 from tests.mis_cli.backups import Place
 from tests.mis_cli.command_line import CommandLine
@@ -198,6 +200,21 @@ async def test_another_tenant_has_its_own_rows_and_none_of_the_first(
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with connection.transaction():
                 await connection.execute("insert into app.users (email, name) values ('x@y.z', 'X')")
+
+
+async def test_a_purge_may_empty_what_was_adopted(place: Place, app: asyncpg.Connection, home: UUID) -> None:
+    """Catalogue 119."""
+    await adopt(place.urls.owner, ORDER, str(home), lambda step, done: None)
+    platform = Database(place.urls.platform, pool_size=1)
+    await platform.start()
+    try:
+        async with platform.transaction(home) as session:
+            assert [table.fullname for table in await adopted_tables(session)] == [
+                *("app.tasks", "app.projects", "app.users"),
+            ]
+            await refuse_out_of_reach(session)
+    finally:
+        await platform.stop()
 
 
 async def test_actions_of_foreign_keys_are_what_they_were(
