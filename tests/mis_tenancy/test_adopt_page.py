@@ -86,6 +86,7 @@ async def test_each_tenant_has_its_own_projects(suite: Suite, product: Product) 
         assert fine(await us.get("/projects")) == ["Rocket"]
         assert fine(await us.get(f"/projects/{made}/tasks")) == ["Invite your team"]
         assert fine(await them.get(f"/projects/{made}/tasks")) == []
+        refused(await us.get("/projects", headers={"X-Tenant-ID": str(theirs.id)}), 403, "tenant_mismatch")
     counts = await importlib.import_module("tracker.welcome").count_everywhere(product.tenancy)
     assert (counts[ours.id], counts[theirs.id]) == (1, 1)
 
@@ -100,6 +101,7 @@ async def test_a_route_is_closed_to_strangers_and_to_who_lacks_the_permission(
         assert refused(answer, 403, "permission_denied")["required"] == "users:write"
         client.headers.pop("Authorization")
         refused(await client.get("/projects"), 401, "authentication_required")
+        refused(await client.get("/nothing"), 404, "route_not_found")
 
 
 async def test_its_tables_have_no_fault_and_its_chain_nothing_to_add(product: Product) -> None:
