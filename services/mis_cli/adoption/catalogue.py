@@ -9,8 +9,8 @@ from mis_cli.adoption.facts import TENANT, Database, ForeignKey, Index, Serial, 
 _TABLES: Final = """
 select c.oid::bigint as oid, c.relname::text as name, c.relkind::text as kind,
        pg_get_userbyid(c.relowner)::text as owner, pg_has_role(c.relowner, 'member') as is_ours,
-       has_table_privilege('mis_app', c.oid, 'delete')
-           and has_table_privilege('mis_platform', c.oid, 'delete') as is_granted,
+       has_table_privilege('mis_app', c.oid, 'delete') as is_granted,
+       has_table_privilege('mis_platform', c.oid, 'delete') as is_purgeable,
        has_table_privilege('public', c.oid, 'select, insert, update, delete, truncate') as is_public,
        (pg_relation_size(c.oid) / current_setting('block_size')::int)::bigint as pages,
        c.relrowsecurity as is_enabled, c.relforcerowsecurity as is_forced,
@@ -149,6 +149,7 @@ def _table(
         has_default=tenant is not None and tenant["has_default"],
         has_nulls=oid in with_nulls,
         is_granted=row["is_granted"],
+        is_purgeable=row["is_purgeable"],
         is_public=row["is_public"],
         is_enabled=row["is_enabled"],
         is_forced=row["is_forced"],

@@ -73,6 +73,7 @@ class Table:
     has_default: bool
     has_nulls: bool
     is_granted: bool
+    is_purgeable: bool
     is_public: bool
     is_enabled: bool
     is_forced: bool

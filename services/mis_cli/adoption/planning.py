@@ -221,6 +221,7 @@ def _protected(table: Table, database: Database, wish: Wish) -> Iterator[Step]:
     if not table.is_granted:
         grant = f"grant select, insert, update, delete on {table.sql} to mis_app"
         yield Step(Phase.PROTECT, table.name, grant)
+    if not table.is_purgeable:
         # By which the purge of a tenant empties it.
         yield Step(Phase.PROTECT, table.name, f"grant select, delete on {table.sql} to mis_platform")
     for serial in table.serials:
