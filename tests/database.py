@@ -5,14 +5,15 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
-from sqlalchemy import Column, Float, Integer, LargeBinary, SmallInteger, Table, Uuid
+from sqlalchemy import Column, ColumnElement, Float, Integer, LargeBinary, SmallInteger, Table, Uuid, func
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.sqltypes import BigInteger, Boolean, Date, DateTime
 
 import mis_models
@@ -79,6 +80,15 @@ class Seeded:
 
     id: UUID
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def earlier(moment: InstrumentedAttribute[Any], by: timedelta) -> ColumnElement[datetime]:
+    """Return a moment that lies so much earlier, for an UPDATE.
+
+    Without a zone in between the difference depends on the session's, and Citus refuses that in an UPDATE.
+    """
+    without_zone = func.timezone("UTC", moment, type_=DateTime()) - by
+    return func.timezone("UTC", without_zone, type_=DateTime(timezone=True))
 
 
 def insertion(table: Table, row: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from mis_models.platform import PlatformAuditRow
 from mis_tenancy.revocations import Kind, revoke
 from mis_tenancy.tables import AuditRow, TenantRow
 from tests.answers import bearer
+from tests.database import earlier
 from tests.suite import PASSWORD, Suite, TenantHandle, fresh_address
 
 AUTH = "/api/v1/auth"
@@ -101,7 +102,7 @@ async def age_rotation(suite: Suite, tenant: TenantHandle, refresh_token: str, b
     parsed = parse_refresh_token(refresh_token)
     assert parsed is not None
     own = update(RefreshTokenRow).where(RefreshTokenRow.id == parsed.id)
-    await alter(suite, tenant, own.values(rotated_at=RefreshTokenRow.rotated_at - by))
+    await alter(suite, tenant, own.values(rotated_at=earlier(RefreshTokenRow.rotated_at, by)))
 
 
 async def age_counters(suite: Suite, by: timedelta) -> None:

@@ -35,6 +35,7 @@ from tests.auth_service.requests import (
     set_status,
     sign_in,
 )
+from tests.database import earlier
 from tests.suite import PASSWORD, Suite, TenantHandle, UserHandle, fresh_address
 from tests.tenant_service.test_encryption_keys import rotate, work_off
 
@@ -49,9 +50,8 @@ async def app(suite: Suite) -> App:
 
 async def age_sign_in(suite: Suite, tenant: TenantHandle, user: UserHandle) -> None:
     """Let the user's sign-ins be an hour old."""
-    earlier = SessionRow.created_at - timedelta(hours=1)
     own = update(SessionRow).where(SessionRow.user_id == user.id)
-    await alter(suite, tenant, own.values(created_at=earlier))
+    await alter(suite, tenant, own.values(created_at=earlier(SessionRow.created_at, timedelta(hours=1))))
 
 
 async def test_an_app_counts_once_it_is_confirmed(suite: Suite) -> None:

@@ -16,6 +16,7 @@ from tenant_service.domains.proofs import Proofs
 from tenant_service.domains.rechecks import GRACE, Rechecks
 from tenant_service.domains.repository import fresh_claims
 from tests.answers import eventually, fine, refused
+from tests.database import earlier
 from tests.suite import Suite, TenantHandle
 from tests.tenant_service.requests import TENANTS, patch
 from tests.tenant_service.test_domains import (
@@ -48,7 +49,7 @@ async def set_back(suite: Suite, tenant: TenantHandle, column: str, by: timedelt
     """Let a moment of the tenant's claim be earlier."""
     moment = getattr(DomainClaimRow, column)
     async with application(suite).transaction(tenant.id) as session:
-        await session.execute(update(DomainClaimRow).values({column: moment - by}))
+        await session.execute(update(DomainClaimRow).values({column: earlier(moment, by)}))
 
 
 async def alerts_of(suite: Suite, tenant: TenantHandle) -> list[tuple[str, str]]:

@@ -33,6 +33,7 @@ insert into tenants (id, name, slug, subdomain, plan, status, status_since, crea
 select gen_random_uuid(), 'T', 'round-' || n, 'round-' || n, 'basic',
        case when n > $1 then 'suspended' else 'active' end, now(), now(), now()
   from generate_series(1, $1 + 2) n
+returning 1
 """
 _OPEN = text("select payload from jobs where kind = :kind and state in ('queued', 'running') order by id")
 _FINISH = text("update jobs set state = 'done' where dedupe_key = '0'")
@@ -94,7 +95,9 @@ async def databases(urls: DatabaseUrls) -> AsyncIterator[tuple[Database, Databas
         await owner.execute("delete from tenant_counters")
         await owner.execute("delete from tenants")
         await owner.execute(_FILL, TENANTS)
-        await owner.execute("insert into tenant_counters (tenant_id, users) select id, 1 from tenants")
+        await owner.execute(
+            "insert into tenant_counters (tenant_id, users) select id, 1 from tenants returning 1"
+        )
     platform, application = Database(urls.platform), Database(urls.app)
     for database in (platform, application):
         await database.start()

@@ -56,9 +56,10 @@ values (gen_random_uuid(), 'tenant', $1, $1, $2)
 # As mis_cli.renumbering does for the whole log, where the rows come from another server.
 _AHEAD: Final = """
 select greatest((select max(xid) from public.audit_logs where tenant_id = $1),
-                (select max(horizon) from public.audit_seals where tenant_id = $1)) as highest,
-       pg_current_xact_id()::text::bigint as own
+                (select max(horizon) from public.audit_seals where tenant_id = $1))
 """
+# By itself, because Citus would ask the tenant's node for its own number.
+_OWN: Final = "select pg_current_xact_id()::text::bigint"
 _SHIFTS: Final = (
     "update public.audit_logs set xid = xid - $2 where tenant_id = $1",
     "update public.audit_seals set horizon = horizon - $2 where tenant_id = $1",
@@ -162,10 +163,10 @@ async def _settle(connection: Any, tenant_id: UUID, epoch: int, manifest: Tenant
     await connection.execute(_TELL, tenant_id, now["epoch"])
     for statement in abandoned(tenant_id):
         await connection.execute(statement)
-    numbers = await connection.fetchrow(_AHEAD, tenant_id)
-    if numbers["highest"] is not None and numbers["highest"] > numbers["own"]:
+    highest = await connection.fetchval(_AHEAD, tenant_id)
+    if highest is not None and highest > await connection.fetchval(_OWN):
         for shift in _SHIFTS:
-            await connection.execute(shift, tenant_id, numbers["highest"] + 1)
+            await connection.execute(shift, tenant_id, highest + 1)
     told = {"createdAt": manifest.created_at, "slug": now["slug"]}
     await connection.execute(sql_note("backup.restored", told, tenant_id))
     return now
