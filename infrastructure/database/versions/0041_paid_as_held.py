@@ -13,16 +13,16 @@ down_revision = "0040"
 branch_labels = None
 depends_on = None
 
+# Spelled as text, because what makes JSON of values is not immutable, and Citus updates by nothing else.
 # The charges of a period's invoice are what is not taken off: its plan first, then what was above it.
 _BACKFILL = """
 update subscriptions s
    set overage = i.charged - s.price,
-       covers = jsonb_build_array(jsonb_build_object(
-           'invoice', case when i.status = 'open' then i.number end,
-           'rate', i.charged,
-           'left', case when i.status = 'void' then 0 else i.charged end,
-           'returned', 0,
-           'void', i.status = 'void'))
+       covers = ('[{"invoice": ' || case when i.status = 'open' then i.number::text else 'null' end
+           || ', "rate": ' || i.charged::text
+           || ', "left": ' || case when i.status = 'void' then '0' else i.charged::text end
+           || ', "returned": 0, "void": ' || case when i.status = 'void' then 'true' else 'false' end
+           || '}]')::jsonb
   from (select tenant_id, number, status, period_start, lines,
                (select sum((line ->> 'amount')::bigint) from jsonb_array_elements(lines) line
                  where (line ->> 'amount')::bigint > 0) charged
