@@ -1,10 +1,12 @@
 """The migration chain: both directions, one migrator at a time, in step with models and schema.sql."""
 
 import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
+from uuid import UUID
 
 import pytest
 from alembic import command
@@ -35,6 +37,16 @@ MakeDatabase = Callable[[], DatabaseUrls]
 SCRIPTS = ScriptDirectory.from_config(Config(DATABASE_FILES / "alembic.ini"))
 CHAIN = [script.revision for script in reversed(list(SCRIPTS.walk_revisions()))]
 PG_DUMP = postgres_programs(None) / "pg_dump"
+SUBSCRIBED = """
+insert into subscriptions (tenant_id, state, plan, price, anchor_at, period_number, period_start, period_end,
+                           cancel_at_period_end, credits, next_invoice, version)
+values ($1, 'active', $2, $3, '2026-01-01', 0, '2026-01-01', '2026-02-01', false, '[]', 9, 1)
+"""
+INVOICED = """
+insert into invoices (tenant_id, id, number, kind, status, period_start, period_end, lines, total, currency,
+                      issued_at, due_at)
+values ($1, gen_random_uuid(), $2, $3, $4, '2026-01-01', '2026-02-01', $5, 0, 'USD', now(), now())
+"""
 
 
 @pytest.fixture
@@ -191,3 +203,37 @@ async def test_roles_sql_can_be_run_again(test_servers: TestServers) -> None:
     database = Database(database_urls(test_servers.postgres, name).app)
     await database.start()
     await database.stop()
+
+
+async def test_periods_that_run_when_covers_come_are_known_as_they_were_billed(empty: MakeDatabase) -> None:
+    urls = empty()
+    (revision,) = (one for one in SCRIPTS.walk_revisions() if one.path.endswith("_paid_as_held.py"))
+    await asyncio.to_thread(upgrade, urls.owner, str(revision.down_revision))
+    held, moved, void, free = (UUID(int=number) for number in range(1, 5))
+    async with connected(urls.owner) as owner:
+        for table in ("subscriptions", "invoices"):
+            # Whose they are is of no account here.
+            await owner.execute(f"alter table {table} drop constraint fk_{table}_tenant_id")
+        for tenant, plan, price in (
+            *((held, "basic", 2_900), (moved, "premium", 29_900)),
+            *((void, "premium", 29_900), (free, "custom", None)),
+        ):
+            await owner.execute(SUBSCRIBED, tenant, plan, price)
+        for tenant, number, kind, status, said in (
+            (held, 1, "period", "open", [("Basic plan, then", 2_900), ("Users", 290), ("Less", -500)]),
+            (moved, 1, "period", "paid", [("Basic plan, then", 2_900), ("Users", 290)]),
+            (moved, 2, "change", "open", [("Basic plan, not used then", -10), ("Premium plan, then", 100)]),
+            (void, 7, "period", "void", [("Premium plan, then", 29_900)]),
+            (free, 1, "period", "paid", [("Custom plan, then, free until its price is agreed", 0)]),
+        ):
+            lines = [{"description": one, "amount": amount} for one, amount in said]
+            await owner.execute(INVOICED, tenant, number, kind, status, json.dumps(lines))
+        await asyncio.to_thread(upgrade, urls.owner)
+        rows = await owner.fetch("select overage, covers from subscriptions order by tenant_id")
+    known = [(row["overage"], json.loads(row["covers"])) for row in rows]
+    assert known == [
+        (290, [{"invoice": 1, "rate": 3_190, "left": 3_190, "returned": 0, "void": False}]),
+        (0, []),
+        (0, [{"invoice": None, "rate": 29_900, "left": 0, "returned": 0, "void": True}]),
+        (0, []),
+    ]
