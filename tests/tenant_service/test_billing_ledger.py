@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from uuid import uuid4
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mis_models.billing import InvoiceRow
@@ -168,6 +168,17 @@ def test_each_plan_and_what_is_held_above_it_is_paid_for_exactly_as_long_as_it_w
         assert books.net == books.spent + books.paid_ahead
 
 
+BASIC, PREMIUM = (PlanName.BASIC, 2_900, NOTHING), (PlanName.PREMIUM, 29_900, NOTHING)
+HALF, UP, DOWN = (Books.wait, (Fraction(1, 2),)), (Books.change, PREMIUM), (Books.change, BASIC)
+ON, FIRST, SECOND = (Books.renew, (2_900, NOTHING)), (Books.void, (0,)), (Books.void, (1,))
+
+
+# What matters most is asked for by name: void before and after the change, late, and its credit used.
+@example(BASIC, [HALF, UP, SECOND, HALF, DOWN])
+@example(BASIC, [HALF, UP, HALF, DOWN, SECOND, UP])
+@example(BASIC, [HALF, UP, HALF, DOWN, ON, HALF, SECOND, UP])
+@example(BASIC, [HALF, UP, DOWN, UP, SECOND, ON, (Books.void, (3,)), HALF, DOWN])
+@example(PREMIUM, [HALF, FIRST, HALF, DOWN, UP])
 @settings(max_examples=200)
 @given(STAYS, st.lists(WAIT | CHANGE | CHANGE | RENEW | PAY | VOID | VOID, max_size=16))
 def test_credits_are_never_more_than_what_was_charged_and_is_not_void(
