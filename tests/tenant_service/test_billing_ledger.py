@@ -120,7 +120,7 @@ class Books:
         """What is owed for the time that unvoided invoices are for, to the end of the period."""
         period = period_of(self.subscription)
         left = Fraction(period.length - period.elapsed(self.now), period.length)
-        ahead = sum(part.rate * left for part in self.running if not part.is_void)
+        ahead = sum((part.rate * left for part in self.running if not part.is_void), Fraction(0))
         return ahead + sum(part.earned for part in self.parts)
 
     def _shift(self, rate: int, invoice: InvoiceRow | None) -> None:
