@@ -126,7 +126,10 @@ class Panel:
             _override(name, {"color": {"mode": "fixed", "fixedColor": color}})
             for name, color in self.colors.items()
         ]
-        return colored + [_override(name, _DASHED) for name in self.dashed]
+        dashed = [_override(name, _DASHED) for name in self.dashed]
+        # A column is as wide as any other unless it is told so, and an id would be cut off.
+        ids = [_override("Id", {"custom.width": 310}) for _, heading in self.columns if heading == "Id"]
+        return colored + dashed + ids
 
     def _rows(self) -> list[dict[str, Any]]:
         """Show the labels that somebody wants to read, and neither when nor by whom they were asked."""

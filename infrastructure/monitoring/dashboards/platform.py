@@ -49,7 +49,7 @@ _NOW: Final = (
             ("service", "Service"),
             ("check", "Check"),
             ("slug", "Tenant"),
-            ("tenant", "Tenant's id"),
+            ("tenant", "Id"),
             ("Value", "For"),
         ),
     ),
