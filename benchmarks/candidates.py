@@ -22,7 +22,7 @@ from mis_tenancy.fastapi import Session
 from user_service.app import create_app
 from user_service.users.dependencies import CanReadUsers, Wanted
 from user_service.users.listing import encoded
-from user_service.users.repository import page_search, page_through_session
+from user_service.users.repository import page_steps, page_through_session
 from user_service.users.schemas import UserOut
 
 PATH: Final = "/api/v1/users"
@@ -59,7 +59,7 @@ def without_tenancy_orm(settings: ServiceSettings) -> ASGIApp:
         wanted: Wanted, page: Paged, x_tenant_id: Annotated[UUID, Header()]
     ) -> list[UserOut]:
         async with sessions() as session:
-            statement = page_search(wanted, page).statement.where(UserRow.tenant_id == x_tenant_id)
+            statement = next(page_steps(wanted, page)).statement.where(UserRow.tenant_id == x_tenant_id)
             return shown((await session.execute(statement)).all()[: page.limit])
 
     return app

@@ -1,5 +1,6 @@
 """The statement door: the ORM's selects on the driver, compiled once, narrowed like the session's."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -97,6 +98,15 @@ def test_a_plan_is_compiled_once_and_the_number_kept_is_bounded(
     key = select(Project.id.label("hot")).where(Project.id == teams.b.projects[0])._generate_cache_key()
     assert key is not None
     assert key.key in plans
+
+
+def test_a_statement_is_known_for_as_long_as_it_lives(renderer: StatementDoor, teams: Teams) -> None:
+    kept = select(Project.id.label("kept"))
+    text, _ = renderer.render(kept, teams.a.id)
+    renderer.render(select(Project.id.label("gone")), teams.a.id)
+    gc.collect()
+    assert list(renderer._known) == [kept]
+    assert renderer.render(kept, teams.b.id) == (text, [teams.b.id])
 
 
 async def test_the_door_only_reads(doors: Database, teams: Teams) -> None:

@@ -5,7 +5,7 @@ stand behind sub-selects, so it plans a statement once and not anew for each wor
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import (
     CTE,
@@ -38,19 +38,12 @@ def number(value: int) -> ColumnElement[int]:
 def given(name: str, like: Any) -> ColumnElement[Any]:
     """Return the parameter as a sub-select, behind which Postgres does not look when it plans.
 
-    Else each word would have a plan of its own, made anew for every search, which takes as long as that.
+    Else each word would have a plan of its own, made anew for every search, which takes as long as that. Of a
+    limit so given it expects to stop early, and reads in the order that an index has; where it believed that
+    there are no more rows than the limit anyway, it would read all that there are and sort them.
     """
     parameter: BindParameter[Any] = bindparam(name, type_=like.type)
     return select(parameter).scalar_subquery()
-
-
-def at_most(rows: int) -> ColumnElement[int]:
-    """Return a limit whose size Postgres does not know when it plans.
-
-    So it expects to stop early and reads in the order that an index has. Where it believes that there are no
-    more rows than the limit anyway, it would read all that there are and sort them.
-    """
-    return select(number(rows)).scalar_subquery()
 
 
 def is_exactly(column: Any, value: Any) -> ColumnElement[bool]:
@@ -62,11 +55,10 @@ def is_exactly(column: Any, value: Any) -> ColumnElement[bool]:
     return and_(column == value, column >= value, column <= value)
 
 
-def first_terms(place: int, most: int) -> CTE:
-    """Return whose the first terms are that the word begins, one more than `most`."""
+def terms_of(place: int) -> Select[Any]:
+    """Return whose the terms are that the word begins."""
     # In their index's order, lest Postgres read through the table until it has met so many.
-    terms = select(UserTermRow.user_id).where(within(UserTermRow.term, place)).order_by(UserTermRow.term)
-    return terms.limit(at_most(most + 1)).cte(f"first_terms_{place}")
+    return select(UserTermRow.user_id).where(within(UserTermRow.term, place)).order_by(UserTermRow.term)
 
 
 def users_with_word(place: int, *conditions: ColumnElement[bool]) -> Select[Any]:
@@ -93,6 +85,12 @@ def within(term: Any, place: int) -> ColumnElement[bool]:
     """Return whether the word begins the term."""
     first, beyond = given(f"first_{place}", UserTermRow.term), given(f"beyond_{place}", UserTermRow.term)
     return and_(term >= first, term < beyond)
+
+
+def are_more(rows: Select[Any], than: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether there are more rows than so many, which keeps none of them."""
+    next_one = rows.limit(ONE).offset(than).subquery()
+    return cast("ColumnElement[bool]", select(TRUE).select_from(next_one).scalar_subquery().is_not(None))
 
 
 def count_of(rows: CTE) -> ColumnElement[int]:

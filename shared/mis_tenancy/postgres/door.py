@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import asyncpg
 from sqlalchemy import Select
@@ -39,6 +40,9 @@ class StatementDoor:
     def __init__(self, pool: TenantPool) -> None:
         self._pool = pool
         self._plans: OrderedDict[Any, _Plan] = OrderedDict()
+        # The plans again by the very statements, as long as those live: to hash a cache key, which names each
+        # part of a statement, takes longer than all else here where the statement is large.
+        self._known: WeakKeyDictionary[Any, tuple[_Plan, Any]] = WeakKeyDictionary()
 
     async def fetch(
         self,
@@ -62,15 +66,10 @@ class StatementDoor:
         self, statement: Select[*tuple[Any, ...]], tenant_id: UUID, values: Mapping[str, Any] | None = None
     ) -> tuple[str, list[Any]]:
         """Return the SQL text and positional arguments of `statement` for the tenant."""
-        cache_key = statement._generate_cache_key()
-        if cache_key is None:
-            raise IsolationError("This statement cannot be compiled once; run it in a TenantSession.")
-        plan = self._plans.get(cache_key.key)
-        if plan is None:
-            plan = self._plans[cache_key.key] = _compile(statement, cache_key)
-            if len(self._plans) > _MOST_PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(cache_key.key)
+        known = self._known.get(statement)
+        if known is None:
+            known = self._known[statement] = self._plan_of(statement)
+        plan, cache_key = known
         given: Mapping[str, Any] = plan.compiled.construct_params(
             {**(values or {}), TENANT: tenant_id}, extracted_parameters=cache_key.bindparams
         )
@@ -80,6 +79,18 @@ class StatementDoor:
             sql, names, given = state.statement, tuple(state.positiontup or ()), state.parameters
             processors = {**processors, **state.processors}
         return sql, [processors[name](given[name]) if name in processors else given[name] for name in names]
+
+    def _plan_of(self, statement: Select[*tuple[Any, ...]]) -> tuple[_Plan, Any]:
+        cache_key = statement._generate_cache_key()
+        if cache_key is None:
+            raise IsolationError("This statement cannot be compiled once; run it in a TenantSession.")
+        plan = self._plans.get(cache_key.key)
+        if plan is None:
+            plan = self._plans[cache_key.key] = _compile(statement, cache_key)
+            if len(self._plans) > _MOST_PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(cache_key.key)
+        return plan, cache_key
 
 
 def _compile(statement: Select[*tuple[Any, ...]], cache_key: Any) -> _Plan:
