@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -173,7 +173,9 @@ class CountingProxy:
         assert self._server is not None
         port = self._server.sockets[0].getsockname()[1]
         user, at, _ = self._target.netloc.rpartition("@")
-        return urlunsplit(self._target._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=""))
+        # What it says of a pooler holds behind the proxy as well.
+        query = urlencode([(k, v) for k, v in parse_qsl(self._target.query) if k not in ("host", "port")])
+        return urlunsplit(self._target._replace(netloc=f"{user}{at}127.0.0.1:{port}", query=query))
 
     def silence(self) -> None:
         """Let nothing through any more, without closing anything."""

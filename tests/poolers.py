@@ -9,11 +9,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,20 +64,29 @@ class PoolerAddress:
 class TransactionPooler:
     """One PgBouncer that lends each role `size` server connections of a database.
 
-    It keeps `statements` prepared ones of a client, where it can keep any.
+    It keeps `statements` prepared ones of a client, where it can keep any; `more` are further settings, and
+    `beyond` a port that leads to Postgres instead of its own.
     """
 
-    def __init__(self, postgres: PostgresAddress, directory: Path, *, size: int, statements: int) -> None:
+    def __init__(
+        self,
+        postgres: PostgresAddress,
+        directory: Path,
+        *,
+        size: int,
+        statements: int,
+        beyond: int | None = None,
+        more: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
         found = pgbouncer()
         assert found is not None, MISSING
         program, version = found
         can_keep = version >= (1, 21)
         kind = Pooler.TRANSACTION if can_keep and statements else Pooler.UNPREPARED
         self.address = PoolerAddress(free_port(), kind)
-        self._directory, self._postgres = directory, postgres
-        self._settings = {"default_pool_size": size} | (
-            {"max_prepared_statements": statements} if can_keep else {}
-        )
+        self._directory, self._postgres, self._beyond = directory, postgres, beyond or postgres.port
+        kept = {"max_prepared_statements": statements} if can_keep else {}
+        self._settings = {"default_pool_size": size, **kept, **more}
         self._log = directory / "pgbouncer.log"
         self._process = self._spawned(program)
         self._await_answer()
@@ -110,7 +121,7 @@ class TransactionPooler:
         }
         # Under the section that the file ends with: a second one of its name would begin from the defaults.
         said_again = "".join(f"{name} = {value}\n" for name, value in here.items())
-        return shipped.replace(SERVER, f"* = host=127.0.0.1 port={self._postgres.port}") + said_again
+        return shipped.replace(SERVER, f"* = host=127.0.0.1 port={self._beyond}") + said_again
 
     def _users(self) -> str:
         passwords = generated(self._postgres.directory / "roles.json", ROLES)
@@ -130,12 +141,12 @@ class TransactionPooler:
 
 @contextmanager
 def transaction_pooler(
-    postgres: PostgresAddress, directory: Path, *, size: int = 1, statements: int = 200
+    postgres: PostgresAddress, directory: Path, *, size: int = 1, statements: int = 200, **further: Any
 ) -> Iterator[TransactionPooler]:
-    """Yield a pooler of the test's own; skip the test where there is no program for one."""
+    """Yield a pooler of the test's own, as TransactionPooler takes it; skip the test where there is none."""
     if pgbouncer() is None:
         pytest.skip(MISSING)
-    pooler = TransactionPooler(postgres, directory, size=size, statements=statements)
+    pooler = TransactionPooler(postgres, directory, size=size, statements=statements, **further)
     try:
         yield pooler
     finally:

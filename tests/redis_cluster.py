@@ -22,13 +22,19 @@ _PATIENCE_SECONDS: Final = 60.0
 class Node(RedisServer):
     """A node, known by what it calls itself; its bus has the port 10,000 above its own."""
 
-    def __init__(self, timeout_ms: int) -> None:
+    def __init__(self, timeout_ms: int, *options: str) -> None:
         super().__init__(
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout_ms)),
             *("--cluster-require-full-coverage", "no", "--cluster-replica-validity-factor", "0"),
             *("--requirepass", PASSWORD, "--masterauth", PASSWORD, "--repl-diskless-sync-delay", "0"),
+            *options,
         )
-        self.port = _port_below_its_bus()
+        self.port = port_below_its_bus()
+
+    @property
+    def meeting_port(self) -> int:
+        """The port that other nodes know this one by."""
+        return self.port
 
     def client(self, **options: Any) -> "redis.Redis":
         return super().client(password=PASSWORD, **options)
@@ -53,9 +59,15 @@ class Node(RedisServer):
 class RedisCluster:
     """Primaries that share the slots evenly, in order; `replicas` of each where its death is outlived."""
 
-    def __init__(self, primaries: int = 3, replicas: int = 0, timeout_ms: int = 2_000) -> None:
-        self.primaries = [Node(timeout_ms) for _ in range(primaries)]
-        self.replicas = [[Node(timeout_ms) for _ in range(replicas)] for _ in range(primaries)]
+    def __init__(
+        self,
+        primaries: int = 3,
+        replicas: int = 0,
+        timeout_ms: int = 2_000,
+        make: Callable[[int], Node] = Node,
+    ) -> None:
+        self.primaries = [make(timeout_ms) for _ in range(primaries)]
+        self.replicas = [[make(timeout_ms) for _ in range(replicas)] for _ in range(primaries)]
 
     @property
     def nodes(self) -> list[Node]:
@@ -79,7 +91,7 @@ class RedisCluster:
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
             node.ask("CLUSTER", "ADDSLOTS", *range(bounds[number], bounds[number + 1]))
         for node in self.nodes[1:]:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", self.primaries[0].port)
+            node.ask("CLUSTER", "MEET", "127.0.0.1", self.primaries[0].meeting_port)
         until(lambda: all(self._knows_all(node) for node in self.nodes))
         for primary, replicas in zip(self.primaries, self.replicas, strict=True):
             for replica in replicas:
@@ -132,8 +144,10 @@ class RedisCluster:
 
 
 @contextmanager
-def redis_cluster(replicas: int = 0, timeout_ms: int = 2_000) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(replicas=replicas, timeout_ms=timeout_ms)
+def redis_cluster(
+    replicas: int = 0, timeout_ms: int = 2_000, make: Callable[[int], Node] = Node
+) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(replicas=replicas, timeout_ms=timeout_ms, make=make)
     try:
         yield cluster.start()
     finally:
@@ -162,7 +176,7 @@ def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("The Redis Cluster did not get there within a minute.")
 
 
-def _port_below_its_bus() -> int:
+def port_below_its_bus() -> int:
     """Return a port that is free, with the one 10,000 above it; outside the range that systems hand out."""
     while True:
         port = random.randrange(12_000, 22_000)  # spreads tests, hides nothing

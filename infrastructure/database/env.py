@@ -5,11 +5,11 @@ from typing import Any
 
 import distributed  # noqa: F401  # It registers what it says of new tables.
 from alembic import context
-from sqlalchemy import pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy import make_url, pool, text
 
 import mis_models
 from mis_cli.migrations import MIGRATION_LOCK
+from mis_tenancy.postgres.engines import engine_of
 
 # Importing the whole package is what fills the metadata.
 METADATA = mis_models.accounts.UserRow.metadata
@@ -22,7 +22,7 @@ def include_object(item: Any, name: str | None, kind: str, reflected: bool, comp
 
 async def connect_and_migrate(url: str) -> None:
     """Migrate over a connection of our own, committed at the end."""
-    engine = create_async_engine(url, poolclass=pool.NullPool)
+    engine = engine_of(make_url(url), poolclass=pool.NullPool)
     async with engine.begin() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()

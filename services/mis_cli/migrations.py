@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from alembic import command
 from alembic.config import Config
@@ -20,9 +19,8 @@ def upgrade(migration_url: str, revision: str = "head") -> None:
     Call it outside an event loop: the chain's environment runs one of its own.
     """
     config = _config()
-    driver_url = urlsplit(migration_url)._replace(scheme="postgresql+asyncpg").geturl()
     # Alembic's configuration interpolates percent signs, which an encoded password contains.
-    config.set_main_option("sqlalchemy.url", driver_url.replace("%", "%%"))
+    config.set_main_option("sqlalchemy.url", migration_url.replace("%", "%%"))
     command.upgrade(config, revision)
 
 

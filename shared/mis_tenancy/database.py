@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 from sqlalchemy import Select, event, exc
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry, PoolProxiedConnection
 
 from mis_tenancy.errors import TenantUnavailable
@@ -19,6 +19,7 @@ from mis_tenancy.origins.actor_keys import ActorKeys
 from mis_tenancy.origins.rows import ACTOR_KEYS
 from mis_tenancy.postgres.connection import Binding, OnWrite, TenantConnection
 from mis_tenancy.postgres.door import StatementDoor
+from mis_tenancy.postgres.engines import dsn_of, engine_of
 from mis_tenancy.postgres.pool import TenantPool
 from mis_tenancy.postgres.poolers import (
     Pooler,
@@ -81,7 +82,7 @@ class Database:
         named = {"application_name": "mis"}
         options = {"server_settings": named, "timeout": 10, **driver_options(self._pooler)}
         self.engine = _engine(parsed, pool_size, options, self._pooler)
-        self._dsn = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._dsn = dsn_of(parsed)
         self._pool_size = pool_size
         self._options = options
         self._pool: TenantPool | None = None
@@ -251,13 +252,13 @@ class _Pool(AsyncAdaptedQueuePool):
 
 
 def _engine(url: URL, pool_size: int, options: dict[str, Any], pooler: Pooler | None) -> AsyncEngine:
-    engine = create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+    engine = engine_of(
+        url,
+        {**options, **dialect_options(pooler), "connection_class": TenantConnection},
         poolclass=_Pool,
         pool_size=pool_size,
         max_overflow=0,
         json_deserializer=_from_json,
-        connect_args={**options, **dialect_options(pooler), "connection_class": TenantConnection},
     )
     _guard(engine)
     return engine

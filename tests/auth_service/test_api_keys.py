@@ -17,6 +17,7 @@ from mis_tenancy.access import ROLE_PERMISSIONS
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TenantUnavailable, TokenInvalid, TokenRevoked
 from mis_tenancy.identifiers import new_id
+from mis_tenancy.postgres.poolers import Pooler
 from mis_tenancy.tables import AuditRow
 from mis_tenancy.tenant import PrincipalKind, Role
 from mis_tenancy.tokens import api_keys
@@ -262,6 +263,11 @@ async def counted(suite: Suite, tenant: TenantHandle) -> AsyncIterator[tuple[Api
             await database.stop()
 
 
+def once(proxy: CountingProxy) -> int:
+    """Return the turns of a look-up: beginning, query, end; a query that is not kept is parsed before."""
+    return 4 if Pooler.UNPREPARED in proxy.url else 3
+
+
 async def test_a_mistyped_key_is_refused_without_a_query(suite: Suite, tenant: TenantHandle) -> None:
     """Catalogue 98."""
     text = (await add_api_key(suite, tenant))["key"]
@@ -280,7 +286,7 @@ async def test_a_key_is_looked_up_once_in_one_transaction_of_its_tenant(
         found = await asyncio.gather(*(keys.principal_of(text) for _ in range(50)))
         assert {one.id for one in found} == {parsed(text).id}
         await keys.principal_of(text)
-        assert proxy.turns == 3
+        assert proxy.turns == once(proxy)
         assert f"SET LOCAL app.tenant_id = '{tenant.id}'".encode() in proxy.sent[0]
 
 
@@ -291,7 +297,7 @@ async def test_a_key_that_is_nobodys_is_looked_up_once(suite: Suite, tenant: Ten
         for _ in range(3):
             with pytest.raises(TokenInvalid):
                 await keys.principal_of(text)
-        assert proxy.turns == 3
+        assert proxy.turns == once(proxy)
 
 
 async def test_neither_good_keys_nor_invented_ones_fill_the_memory(

@@ -66,9 +66,7 @@ def empty(test_servers: TestServers) -> Iterator[MakeDatabase]:
 
 def downgrade(url: str, revision: str) -> None:
     config = Config(DATABASE_FILES / "alembic.ini")
-    config.set_main_option(
-        "sqlalchemy.url", url.replace("postgresql:", "postgresql+asyncpg:").replace("%", "%%")
-    )
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     command.downgrade(config, revision)
 
 

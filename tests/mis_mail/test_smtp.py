@@ -13,7 +13,8 @@ from mis_mail.smtp import Server, SmtpTransport
 from mis_mail.transport import MailRefused, MailUndelivered
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.settings import SettingsError
-from tests.mis_mail.servers import Certificate, Mailbox, mail_server
+from tests.certificates import Authority
+from tests.mis_mail.servers import Mailbox, mail_server
 
 
 def a_message(to: str = "ada@acme.example", subject: str = "Hello") -> EmailMessage:
@@ -68,14 +69,15 @@ async def test_a_server_that_knows_only_ascii_gets_no_other_address_and_all_othe
 
 @pytest.mark.parametrize("is_tls", [True, False])
 async def test_a_password_is_sent_over_tls_only(tmp_path: Path, is_tls: bool) -> None:
-    certificate, mailbox = Certificate(tmp_path), Mailbox()
-    tls, starttls = (certificate.server, None) if is_tls else (None, certificate.server)
+    authority, mailbox = Authority(tmp_path), Mailbox()
+    serving = authority.serving("127.0.0.1")
+    tls, starttls = (serving, None) if is_tls else (None, serving)
     async with mail_server(mailbox, tls=tls, starttls=starttls, login=("mis", "s3cret")) as port:
         server = near(port, is_tls=is_tls, is_starttls=not is_tls, user="mis", password="s3cret")
-        await SmtpTransport(server, tls=certificate.trusting).send(a_message())
+        await SmtpTransport(server, tls=authority.trusting).send(a_message())
         wrong = near(port, is_tls=is_tls, is_starttls=not is_tls, user="mis", password="guess")
         with pytest.raises(MailUndelivered, match="535"):
-            await SmtpTransport(wrong, tls=certificate.trusting).send(a_message())
+            await SmtpTransport(wrong, tls=authority.trusting).send(a_message())
     [session] = mailbox.sessions
     assert session.authenticated
     assert is_tls or session.ssl is not None
@@ -83,8 +85,9 @@ async def test_a_password_is_sent_over_tls_only(tmp_path: Path, is_tls: bool) ->
 
 @pytest.mark.parametrize("is_tls", [True, False])
 async def test_a_certificate_that_nobody_vouches_for_is_not_accepted(tmp_path: Path, is_tls: bool) -> None:
-    certificate, mailbox = Certificate(tmp_path), Mailbox()
-    tls, starttls = (certificate.server, None) if is_tls else (None, certificate.server)
+    authority, mailbox = Authority(tmp_path), Mailbox()
+    serving = authority.serving("127.0.0.1")
+    tls, starttls = (serving, None) if is_tls else (None, serving)
     async with mail_server(mailbox, tls=tls, starttls=starttls) as port:
         with pytest.raises(MailUndelivered):
             await SmtpTransport(near(port, is_tls=is_tls, is_starttls=not is_tls)).send(a_message())

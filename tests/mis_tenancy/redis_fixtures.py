@@ -37,6 +37,7 @@ class RedisServer:
         self.directory = Path(tempfile.mkdtemp(prefix="mis-redis-"))
         self.port = free_port()
         self.options = options
+        self.program: Path = BINARY
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +46,7 @@ class RedisServer:
 
     def start(self) -> "RedisServer":
         base = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory), "--save", "")
-        command = [str(BINARY), *base, "--logfile", "log", *self.options]
+        command = [str(self.program), *base, "--logfile", "log", *self.options]
         self._process = subprocess.Popen(command)  # noqa: S603  # the server under test, no input from outside
         self._await_answer()
         return self

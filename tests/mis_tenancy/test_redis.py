@@ -2,17 +2,11 @@
 
 import asyncio
 import random
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +14,7 @@ from mis_tenancy.redis import Redis, RedisReplyError, RedisUnavailable, address_
 from mis_tenancy.redis.address import Address
 from mis_tenancy.redis.wire import MAX_WAITING
 from mis_tenancy.settings import SettingsError
+from tests.certificates import Authority
 from tests.mis_tenancy.redis_fixtures import (
     PATIENT,
     RedisServer,
@@ -158,9 +153,9 @@ async def test_a_unix_socket_serves(tmp_path: Path) -> None:
 async def test_tls_is_verified_against_the_given_authority(
     shared_server: RedisServer, tmp_path: Path
 ) -> None:
-    certificate, context = _certificate(tmp_path)
-    async with proxy_to(shared_server.port, lambda: 0, context) as port:
-        async with connected(f"rediss://127.0.0.1:{port}?ssl_ca_certs={certificate}") as redis:
+    authority = Authority(tmp_path)
+    async with proxy_to(shared_server.port, lambda: 0, authority.serving("127.0.0.1")) as port:
+        async with connected(f"rediss://127.0.0.1:{port}?ssl_ca_certs={authority.file}") as redis:
             assert await redis.command("ECHO", "safe") == b"safe"
         async with connected(f"rediss://127.0.0.1:{port}") as stranger:
             assert not stranger.available
@@ -353,26 +348,3 @@ def test_a_scan_by_one_tenant_s_prefix_finds_no_other_tenant(shared_server: Redi
         client.mset(dict.fromkeys(keys | {tenant_key(other, part) for part in AWKWARD}, "1"))
         found = {key.decode() for key in client.scan_iter(f"{tenant_key(mine)}:*")}
     assert found == keys
-
-
-def _certificate(directory: Path) -> tuple[Path, ssl.SSLContext]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    cert_file, key_file = directory / "cert.pem", directory / "key.pem"
-    cert_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert_file, key_file)
-    return cert_file, context

@@ -2,22 +2,18 @@
 
 import asyncio
 import gzip
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from mis_http import reach as reach_module
 from mis_http.destinations import destination_of
 from mis_http.reach import NameUnresolved, Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import MOST_ANSWER_BYTES, TOTAL_SECONDS, Transport
+from tests.certificates import Authority
 from tests.tenant_service.receiver import Receiver, Reply, receiving
 
 HOST = "hooks.example.com"
@@ -178,40 +174,12 @@ async def test_what_is_no_http_is_a_failure(said: bytes) -> None:
     assert outcome.error in ("answer_malformed", "connection_lost")
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for HOST that signs itself, with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
-
-
-async def test_certificates_are_verified_against_the_hosts_name_not_the_address(certificate: Path) -> None:
+async def test_certificates_are_verified_against_the_hosts_name_not_the_address(tmp_path: Path) -> None:
     """Catalogue 121."""
-    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    serving.load_cert_chain(certificate)
-    trust = ssl.create_default_context(cafile=str(certificate))
+    authority = Authority(tmp_path)
+    trust = authority.trusting
     reach = Reach(allow_private=True, resolve=Names(["127.0.0.1"]))
-    async with receiving(serving) as receiver:
+    async with receiving(authority.serving(HOST)) as receiver:
         right, wrong = receiver.url("/in", HOST), receiver.url("/in", "other.example.com")
         assert await send(Transport(reach, trust), right) == [Outcome(status=204)]
         refused = [Outcome(error="certificate_refused")]

@@ -10,6 +10,8 @@ from mis_tenancy.redis.address import addresses_of
 _OLDEST: Final = (6, 2)
 _PATIENCE: Final = 5.0
 
+_TLS_ADVICE: Final = "Where it speaks TLS the URL begins with rediss, and only there."
+
 Told = Mapping[str, Mapping[str, str]]
 
 
@@ -18,17 +20,25 @@ async def redis(url: str) -> Sequence[Finding]:
     client = Redis(url, _PATIENCE)
     try:
         await client.start()
-        if away := [name for name, answers in client.nodes.items() if not answers]:
-            advice = (
-                "Bring it back, or let a replica take over; until then its tenants are limited per process."
-            )
-            return [fail("redis", f"{', '.join(away)} of {len(client.nodes)} does not answer", advice)]
+        if away := _away(client):
+            return away
         # What a managed Redis forbids by CONFIG it still tells by INFO.
         told = {name: _lines(answer) for name, answer in (await client.each("INFO")).items()}
         found = [_version(told), *_keeping(told)]
         return [*found, *await _cluster(client)] if addresses_of(url)[0].is_of_cluster else found
     finally:
         await client.stop()
+
+
+def _away(client: Redis) -> list[Finding]:
+    """Return what is said of servers that are away, each with its reason."""
+    away = [name for name, answers in client.nodes.items() if not answers]
+    if not (away or client.failures):
+        return []
+    reasons = "; ".join(f"{name}: {reason}" for name, reason in sorted(client.failures.items()))
+    told = f"{', '.join(away)} of {len(client.nodes)} does not answer" if away else "no node answers"
+    advice = "Bring it back, or let a replica take over; until then its tenants are limited per process."
+    return [fail("redis", f"{told} ({reasons})" if reasons else told, f"{advice} {_TLS_ADVICE}")]
 
 
 def _lines(info: bytes) -> Mapping[str, str]:

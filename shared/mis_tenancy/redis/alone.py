@@ -34,6 +34,11 @@ class Alone:
         """The server, and whether it can be sent commands now."""
         return {str(self._address): self._link.is_up}
 
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why the server cannot be sent commands, by its name; empty while it can."""
+        return {} if self._link.failure is None else {str(self._address): self._link.failure}
+
     def where(self) -> Address:
         """Return where to listen for messages."""
         return self._address

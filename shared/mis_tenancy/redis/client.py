@@ -41,7 +41,8 @@ class Redis:
     async def start(self) -> None:
         """Connect, or begin trying to: a Redis that is away is no error.
 
-        Raises SettingsError where the URL says a cluster and leads to one Redis, or the other way round.
+        Raises SettingsError where the URL says a cluster and leads to one Redis, or the other way round, and
+        where a certificate is not to be trusted.
         """
         await self._nodes.start()
 
@@ -59,6 +60,11 @@ class Redis:
     def nodes(self) -> Mapping[str, bool]:
         """The servers that keys are on, by `host:port`, and whether each can be sent commands now."""
         return self._nodes.nodes
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why servers cannot be sent commands, by `host:port`, as far as one is known."""
+        return self._nodes.failures
 
     @property
     def redirections(self) -> int:

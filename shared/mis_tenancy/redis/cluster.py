@@ -50,22 +50,24 @@ class Cluster:
         self._owners: list[Link | None] = [None] * SLOTS
         self._replicas: frozenset[Node] = frozenset()
         self._turn = 0
-        self._is_seen = True
+        # Why nobody tells of the others, by whom was asked; empty while somebody does.
+        self._unseen: Mapping[str, str] = {}
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Learn the nodes and connect, or begin trying to.
 
-        Raises SettingsError where a seed is no node of a cluster.
+        Raises SettingsError where a seed is no node of a cluster, or a node is not to be trusted.
         """
         if self._task is None:
             try:
                 await self._look()
-            except WrongRedis as error:
+                self._task = asyncio.create_task(self._keep())
+                await asyncio.gather(*(link.start() for link in self._links.values()))
+            except (WrongRedis, SettingsError) as error:
+                await self.stop()
                 raise SettingsError(str(error)) from error
-            self._task = asyncio.create_task(self._keep())
-            await asyncio.gather(*(link.start() for link in self._links.values()))
 
     async def stop(self) -> None:
         """Close every connection."""
@@ -85,6 +87,12 @@ class Cluster:
     def nodes(self) -> Mapping[str, bool]:
         """Every node that answers for keys, and whether it can be sent commands now."""
         return {f"{host}:{port}": link.is_up for (host, port), link in self._links.items()}
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why nodes cannot be sent commands, by `host:port`; those named, where none tells of any other."""
+        links = {f"{host}:{port}": link.failure for (host, port), link in self._links.items()}
+        return {**self._unseen, **{name: failure for name, failure in links.items() if failure is not None}}
 
     def where(self) -> Address:
         """Return a node to listen for messages at, another one each time."""
@@ -128,7 +136,8 @@ class Cluster:
         found = {f"{host}:{port}": link.wire for (host, port), link in self._links.items()}
         if None in self._owners or None in found.values():
             self._stale.set()
-            raise RedisUnavailable("A node of the Redis Cluster is away.")
+            away = {name for name, wire in found.items() if wire is None} | self.failures.keys()
+            raise RedisUnavailable(f"{', '.join(sorted(away)) or 'A node'} of the Redis Cluster is away.")
         return {name: wire for name, wire in found.items() if wire is not None}
 
     def redirected(self, error: RedisReplyError) -> tuple[Wire, bool]:
@@ -203,17 +212,18 @@ class Cluster:
                 if view.is_of_majority:
                     return view
                 second_best = second_best or view
-            except WrongRedis:
-                raise
             except RedisError as error:
+                if self._task is None and isinstance(error, WrongRedis):
+                    raise
                 failures[str(address)] = str(error)
-        if self._is_seen and second_best is None:
-            self._is_seen = False
-            _log.warning("redis_cluster_unavailable", reasons=failures)
+        if second_best is None:
+            if failures != self._unseen:
+                _log.warning("redis_cluster_unavailable", reasons=failures)
+            self._unseen = failures
         return second_best
 
     async def _follow(self, view: View) -> None:
-        nodes, self._is_seen = view.nodes, True
+        nodes, self._unseen = view.nodes, {}
         gone = [self._links.pop(node) for node in [*self._links] if node not in nodes]
         for node in nodes - self._links.keys():
             self._links[node] = Link(partial(self._address, node), self._timeout)

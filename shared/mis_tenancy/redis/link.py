@@ -22,7 +22,8 @@ _log = structlog.get_logger(__name__)
 class Link:
     """Keeps one wire open: reconnects with growing, jittered delays, and finds a dead one by a heartbeat.
 
-    `where` is asked before each attempt; `is_good` says at each heartbeat whether to stay there.
+    `where` is asked before each attempt; `is_good` says at each heartbeat whether to stay there. `failure`
+    is why the last attempt came to nothing; None while there is a wire.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Link:
         is_good: Callable[[Address], bool] = lambda address: True,
     ):
         self.wire: Wire | None = None
+        self.failure: str | None = None
         self._where = where
         self._timeout = timeout
         self._on_message = on_message
@@ -71,6 +73,8 @@ class Link:
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        # Whoever waits for the first attempt waits no longer.
+        self._tried.set()
 
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -83,7 +87,10 @@ class Link:
             except RedisUnavailable as error:
                 if not self._tried.is_set():
                     self._wrong = error if isinstance(error, WrongRedis) else None
-                    _log.warning("redis_unavailable", node=str(address), reason=str(error))
+                if self.failure != str(error):
+                    # Once for each reason, not for each attempt.
+                    self.failure = str(error)
+                    _log.warning("redis_unavailable", node=str(address), reason=self.failure)
             self._tried.set()
             # A connection that did not last counts as a failed attempt.
             lasted = loop.time() - opened > _HEARTBEAT
@@ -92,7 +99,7 @@ class Link:
 
     async def _use(self, wire: Wire, address: Address) -> None:
         """Offer the wire until it is lost."""
-        self.wire = wire
+        self.wire, self.failure = wire, None
         try:
             if self._on_open is not None:
                 self._on_open(wire)

@@ -7,11 +7,12 @@ Nothing is ever sent twice: a command whose answer is missing may have been appl
 
     RedisError                what a caller of Redis has to expect
     ├── RedisUnavailable      no answer: away, hanging, too slow, a replica, or too many commands waiting
-    │   └── WrongRedis        a cluster's node where one Redis is meant, or the other way round
+    │   └── WrongRedis        not the Redis that is meant: one of a cluster or of none, of a wrong certificate
     └── RedisReplyError       Redis answered with an error, whose first word is its `code`
 """
 
 import asyncio
+import ssl
 import zlib
 from collections import deque
 from collections.abc import Callable
@@ -29,6 +30,10 @@ MAX_WAITING: Final = 10_000
 # the timeout is kept for a second look.
 _GRACE: Final = 0.001
 _MORE: Final = object()
+_CLOSED: Final = "The connection to Redis was closed."
+# A certificate that is not valid yet, or not any more (OpenSSL's X509_V_ERR_…). That comes true by itself, as
+# an outage does, and is no mistake in a URL.
+_OF_TIME: Final = (9, 10)
 
 
 class RedisError(Exception):
@@ -100,7 +105,7 @@ class Wire(asyncio.Protocol):
             self._watchdog.cancel()
             self._watchdog = None
 
-    def close(self, reason: str = "The connection to Redis was closed.") -> None:
+    def close(self, reason: str = _CLOSED) -> None:
         """End the connection and fail whatever waits for an answer."""
         transport, self._transport = self._transport, None
         if transport is not None:
@@ -121,7 +126,7 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits (asyncio's call)."""
-        self.close()
+        self.close(_CLOSED if exc is None else f"{_CLOSED[:-1]}: {exc}")
 
     def data_received(self, data: bytes) -> None:
         """Hand each complete answer to the caller whose turn it is (asyncio's call)."""
@@ -179,7 +184,8 @@ async def connect(
 ) -> Wire:
     """Open a wire to a primary, or `to_any` server, that answers within `patience` seconds.
 
-    Connecting and signing in may take CONNECT_TIMEOUT. Raises RedisUnavailable if there is no such server.
+    Connecting and signing in may take CONNECT_TIMEOUT. Raises RedisUnavailable if there is no such server,
+    and WrongRedis where it cannot prove to be the one that is meant.
     """
     loop = asyncio.get_running_loop()
     wire = Wire(CONNECT_TIMEOUT, on_message)
@@ -195,13 +201,26 @@ async def connect(
             raise RedisUnavailable("Redis is a replica.")
         wire.be_answered_within(patience)
         await wire.submit("PING")
+    except ssl.SSLCertVerificationError as error:
+        wire.close()
+        raise _untrusted(address, error) from error
     except (OSError, TimeoutError, UnicodeError, RedisReplyError) as error:
         wire.close()
-        raise RedisUnavailable(f"Redis cannot be reached: {error}") from error
+        raise RedisUnavailable(f"Redis cannot be reached: {str(error) or 'no answer in time'}") from error
     except BaseException:
         wire.close()
         raise
     return wire
+
+
+def _untrusted(address: Address, error: ssl.SSLCertVerificationError) -> RedisUnavailable:
+    reason = f"The certificate of {address} is not to be trusted: {error.verify_message.rstrip('.')}."
+    if error.verify_code in _OF_TIME:
+        return RedisUnavailable(reason)
+    return WrongRedis(
+        f"{reason} MIS_REDIS_URL must call it as its certificate does, which is what a cluster's nodes have "
+        "to announce, and name its authority where that is your own: ?ssl_ca_certs=/path/to/authority.pem"
+    )
 
 
 async def _sign_in(wire: Wire, address: Address) -> None:
