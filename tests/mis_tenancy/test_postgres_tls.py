@@ -43,10 +43,12 @@ async def postgres_behind_tls(port: int, serving: ssl.SSLContext) -> AsyncIterat
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         ways = [asyncio.create_task(_pump(*way)) for way in ((reader, answers), (client, writer))]
         tasks.update(ways)
-        # Whichever end hangs up, the other is told.
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for end in (writer, answers):
-            end.transport.abort()
+        try:
+            # Whichever end hangs up, the other is told.
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for end in (writer, answers):
+                end.transport.abort()
 
     async def quietly(client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
         try:
