@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from mis_http import health
+from mis_http.documentation import documentation_router
 from mis_http.head import HeadAsGet
 from mis_http.limits import BodyLimit
 from mis_http.problems import install_problem_handlers
@@ -69,15 +70,17 @@ def compose(
             gc.freeze()
             yield
 
+    own = (health.router, documentation_router(title))
     app: FastAPI = FastAPI(
         title=title,
         version="0.1.0",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         # A redirect would answer for a path that the policy has not judged.
         redirect_slashes=False,
         # A router that is included is asked twice which of its routes a request is for.
-        routes=[route for router in (*routers, health.router) for route in router.routes],
+        routes=[route for router in (*routers, *own) for route in router.routes],
         middleware=[
             *outermost,
             tenancy.middleware(policy or suite_policy(), routes=lambda: app.openapi()["paths"]),

@@ -93,6 +93,8 @@ _TENANTS: Final = "/api/v1/tenants"
 
 SUITE: Final = (
     *PROBES,
+    # What the page at /docs is made of.
+    Rule("/docs/**", Access.EXEMPT),
     Rule(f"{_TENANTS}/resolve", Access.REPORT, "GET"),
     # Who verifies a deletion certificate has no tenant any more.
     Rule(f"{_TENANTS}/deletion-certificates/jwks.json", Access.OPEN, "GET"),

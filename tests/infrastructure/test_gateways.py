@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from mis_cli.gateway import Service
 from mis_cli.serving.composition import PORTS, compose
 from mis_cli.serving.description import PAGES, unconnected
+from mis_http.documentation import DESCRIPTION, PAGE
 from tests.isolation.test_matrix import PROBES, api_routes
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -55,7 +56,10 @@ def by_run() -> Table:
         for one in services()
         for prefix in one.prefixes
     }
-    return table | {(path, False): f"description:{PORTS['description']}" for path in PAGES}
+    described = f"description:{PORTS['description']}"
+    # The page, what it is made of, and the document that it shows.
+    assert all(path in (DESCRIPTION, PAGE) or path.startswith(f"{PAGE}/") for path in PAGES)
+    return table | {(DESCRIPTION, False): described, (PAGE, True): described}
 
 
 def test_all_gateways_have_the_same_table() -> None:

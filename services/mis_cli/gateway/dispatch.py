@@ -10,13 +10,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
-from mis_cli.gateway.pages import Pages
+from mis_cli.gateway.pages import Page, Pages
+from mis_http.documentation import DESCRIPTION, Part, documentation
 
 
 @dataclass(slots=True)
@@ -45,14 +45,9 @@ class Gateway:
         self._companions = tuple(companions)
         self._described: bytes | None = None
         self._prefixes = tuple((prefix, f"{prefix}/", each) for each in services for prefix in each.prefixes)
-        self._own = Pages(
-            {
-                "/healthz": self._health,
-                "/readyz": self._readiness,
-                "/openapi.json": self._description,
-                "/docs": self._documentation,
-            }
-        )
+        own = {"/healthz": self._health, "/readyz": self._readiness, DESCRIPTION: self._description}
+        shown = {path: _page_of(part) for path, part in documentation("Multi-tenant suite").items()}
+        self._own = Pages(own | shown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the connection on, or answer it."""
@@ -120,14 +115,18 @@ class Gateway:
     async def _merged(self, scope: Scope) -> dict[str, Any]:
         documents = {}
         for each in self.services:
-            _, document = await _ask(each, scope, "/openapi.json")
+            _, document = await _ask(each, scope, DESCRIPTION)
             # A service alone also describes its health routes; here only what is routed to it counts.
             paths = {path: item for path, item in document.get("paths", {}).items() if each.owns(path)}
             documents[each.name] = {**document, "paths": paths}
         return merge(documents)
 
-    async def _documentation(self, scope: Scope) -> Response:
-        return get_swagger_ui_html(openapi_url="/openapi.json", title="Multi-tenant suite")
+
+def _page_of(part: Part) -> Page:
+    async def page(scope: Scope) -> Response:
+        return part.answer()
+
+    return page
 
 
 async def _ask(service: Service, scope: Scope, path: str) -> tuple[int, dict[str, Any]]:

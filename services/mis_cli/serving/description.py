@@ -17,10 +17,11 @@ from starlette.types import Scope
 
 from mis_cli.gateway import Gateway
 from mis_cli.gateway.pages import Pages
+from mis_http.documentation import DESCRIPTION, documentation
 from mis_http.health import readiness, verdicts
 from mis_http.settings import ServiceSettings
 
-PAGES: Final = ("/openapi.json", "/docs")
+PAGES: Final = (DESCRIPTION, *documentation(""))
 
 
 def unconnected() -> ServiceSettings:
