@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from mis_http import health
+from mis_http.authorization import Described
 from mis_http.documentation import documentation_router
 from mis_http.head import HeadAsGet
 from mis_http.limits import BodyLimit
@@ -71,7 +72,9 @@ def compose(
             yield
 
     own = (health.router, documentation_router(title))
-    app: FastAPI = FastAPI(
+    rules = policy or suite_policy()
+    app: FastAPI = Described(
+        rules,
         title=title,
         version="0.1.0",
         lifespan=lifespan,
@@ -83,7 +86,7 @@ def compose(
         routes=[route for router in (*routers, *own) for route in router.routes],
         middleware=[
             *outermost,
-            tenancy.middleware(policy or suite_policy(), routes=lambda: app.openapi()["paths"]),
+            tenancy.middleware(rules, routes=lambda: app.openapi()["paths"]),
             Middleware(BodyLimit, by_suffix=body_limits),
             Middleware(HeadAsGet, own=lambda: _with_head(app.openapi()["paths"])),
         ],

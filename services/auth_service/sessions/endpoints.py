@@ -11,6 +11,7 @@ from auth_service.errors import SessionNotFound
 from auth_service.sessions.logout import Logout
 from auth_service.sessions.schemas import ActOut, LogoutIn, MeOut, PersonOut, SessionOut, TenantOut
 from auth_service.sessions.service import OwnSessions
+from mis_http.authorization import OPTIONAL
 from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
@@ -42,6 +43,7 @@ async def session_of_path(session_id: Annotated[str, Path(description="The sessi
 @router.post(
     "/logout",
     status_code=204,
+    openapi_extra={"security": OPTIONAL},
     responses=problems(AuthenticationRequired, TokenInvalid, TenantMismatch),
 )
 async def logout(
