@@ -1,10 +1,12 @@
 """Directories for servers of these tests' own."""
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from mis_cli import desk
 from mis_cli.commands import backup, doctor, load, restore
@@ -36,7 +38,11 @@ def own_log() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patching:
         for module in (desk, backup, doctor, load, restore):
             patching.setattr(module, "configure_logging", lambda *given, **more: None)
+        before = structlog.get_config()
+        # What a machine reads is on standard output, where no line of the log may stand between.
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
         yield
+        structlog.configure(**before)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from mis_tenancy.redis import Redis, RedisReplyError, RedisUnavailable, address_
 from mis_tenancy.redis.address import Address
 from mis_tenancy.redis.wire import MAX_WAITING
 from mis_tenancy.settings import SettingsError
-from tests.certificates import Authority
 from tests.mis_tenancy.redis_fixtures import (
     PATIENT,
     RedisServer,
@@ -148,19 +147,6 @@ async def test_a_unix_socket_serves(tmp_path: Path) -> None:
             await redis.command("SET", "k", "v")
         with server.client(db=2) as client:
             assert client.get("k") == b"v"
-
-
-async def test_tls_is_verified_against_the_given_authority(
-    shared_server: RedisServer, tmp_path: Path
-) -> None:
-    authority = Authority(tmp_path)
-    async with proxy_to(shared_server.port, lambda: 0, authority.serving("127.0.0.1")) as port:
-        async with connected(f"rediss://127.0.0.1:{port}?ssl_ca_certs={authority.file}") as redis:
-            assert await redis.command("ECHO", "safe") == b"safe"
-        async with connected(f"rediss://127.0.0.1:{port}") as stranger:
-            assert not stranger.available
-        async with connected(f"rediss://127.0.0.1:{port}?ssl_cert_reqs=none") as careless:
-            assert careless.available
 
 
 @pytest.mark.parametrize(
