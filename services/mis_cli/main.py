@@ -1,5 +1,7 @@
 """The `mis` command: gathers the commands; what a user can put right ends in a message and exit code 2."""
 
+import socket
+import ssl
 from typing import Any, Final
 
 import asyncpg
@@ -45,8 +47,11 @@ _AWAY = (
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.CannotConnectNowError,
     ConnectionError,
+    TimeoutError,
+    # There is no such host; it does not prove who it is.
+    socket.gaierror,
+    ssl.SSLError,
 )
-
 
 _LONGEST_LINE: Final = 300
 
@@ -70,8 +75,14 @@ class _Commands(TyperGroup):
             typer.echo(f"mis: {error}{_reason(error)}", err=True)
             raise typer.Exit(AWAY) from error
         except _AWAY as error:
-            typer.echo(f"mis: the database cannot be reached ({type(error).__name__}). Try again.", err=True)
+            typer.echo(f"mis: the database cannot be reached ({_named(error)}). Try again.", err=True)
             raise typer.Exit(AWAY) from error
+
+
+def _named(error: BaseException) -> str:
+    """Return what kind of error it is, and of a network's what it says: that holds no secret."""
+    kind = type(error).__name__
+    return f"{kind}: {error.strerror}" if isinstance(error, OSError) and error.strerror else kind
 
 
 def _reason(error: BaseException) -> str:

@@ -6,16 +6,16 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from mis_http.settings import (
+from mis_http.setting_types import (
     CommaList,
     DatabaseUrl,
-    EnvironmentSettings,
     MasterKeysText,
     OwnersDatabaseUrl,
     PublicUrl,
     RedisUrl,
     StorageUrl,
 )
+from mis_http.settings import EnvironmentSettings
 from mis_tenancy.objects.opening import StoreAccess
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.storage import Storage

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from mis_http.settings import DatabaseUrl, ServiceSettings
+from mis_http.setting_types import DatabaseUrl
+from mis_http.settings import ServiceSettings
 
 
 class WorkerSettings(ServiceSettings):

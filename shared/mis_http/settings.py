@@ -6,19 +6,24 @@ without the value: a wrong password must not end up in a log.
 """
 
 import os
-from email.errors import MessageError
-from email.headerregistry import Address
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Final, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mis_http.setting_types import (
+    CommaList,
+    DatabaseUrl,
+    MailAddress,
+    MasterKeysText,
+    PublicUrl,
+    RedisUrl,
+    SmtpUrl,
+    StorageUrl,
+)
 from mis_tenancy.objects.opening import StoreAccess
-from mis_tenancy.postgres.poolers import Pooler
-from mis_tenancy.redis.address import addresses_of
 from mis_tenancy.settings import MasterKeys, SettingsError, TenancySettings, parse_networks
 from mis_tenancy.storage import Storage
 
@@ -86,72 +91,6 @@ class EnvironmentSettings(BaseSettings):
     def _problem(cls, name: str, kind: str, message: str) -> str:
         reason = "is not set" if kind == "missing" else message.removeprefix("Value error, ")
         return f"{PREFIX}{name.upper()}: {reason}. {cls.model_fields[name].description or ''}".rstrip()
-
-
-def _split(value: object) -> object:
-    return (
-        tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-    )
-
-
-def _url_of(*schemes: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if urlsplit(value).scheme not in schemes:
-            raise ValueError(f"is not a {' or '.join(scheme + '://' for scheme in schemes)} URL")
-        return value
-
-    return AfterValidator(check)
-
-
-def _master_keys(value: str) -> str:
-    # Parsed only to be checked; settings hold the text, so that a value can travel as it came.
-    try:
-        MasterKeys.parse(value)
-    except SettingsError:
-        raise ValueError("is not a list of id:base64(32 bytes) with unique ids") from None
-    return value
-
-
-def _mail_address(value: str) -> str:
-    try:
-        found = Address(addr_spec=value)
-    except (ValueError, IndexError, MessageError):
-        raise ValueError("is not an e-mail address") from None
-    if not (found.username and found.domain):
-        raise ValueError("is not an e-mail address")
-    return value
-
-
-def _redis(value: str) -> str:
-    try:
-        addresses_of(value)
-    except SettingsError as error:
-        raise ValueError(str(error).removeprefix("MIS_REDIS_URL").lstrip(": ")) from None
-    return value
-
-
-def _known_pooler(value: str) -> str:
-    for named in parse_qs(urlsplit(value).query).get("pooler", ()):
-        if named not in set(Pooler):
-            raise ValueError(f"names a pooler that is none ({' and '.join(Pooler)} are)")
-    return value
-
-
-def _no_pooler(value: str) -> str:
-    if "pooler" in parse_qs(urlsplit(value).query):
-        raise ValueError("leads to a pooler, where the owner's work needs Postgres itself")
-    return value
-
-
-CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-DatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_known_pooler)]
-OwnersDatabaseUrl = Annotated[str, _url_of("postgresql", "postgres"), AfterValidator(_no_pooler)]
-RedisUrl = Annotated[str, AfterValidator(_redis)]
-StorageUrl = Annotated[str, _url_of("file", "s3", "gs", "az")]
-SmtpUrl = Annotated[str, _url_of("smtp", "smtps")]
-MailAddress = Annotated[str, AfterValidator(_mail_address)]
-PublicUrl = Annotated[str, _url_of("http", "https"), AfterValidator(lambda value: value.rstrip("/"))]
-MasterKeysText = Annotated[str, AfterValidator(_master_keys)]
 
 
 class ServiceSettings(EnvironmentSettings):

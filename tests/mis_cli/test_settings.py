@@ -67,6 +67,27 @@ def test_a_url_may_name_a_pooler_that_is_known(environment: pytest.MonkeyPatch) 
         ServiceSettings.read()
 
 
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("sslmode=banana", "names an sslmode that is none"),
+        ("sslmode=verify-full", "asks for verify-full and names no sslrootcert"),
+        ("sslmode=verify-ca&sslrootcert=/no/such/file", "names as sslrootcert a file that cannot be read"),
+    ],
+)
+def test_what_a_url_says_of_tls_can_be_used(
+    query: str, fault: str, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("MIS_DATABASE_URL", f"{REQUIRED['MIS_DATABASE_URL']}?{query}")
+    with pytest.raises(SettingsError, match=f"MIS_DATABASE_URL: {fault}"):
+        ServiceSettings.read()
+    authority = tmp_path / "authority.pem"
+    authority.touch()
+    url = f"{REQUIRED['MIS_DATABASE_URL']}?sslmode=verify-full&sslrootcert={authority}"
+    environment.setenv("MIS_DATABASE_URL", url)
+    assert ServiceSettings.read().database_url == url
+
+
 def test_the_owner_works_on_postgres_itself(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MIS_MIGRATION_DATABASE_URL", "postgresql://mis_owner@db/mis_db?pooler=transaction")
     with pytest.raises(SettingsError, match="MIS_MIGRATION_DATABASE_URL: leads to a pooler"):
