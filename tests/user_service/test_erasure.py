@@ -26,8 +26,10 @@ from tests.user_service.requests import USERS, changes_audited, code, counted, c
 from user_service.erasure.traces import TRACES
 
 TEXTS = """
-select table_name, column_name, data_type from information_schema.columns
- where table_schema = 'public' and data_type in ('text', 'jsonb', 'json', 'bytea', 'ARRAY')
+select table_name, column_name, data_type
+  from information_schema.columns join information_schema.tables using (table_schema, table_name)
+ where table_schema = 'public' and table_type = 'BASE TABLE'
+   and data_type in ('text', 'jsonb', 'json', 'bytea', 'ARRAY')
 """
 
 
