@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from benchmarks.ground import Ground, ground
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_models.alerts import AlertRow
 from mis_tenancy.database import Database
 from mis_worker.app import working

@@ -13,10 +13,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from starlette.types import ASGIApp
 
-from mis_http.composition import compose
-from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged
-from mis_http.settings import ServiceSettings
+from mis_http.routes.direct_route import DirectRoute
+from mis_http.service.composition import compose
+from mis_http.service.settings import ServiceSettings
 from mis_models.accounts import UserRow
 from mis_tenancy.fastapi import Session
 from user_service.app import create_app

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from benchmarks.candidates import over_driver_pool
 from benchmarks.load import Call
 from benchmarks.world import World, signed_token
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tokens.signing import load_signing_key
 from tenant_service.app import create_app

@@ -23,7 +23,7 @@ import httpx
 
 from benchmarks.ground import Ground, ground
 from benchmarks.world import signed_token
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_jobs.jobs import Job
 from mis_tenancy.database import Database
 from mis_tenancy.identifiers import new_id

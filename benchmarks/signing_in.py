@@ -24,7 +24,7 @@ from benchmarks.load import Call, answer_of
 from benchmarks.serving import served
 from benchmarks.world import signed_token
 from mis_accounts.passwords import Passwords
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.tokens.jose import decode_segment
 from mis_tenancy.tokens.keyring import KeyRing, public_key

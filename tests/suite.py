@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from auth_service.app import create_app as create_auth_service
 from mis_cli.gateway import Gateway, Service
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.database import Database
 from mis_tenancy.tenancy import Tenancy
 from tenant_service.app import create_app as create_tenant_service

@@ -29,9 +29,9 @@ from auth_service.signing_keys.endpoints import router as signing_keys
 from auth_service.sso.endpoints import router as sso
 from auth_service.sso.fetching import Fetching
 from auth_service.sso.providers import Providers
-from mis_http.composition import compose
-from mis_http.reach import Reach
-from mis_http.settings import ServiceSettings
+from mis_http.outbound.reach import Reach
+from mis_http.service.composition import compose
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 
 

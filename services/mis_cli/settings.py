@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from mis_http.setting_types import (
+from mis_http.service.setting_types import (
     CommaList,
     DatabaseUrl,
     MasterKeysText,
@@ -15,7 +15,7 @@ from mis_http.setting_types import (
     RedisUrl,
     StorageUrl,
 )
-from mis_http.settings import EnvironmentSettings
+from mis_http.service.settings import EnvironmentSettings
 from mis_tenancy.objects.opening import StoreAccess
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.storage import Storage

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_jobs.runner import Runner
 from mis_tenancy.logging import configure_logging
 from mis_worker.gathering import accounts, platform, tenants, users

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from mis_http.settings import ServiceSettings
-from mis_http.tracing import tracer_of
+from mis_http.service.settings import ServiceSettings
+from mis_http.service.tracing import tracer_of
 from mis_jobs.metrics import JobMetrics
 from mis_jobs.runner import SLOTS
 from mis_tenancy.database import Database

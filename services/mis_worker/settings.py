@@ -2,8 +2,8 @@
 
 from pydantic import Field
 
-from mis_http.setting_types import DatabaseUrl
-from mis_http.settings import ServiceSettings
+from mis_http.service.setting_types import DatabaseUrl
+from mis_http.service.settings import ServiceSettings
 
 
 class WorkerSettings(ServiceSettings):

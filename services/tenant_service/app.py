@@ -3,10 +3,10 @@
 from fastapi import FastAPI
 
 from mis_accounts.passwords import Passwords
-from mis_http.composition import compose
-from mis_http.reach import Reach
-from mis_http.settings import ServiceSettings
-from mis_http.signed_links import LinkSigner
+from mis_http.files.signed_links import LinkSigner
+from mis_http.outbound.reach import Reach
+from mis_http.service.composition import compose
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
 from tenant_service.alerts.endpoints import router as alerts
 from tenant_service.audit_logs.endpoints import router as audit_logs

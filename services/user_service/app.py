@@ -5,11 +5,11 @@ from typing import Final
 from fastapi import FastAPI
 
 from mis_accounts.passwords import Passwords
-from mis_http.composition import compose
+from mis_http.files.signed_links import LinkSigner
 from mis_http.limits import MIB
 from mis_http.patience import Patience
-from mis_http.settings import ServiceSettings
-from mis_http.signed_links import LinkSigner
+from mis_http.service.composition import compose
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.routes import suite_policy
 from user_service.erasure.endpoints import router as erasure
 from user_service.imports.endpoints import router as imports

@@ -1,6 +1,6 @@
 """What the user service reads from the environment."""
 
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 
 
 def from_environment() -> ServiceSettings:

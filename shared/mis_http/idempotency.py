@@ -21,7 +21,6 @@ from fastapi import Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from mis_http.direct_route import DirectRoute, Handler
 from mis_http.kept_answers import (
     LEASE,
     AnswerStore,
@@ -32,6 +31,7 @@ from mis_http.kept_answers import (
     TenantAnswers,
 )
 from mis_http.problems import problem_response
+from mis_http.routes.direct_route import DirectRoute, Handler
 from mis_http.sessions import platform_of
 from mis_tenancy.access import Permission, is_platform_operator, require_feature, require_permission
 from mis_tenancy.database import Database

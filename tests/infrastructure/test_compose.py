@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from auth_service.settings import AuthSettings
 from mis_cli.deployment_secrets import write_secrets
 from mis_cli.settings import MigrationSettings, ServingSettings
-from mis_http.settings import EnvironmentSettings
+from mis_http.service.settings import EnvironmentSettings
 from mis_worker.settings import WorkerSettings
 from tenant_service.settings import TenantServiceSettings
 

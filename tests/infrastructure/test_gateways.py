@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from mis_cli.gateway import Service
 from mis_cli.serving.composition import PORTS, compose
 from mis_cli.serving.description import PAGES, unconnected
-from mis_http.documentation import DESCRIPTION, PAGE
+from mis_http.service.documentation import DESCRIPTION, PAGE
 from tests.isolation.test_matrix import PROBES, api_routes
 
 ROOT: Final = Path(__file__).resolve().parents[2]

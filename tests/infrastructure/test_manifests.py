@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from auth_service.settings import AuthSettings
 from mis_cli.main import app
 from mis_cli.settings import BackupSettings, MigrationSettings, ServingSettings
-from mis_http.settings import EnvironmentSettings
+from mis_http.service.settings import EnvironmentSettings
 from mis_worker.settings import WorkerSettings
 from tenant_service.settings import TenantServiceSettings
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from starlette.types import ASGIApp
 
-from mis_http.authorization import OPTIONAL
-from mis_http.documentation import DESCRIPTION, PAGE, documentation
+from mis_http.service.authorization import OPTIONAL
+from mis_http.service.documentation import DESCRIPTION, PAGE, documentation
 from tests.chromium import site_of
 from tests.suite import Suite, fresh_address
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mis_cli.embedded import DatabaseUrls
-from mis_http import tracing
-from mis_http.settings import ServiceSettings
+from mis_http.service import tracing
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 from mis_worker.app import working
 from tests.integration.otlp import Received, receiving

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pyotp
 
-from mis_http.signed_links import LinkSigner
+from mis_http.files.signed_links import LinkSigner
 from mis_models.verifications import VerificationRow
 from mis_tenancy.tenant import Role
 from tenant_service.alerts.book import open_alert

@@ -9,7 +9,7 @@ import httpx
 from mis_cli.serving.composition import compose
 from mis_cli.serving.description import PAGES, description_app, unconnected
 from mis_cli.serving.server import Draining
-from mis_http.documentation import PAGE, documentation
+from mis_http.service.documentation import PAGE, documentation
 from tests.mis_cli.command_line import CommandLine
 from tests.suite import Suite
 

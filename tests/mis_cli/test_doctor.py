@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from mis_cli.embedded import DatabaseUrls, EmbeddedRedis
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.encryption import Wrapping
 from mis_tenancy.identifiers import new_id
 from mis_tenancy.redis import Redis

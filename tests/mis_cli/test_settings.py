@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mis_cli.running.provisioning import provision
 from mis_cli.settings import LauncherSettings, MigrationSettings
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 
 KEYS = f"k1:{base64.b64encode(bytes(32)).decode()}"

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Body, Depends, FastAPI, Header, HTTPException, Pa
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 from tests.suite import Suite
 
 ONE = "01920000-0000-7000-8000-000000000001"

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from auth_service.sso.people import _name_in
 from mis_accounts.emails import Email, parse_email
 from mis_accounts.password_rules import LONGEST_BYTES, normalized
-from mis_http.file_names import checked_name
+from mis_http.files.file_names import checked_name
 from mis_http.person_fields import Name
 from mis_tenancy import composed as module
 from mis_tenancy.composed import composed

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from tenant_service.app import create_app
 
 

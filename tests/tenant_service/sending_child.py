@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from prometheus_client import CollectorRegistry
 
-from mis_http.reach import Reach
+from mis_http.outbound.reach import Reach
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys, Wrapping
 from mis_tenancy.settings import MasterKeys

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mis_http.downloads import RangeNotSatisfiable, range_of
-from mis_http.signed_links import LinkRefused, LinkSigner, SignedQuery
+from mis_http.files.downloads import RangeNotSatisfiable, range_of
+from mis_http.files.signed_links import LinkRefused, LinkSigner, SignedQuery
 from mis_tenancy.settings import MasterKeys
 from tests.answers import fine, refused
 from tests.auth_service.requests import set_status

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from mis_http.addresses import is_public
-from mis_http.destinations import AddressRefused, DestinationRefused, destination_of
-from mis_http.reach import NameUnresolved, Reach
+from mis_http.outbound.addresses import is_public
+from mis_http.outbound.destinations import AddressRefused, DestinationRefused, destination_of
+from mis_http.outbound.reach import NameUnresolved, Reach
 
 PUBLIC = [
     *("93.184.215.14", "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.1", "172.15.0.1", "172.32.0.1"),

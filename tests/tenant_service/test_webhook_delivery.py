@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import select, text
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from mis_http.reach import Reach
+from mis_http.outbound.reach import Reach
 from mis_jobs.jobs import Job
 from mis_models.webhooks import DeliveryRow, WebhookLaneRow, WebhookRow
 from mis_tenancy.encryption import TenantKeys

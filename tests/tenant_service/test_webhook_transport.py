@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mis_http import reach as reach_module
-from mis_http.destinations import destination_of
-from mis_http.reach import NameUnresolved, Reach
+from mis_http.outbound import reach as reach_module
+from mis_http.outbound.destinations import destination_of
+from mis_http.outbound.reach import NameUnresolved, Reach
 from tenant_service.webhooks.schedule import Outcome
 from tenant_service.webhooks.transport import MOST_ANSWER_BYTES, TOTAL_SECONDS, Transport
 from tests.certificates import Authority

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from mis_http.reach import NameUnresolved, Reach, Resolve
+from mis_http.outbound.reach import NameUnresolved, Reach, Resolve
 from mis_models.webhooks import DeliveryRow, WebhookLaneRow, WebhookRow
 from mis_tenancy.encryption import TenantKeys, key_version
 from tenant_service.encryption_keys.reencryption import Reencryption

@@ -14,7 +14,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 
 from mis_cli.embedded import DatabaseUrls
-from mis_http.reach import Reach
+from mis_http.outbound.reach import Reach
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys
 from mis_tenancy.redis import Redis

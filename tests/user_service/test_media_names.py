@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mis_http.file_names import checked_name, checked_type, served_as
+from mis_http.files.file_names import checked_name, checked_type, served_as
 from mis_tenancy.errors import ValidationFailed
 from tests.answers import refused
 from tests.suite import Suite

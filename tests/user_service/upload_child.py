@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from mis_accounts.reservations import Reservation
-from mis_http.incoming import IncomingFile
+from mis_http.files.incoming import IncomingFile
 from mis_tenancy.configuration import effective
 from mis_tenancy.database import Database
 from mis_tenancy.plans import GIB, PlanName

@@ -8,8 +8,8 @@ from auth_service.emails.schemas import ConfirmationIn
 from auth_service.emails.service import Confirmation
 from auth_service.errors import LinkInvalid, LoginThrottled
 from mis_accounts.members import EmailTaken
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 
 router = APIRouter(prefix="/api/v1/auth/email", tags=["emails"], route_class=DirectRoute)
 

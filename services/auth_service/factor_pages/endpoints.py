@@ -29,8 +29,8 @@ from auth_service.sign_in.forms import OWN_FORM
 from auth_service.sign_in.pages import PagesOf
 from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from mis_accounts.recent_sign_ins import ProofRequired
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import AuthenticationRequired, FeatureNotAvailable, TenantNotFound, TokenInvalid
 
 router = APIRouter(

@@ -5,7 +5,7 @@ from typing import Final
 
 from fastapi import APIRouter, Response
 
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 
 router = APIRouter(prefix="/login", tags=["pages"], route_class=DirectRoute)
 

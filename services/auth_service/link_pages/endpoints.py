@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from auth_service.link_pages.pages import EMAIL, INVITATION, RESET
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 
 router = APIRouter(
     prefix="/login", tags=["pages"], default_response_class=HTMLResponse, route_class=DirectRoute

@@ -7,8 +7,8 @@ from auth_service.caller import CallerOf
 from auth_service.errors import InvalidCredentials, LoginThrottled, MfaRequired, SsoRequired
 from auth_service.login.schemas import LoginIn, LoginOut
 from auth_service.login.service import Login
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import (
     TenantConflict,
     TenantMalformed,

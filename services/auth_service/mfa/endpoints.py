@@ -30,8 +30,8 @@ from auth_service.mfa.schemas import (
 from auth_service.mfa.service import OwnFactor
 from auth_service.mfa.signing_in import SecondStep
 from mis_accounts.recent_sign_ins import ProofRequired
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import PermissionDenied, TenantPendingDeletion, TenantSuspended, TokenInvalid
 
 router = APIRouter(prefix="/api/v1/auth/mfa", tags=["mfa"], route_class=DirectRoute)

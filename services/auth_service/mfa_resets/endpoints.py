@@ -8,8 +8,8 @@ from auth_service.errors import MfaNotSet
 from auth_service.mfa_resets.schemas import MfaResetIn, MfaResetOut
 from auth_service.mfa_resets.service import OwnersFactors
 from auth_service.operators.dependencies import OperatorOnly
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import PermissionDenied, TenantNotFound
 
 router = APIRouter(prefix="/api/v1/auth/operator", tags=["operators"], route_class=DirectRoute)

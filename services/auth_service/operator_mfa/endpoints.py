@@ -22,8 +22,8 @@ from auth_service.operator_mfa.service import OperatorFactor
 from auth_service.operator_mfa.signing_in import OperatorSecondStep
 from auth_service.operators.dependencies import OperatorOnly
 from auth_service.operators.schemas import OperatorLoginOut
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import PermissionDenied, TokenInvalid
 
 router = APIRouter(prefix="/api/v1/auth/operator/mfa", tags=["operators"], route_class=DirectRoute)

@@ -8,7 +8,7 @@ from auth_service.authority import Authority
 from auth_service.operators import repository
 from mis_accounts.emails import parse_email
 from mis_accounts.password_rules import PasswordPolicyUnmet
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.errors import ValidationFailed
 from mis_tenancy.settings import SettingsError
 

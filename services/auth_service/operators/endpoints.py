@@ -9,8 +9,8 @@ from auth_service.operators.dependencies import OperatorOnly
 from auth_service.operators.schemas import OperatorLoginIn, OperatorLoginOut, VisitIn, VisitOut
 from auth_service.operators.service import Operators
 from auth_service.sessions.schemas import TenantOut
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import PermissionDenied, TenantNotFound
 
 router = APIRouter(prefix="/api/v1/auth", tags=["operators"], route_class=DirectRoute)

@@ -23,9 +23,9 @@ from auth_service.passkeys.dependencies import ArrivalOf, OwnPasskeysOf, Registr
 from auth_service.passkeys.schemas import AnswerIn, AskedOut, PasskeyOut, RegistrationIn
 from auth_service.passkeys.signing_in import PasskeySignIn
 from mis_accounts.recent_sign_ins import ProofRequired
-from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import (
     FeatureNotAvailable,
     PermissionDenied,

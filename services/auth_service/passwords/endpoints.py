@@ -10,8 +10,8 @@ from auth_service.passwords.resetting import Resetting
 from auth_service.passwords.schemas import Forgotten, PasswordChange, PasswordPolicyOut, Reset
 from auth_service.passwords.service import OwnPassword
 from mis_accounts.password_rules import PasswordPolicyUnmet
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import (
     PermissionDenied,
     TenantConflict,

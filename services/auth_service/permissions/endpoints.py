@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from auth_service.permissions.schemas import PermissionTable
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.access import ROLE_PERMISSIONS, Permission
 from mis_tenancy.fastapi import CurrentPrincipal
 

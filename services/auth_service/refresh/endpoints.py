@@ -8,8 +8,8 @@ from auth_service.errors import RefreshSuperseded
 from auth_service.refresh.schemas import RefreshIn, RefreshOut
 from auth_service.refresh.service import Refresh
 from auth_service.sessions.schemas import TenantOut, pair
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import (
     TenantPendingDeletion,
     TenantSuspended,

@@ -11,10 +11,10 @@ from auth_service.errors import SessionNotFound
 from auth_service.sessions.logout import Logout
 from auth_service.sessions.schemas import ActOut, LogoutIn, MeOut, PersonOut, SessionOut, TenantOut
 from auth_service.sessions.service import OwnSessions
-from mis_http.authorization import OPTIONAL
-from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
+from mis_http.service.authorization import OPTIONAL
 from mis_tenancy.errors import AuthenticationRequired, TenantMismatch, TokenInvalid, TokenRevoked
 from mis_tenancy.fastapi import Admitted, CurrentPrincipal
 from mis_tenancy.tokens.claims import OPERATOR

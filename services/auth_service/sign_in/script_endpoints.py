@@ -12,8 +12,8 @@ from auth_service.sessions.schemas import TenantOut
 from auth_service.sign_in.forms import OWN_FORM, form_token
 from auth_service.sign_in.schemas import PageSessionOut, PageTokenOut, person_of
 from auth_service.sign_in.visits import CookieOf, PresentVisitor, SessionsOf
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import (
     AuthenticationRequired,
     TenantConflict,

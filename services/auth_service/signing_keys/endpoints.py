@@ -8,8 +8,8 @@ from auth_service.authority import AuthorityOf
 from auth_service.caller import CallerOf
 from auth_service.operators.dependencies import OperatorOnly
 from auth_service.signing_keys.schemas import Discovery, KeySet, SigningKeyOut
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.tokens.verification import ALGORITHM

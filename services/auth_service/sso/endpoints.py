@@ -22,8 +22,8 @@ from auth_service.sign_in.visits import BrowserOf, SessionsOf, VisitorOf
 from auth_service.sso.callbacks import callback_of
 from auth_service.sso.service import Returned, SingleSignOn
 from mis_accounts.claims import LimitExceeded
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import TenantConflict, TenantNotFound, TenantRequired, TenantUnavailable
 from mis_tenancy.fastapi import CurrentTenant, tenancy_of
 

@@ -15,9 +15,9 @@ from typing import Any, Final
 import httpcore
 
 from auth_service.errors import SsoUnavailable
-from mis_http.destinations import Destination, DestinationRefused
-from mis_http.pinning import PinningBackend
-from mis_http.reach import NameUnresolved, Reach
+from mis_http.outbound.destinations import Destination, DestinationRefused
+from mis_http.outbound.pinning import PinningBackend
+from mis_http.outbound.reach import NameUnresolved, Reach
 
 _TOTAL_SECONDS: Final = 10.0
 _MOST_BYTES: Final = 256 * 1024

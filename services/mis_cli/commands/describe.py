@@ -8,7 +8,7 @@ import typer
 
 from mis_cli.serving.composition import compose
 from mis_cli.serving.description import pages_of, unconnected
-from mis_http.documentation import PAGE
+from mis_http.service.documentation import PAGE
 
 _PAGE_FILE: Final = f"{PAGE}.html"
 

@@ -8,7 +8,7 @@ from pydantic import create_model
 
 from mis_cli.doctor.findings import Finding, fail, fine, reason_of, warn
 from mis_cli.settings import MigrationSettings
-from mis_http.settings import PREFIX, EnvironmentSettings, ServiceSettings
+from mis_http.service.settings import PREFIX, EnvironmentSettings, ServiceSettings
 from mis_tenancy.settings import SettingsError
 
 _FIELDS: Final = ServiceSettings.model_fields | MigrationSettings.model_fields

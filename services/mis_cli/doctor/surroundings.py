@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from mis_cli.doctor.findings import Finding, fail, fine, warn
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_mail.smtp import Server, SmtpTransport
 from mis_tenancy.identifiers import new_id
 

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mis_cli.gateway.description import merge
 from mis_cli.gateway.lifespan import AppLifespan, LifespanFailed
 from mis_cli.gateway.pages import Page, Pages
-from mis_http.documentation import DESCRIPTION, Part, documentation
+from mis_http.service.documentation import DESCRIPTION, Part, documentation
 
 
 @dataclass(slots=True)

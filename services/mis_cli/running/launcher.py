@@ -19,7 +19,7 @@ from mis_cli.running.provisioning import Provisions, make_data_directory, provis
 from mis_cli.running.run_record import RunRecord
 from mis_cli.serving.server import Server
 from mis_cli.settings import LauncherSettings
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.logging import configure_logging
 
 Compose = Callable[[ServiceSettings], ASGIApp]

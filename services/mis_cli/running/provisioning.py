@@ -17,7 +17,7 @@ from mis_cli.embedded.processes import server_identity
 from mis_cli.embedded.secrets import generated, master_key
 from mis_cli.migrations import ROLES_FILE, upgrade
 from mis_cli.settings import LauncherSettings
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 
 _DATABASE_SETTINGS: Final = (

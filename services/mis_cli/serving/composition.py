@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from auth_service.app import create_app as create_auth_service
 from mis_cli.gateway import Gateway, Service
 from mis_cli.serving.description import description_app, unconnected
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_worker.app import working
 from tenant_service.app import create_app as create_tenant_service
 from user_service.app import create_app as create_user_service

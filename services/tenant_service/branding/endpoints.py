@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from mis_http.direct_route import DirectRoute
 from mis_http.etags import IfMatch, IfNoneMatch, PreconditionFailed, etag, is_known
 from mis_http.looks import look_shown
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import (
     AuthenticationRequired,

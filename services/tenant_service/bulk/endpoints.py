@@ -5,8 +5,8 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from mis_http.direct_route import DirectRoute
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_http.sessions import platform_of
 from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import (

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from mis_http.direct_route import DirectRoute
 from mis_http.etags import etag
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import (
     AuthenticationRequired,

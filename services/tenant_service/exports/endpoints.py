@@ -6,12 +6,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 
-from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
+from mis_http.files.downloads import AskedDownload, RangeNotSatisfiable, handed_out
+from mis_http.files.signed_links import LinkRefused, Signed, linked
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
-from mis_http.signed_links import LinkRefused, Signed, linked
 from mis_tenancy.access import Permission
 from mis_tenancy.errors import ActAsRequired, AuthenticationRequired, PermissionDenied, TenantNotFound
 from mis_tenancy.fastapi import Admitted, requires, tenancy_of

@@ -3,7 +3,7 @@
 ProblemError
 ├── ExportNotFound 404
 └── ExportInProgress 409
-(a link that is not good: `mis_http.signed_links.LinkRefused` 403)
+(a link that is not good: `mis_http.files.signed_links.LinkRefused` 403)
 """
 
 from mis_tenancy.errors import ProblemError

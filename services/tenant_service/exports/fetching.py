@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from mis_http.downloads import Download
-from mis_http.signed_links import LinkRefused, LinkSigner, SignedQuery
+from mis_http.files.downloads import Download
+from mis_http.files.signed_links import LinkRefused, LinkSigner, SignedQuery
 from mis_models.exports import ExportRow
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database

@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from mis_http.files.incoming import file_body
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
-from mis_http.incoming import file_body
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.access import Permission

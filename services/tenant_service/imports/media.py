@@ -17,7 +17,7 @@ from uuid import UUID
 from mis_accounts.claims import LimitExceeded
 from mis_accounts.reservations import end_upload
 from mis_accounts.space import claim_space, count_space, settle_space
-from mis_http.file_names import is_among
+from mis_http.files.file_names import is_among
 from mis_tenancy.errors import TenantUnavailable
 from mis_tenancy.identifiers import id_of
 from mis_tenancy.session import TenantSession, tenant_of

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from mis_accounts.emails import Email, parse_email
-from mis_http.file_names import checked_name, checked_type
+from mis_http.files.file_names import checked_name, checked_type
 from mis_http.free_json import FreeValue
 from mis_http.person_fields import Address, Attributes, Name
 from mis_tenancy.errors import ValidationFailed

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from mis_http.direct_route import DirectRoute
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_http.schemas import Text
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied
 from tenant_service.job_queue.errors import JobNotDead, JobNotFound, JobSuperseded

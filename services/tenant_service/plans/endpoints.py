@@ -5,9 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from mis_http.direct_route import DirectRoute
 from mis_http.etags import IfMatch, PreconditionFailed, etag
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.errors import AuthenticationRequired, PermissionDenied
 from mis_tenancy.plans import Plan
 from tenant_service.plans import service

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.fastapi import tenancy_of
 from tenant_service.resolution.schemas import ResolutionOut
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from mis_http.reach import Reach
-from mis_http.settings import ServiceSettings
+from mis_http.outbound.reach import Reach
+from mis_http.service.settings import ServiceSettings
 from mis_jobs.jobs import Job
 from mis_jobs.schedules import Schedule
 from mis_tenancy.database import Database

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import structlog
 
-from mis_http.destinations import DestinationRefused
-from mis_http.reach import Reach
+from mis_http.outbound.destinations import DestinationRefused
+from mis_http.outbound.reach import Reach
 from mis_tenancy.tracing import Attributes, Tracer
 from tenant_service.webhooks.metrics import WebhookMetrics
 from tenant_service.webhooks.schedule import Outcome

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StrictBool, StringConstraints
 
-from mis_http.destinations import LONGEST_URL
+from mis_http.outbound.destinations import LONGEST_URL
 from mis_http.schemas import Moment, RequestBody, ResponseBody, Text
 from mis_jobs.outbox import EventType
 from mis_models.webhooks import DeliveryRow, WebhookRow

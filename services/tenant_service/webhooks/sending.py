@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from mis_http.reach import Reach
+from mis_http.outbound.reach import Reach
 from mis_jobs.waking import Wakeup
 from mis_tenancy.database import Database
 from mis_tenancy.encryption import TenantKeys

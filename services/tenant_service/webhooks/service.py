@@ -9,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from mis_accounts.claims import LimitExceeded
-from mis_http.destinations import Destination, DestinationRefused, origin_of
+from mis_http.outbound.destinations import Destination, DestinationRefused, origin_of
+from mis_http.outbound.reach import NameUnresolved, Reach
 from mis_http.pages import Page
-from mis_http.reach import NameUnresolved, Reach
 from mis_jobs.outbox import EventType
 from mis_models.webhooks import WebhookRow
 from mis_tenancy.identifiers import new_id

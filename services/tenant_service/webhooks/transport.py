@@ -14,9 +14,9 @@ from typing import Final
 
 import httpcore
 
-from mis_http.destinations import Destination, DestinationRefused
-from mis_http.pinning import PinningBackend
-from mis_http.reach import NameUnresolved, Reach
+from mis_http.outbound.destinations import Destination, DestinationRefused
+from mis_http.outbound.pinning import PinningBackend
+from mis_http.outbound.reach import NameUnresolved, Reach
 from tenant_service.webhooks.schedule import Outcome
 
 TOTAL_SECONDS: Final = 15.0

@@ -6,9 +6,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from mis_accounts.claims import LimitExceeded
-from mis_http.direct_route import DirectRoute
-from mis_http.incoming import file_body
+from mis_http.files.incoming import file_body
 from mis_http.problems import problems
+from mis_http.routes.direct_route import DirectRoute
 from mis_http.streaming import NDJSON, LineByLine
 from mis_tenancy.errors import BodyMalformed, BodyTooLarge, PermissionDenied, UnsupportedMediaType
 from mis_tenancy.fastapi import Admitted, CurrentTenant, tenancy_of

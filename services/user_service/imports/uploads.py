@@ -14,7 +14,7 @@ from typing import IO, Final, Self
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from mis_http.incoming import incoming_file
+from mis_http.files.incoming import incoming_file
 from mis_http.patience import Patience
 from mis_tenancy.errors import UnsupportedMediaType
 from user_service.imports.files import Format

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from mis_http.incoming import IncomingFile, incoming_file
+from mis_http.files.incoming import IncomingFile, incoming_file
+from mis_http.files.signed_links import linked
 from mis_http.patience import Patience
-from mis_http.signed_links import linked
 from mis_tenancy.access import Permission
 from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires, tenancy_of
 from mis_tenancy.slugs import parse_id

@@ -8,16 +8,16 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from mis_accounts.claims import LimitExceeded
-from mis_http.content_digest import ContentDigestMismatch
-from mis_http.downloads import AskedDownload, RangeNotSatisfiable, handed_out
 from mis_http.etags import IfMatch, PreconditionFailed, etag
-from mis_http.file_names import UNKNOWN
+from mis_http.files.content_digest import ContentDigestMismatch
+from mis_http.files.downloads import AskedDownload, RangeNotSatisfiable, handed_out
+from mis_http.files.file_names import UNKNOWN
+from mis_http.files.incoming import FILE, file_body
+from mis_http.files.signed_links import LinkRefused, Signed
 from mis_http.idempotency import IdempotentRoute, IdempotentUploadRoute
-from mis_http.incoming import FILE, file_body
 from mis_http.pages import Paged, cut
 from mis_http.patience import UploadTooSlow
 from mis_http.problems import problems
-from mis_http.signed_links import LinkRefused, Signed
 from mis_tenancy.errors import BodyMalformed, PermissionDenied, UnsupportedMediaType
 from mis_tenancy.fastapi import Admitted, tenancy_of
 from mis_tenancy.storage import StorageUnavailable

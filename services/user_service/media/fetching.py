@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from uuid import UUID
 
-from mis_http.downloads import Download
-from mis_http.signed_links import LinkRefused, LinkSigner, SignedQuery
+from mis_http.files.downloads import Download
+from mis_http.files.signed_links import LinkRefused, LinkSigner, SignedQuery
 from mis_tenancy.audit_changes import record_change
 from mis_tenancy.database import Database
 from mis_tenancy.storage import Storage

@@ -9,11 +9,11 @@ import structlog
 
 from mis_accounts import places
 from mis_accounts.space import release_space
-from mis_http.downloads import Download
 from mis_http.etags import Precondition
-from mis_http.file_names import served_as
+from mis_http.files.downloads import Download
+from mis_http.files.file_names import served_as
+from mis_http.files.signed_links import LinkSigner
 from mis_http.pages import Page
-from mis_http.signed_links import LinkSigner
 from mis_jobs.jobs import enqueue
 from mis_models.media import MediaRow
 from mis_tenancy.access import Permission, require_permission

@@ -16,9 +16,9 @@ from typing import Any, Final
 from mis_accounts import places
 from mis_accounts.reservations import Reservation, UploadLapsed, end_upload
 from mis_accounts.space import settle_space
-from mis_http.file_names import checked_name, checked_type, is_among
-from mis_http.incoming import IncomingFile
-from mis_http.multipart import LARGEST_FIELDS
+from mis_http.files.file_names import checked_name, checked_type, is_among
+from mis_http.files.incoming import IncomingFile
+from mis_http.files.multipart import LARGEST_FIELDS
 from mis_models.media import MediaRow
 from mis_tenancy.database import Database
 from mis_tenancy.errors import TokenRevoked

@@ -7,10 +7,10 @@ from mis_accounts.members import EmailTaken
 from mis_accounts.password_rules import PasswordPolicyUnmet
 from mis_accounts.recent_sign_ins import ProofRequired
 from mis_http.etags import IfMatch, PreconditionFailed, etag
-from mis_http.fast_lane import plain_page, with_lane
 from mis_http.idempotency import IdempotentRoute
 from mis_http.pages import Page, Paged, cut
 from mis_http.problems import problems
+from mis_http.routes.fast_lane import plain_page, with_lane
 from mis_tenancy.access import Permission, require_permission
 from mis_tenancy.errors import PermissionDenied
 from mis_tenancy.fastapi import CurrentPrincipal, CurrentTenant, tenancy_of

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Depends, Path, Request
 
-from mis_http.incoming import incoming_file
+from mis_http.files.incoming import incoming_file
 from mis_tenancy.errors import BodyTooLarge
 from mis_tenancy.fastapi import Admitted, CurrentTenant, Session, requires_feature, tenancy_of
 from mis_tenancy.plans import Feature

@@ -5,8 +5,8 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from mis_http.files.incoming import file_body
 from mis_http.idempotency import IdempotentUploadRoute
-from mis_http.incoming import file_body
 from mis_http.pages import Paged, cut
 from mis_http.problems import problems
 from mis_tenancy.errors import BodyTooLarge, FeatureNotAvailable, PermissionDenied

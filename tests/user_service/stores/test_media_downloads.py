@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mis_http.content_digest import digest_header
-from mis_http.downloads import attachment
+from mis_http.files.content_digest import digest_header
+from mis_http.files.downloads import attachment
 from mis_tenancy.tenant import Role
 from tests.answers import fine, refused
 from tests.isolation.world import suspend

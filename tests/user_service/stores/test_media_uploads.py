@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mis_http.multipart import boundary_of, file_part
+from mis_http.files.multipart import boundary_of, file_part
 from mis_http.patience import Patience
 from mis_tenancy.errors import BodyMalformed, ValidationFailed
 from mis_tenancy.plans import GIB

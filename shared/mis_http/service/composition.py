@@ -7,14 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
-from mis_http import health
-from mis_http.authorization import Described
-from mis_http.documentation import documentation_router
-from mis_http.head import HeadAsGet
 from mis_http.limits import BodyLimit
 from mis_http.problems import install_problem_handlers
-from mis_http.settings import ServiceSettings
-from mis_http.tracing import tracer_of
+from mis_http.routes.head import HeadAsGet
+from mis_http.service import health
+from mis_http.service.authorization import Described
+from mis_http.service.documentation import documentation_router
+from mis_http.service.settings import ServiceSettings
+from mis_http.service.tracing import tracer_of
 from mis_tenancy.database import Database
 from mis_tenancy.logging import configure_logging
 from mis_tenancy.routes import RoutePolicy, suite_policy

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from mis_http.setting_types import (
+from mis_http.service.setting_types import (
     CommaList,
     DatabaseUrl,
     MailAddress,

@@ -9,7 +9,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from mis_http.direct_route import DirectRoute
+from mis_http.routes.direct_route import DirectRoute
 from mis_tenancy.fastapi import tenancy_of
 
 log = structlog.get_logger(__name__)

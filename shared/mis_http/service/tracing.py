@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from mis_http.settings import ServiceSettings
+from mis_http.service.settings import ServiceSettings
 from mis_tenancy.settings import SettingsError
 from mis_tenancy.tracing import Tracer
 

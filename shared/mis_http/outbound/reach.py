@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-from mis_http.addresses import is_public
-from mis_http.destinations import AddressRefused, Destination, destination_of
+from mis_http.outbound.addresses import is_public
+from mis_http.outbound.destinations import AddressRefused, Destination, destination_of
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 

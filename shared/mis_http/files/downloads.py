@@ -15,9 +15,9 @@ from urllib.parse import quote
 from fastapi import Depends, Header
 from starlette.responses import Response, StreamingResponse
 
-from mis_http.content_digest import digest_header
 from mis_http.dates import moment_of
 from mis_http.etags import is_known
+from mis_http.files.content_digest import digest_header
 from mis_tenancy.errors import ProblemError
 
 Pieces = Callable[[int, int], AsyncIterator[bytes]]

@@ -10,7 +10,7 @@ from typing import Final
 
 import httpcore
 
-from mis_http.reach import NameUnresolved, Reach
+from mis_http.outbound.reach import NameUnresolved, Reach
 
 _CONNECT_SECONDS: Final = 5.0
 _MOST_ADDRESSES: Final = 4

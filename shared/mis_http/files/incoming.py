@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from fastapi import Request
 
-from mis_http.content_digest import ContentDigest
-from mis_http.multipart import boundary_of, file_part
+from mis_http.files.content_digest import ContentDigest
+from mis_http.files.multipart import boundary_of, file_part
 from mis_http.patience import Patience, Waiting
 from mis_tenancy.errors import BodyMalformed, UnsupportedMediaType
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from fastapi import Request, Response
 
-from mis_http.direct_route import DirectRoute, Handler
 from mis_http.pages import Page
+from mis_http.routes.direct_route import DirectRoute, Handler
 
 Lane = Callable[[Request], Awaitable[Response | None]]
 

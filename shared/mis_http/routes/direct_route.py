@@ -13,7 +13,7 @@ from fastapi.exceptions import ResponseValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
-from mis_http.direct_calls import Render, direct_call
+from mis_http.routes.direct_calls import Render, direct_call
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

@@ -1,0 +1,1 @@
+"""How a request reaches its endpoint: directly where FastAPI has nothing to decide."""

@@ -1,0 +1,1 @@
+"""What makes a service of routers: its settings, its composition, its probes and its description."""
