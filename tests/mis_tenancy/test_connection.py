@@ -35,10 +35,10 @@ async def test_a_transaction_is_bound_to_what_its_connection_is_armed_with(
     assert await wire.fetchval(SETTING) == ""
 
 
-async def test_an_unarmed_connection_begins_no_transaction(wire: TenantConnection) -> None:
+async def test_an_unarmed_connection_begins_no_transaction_and_is_given_up(wire: TenantConnection) -> None:
     with pytest.raises(TenantUnbound):
         await wire.transaction().start()
-    assert not wire.is_in_transaction()
+    assert wire.is_closed()
 
 
 async def test_arming_is_for_one_transaction(wire: TenantConnection, teams: Teams) -> None:

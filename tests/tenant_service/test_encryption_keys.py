@@ -35,6 +35,8 @@ NOT_CIPHERTEXT = {
     "tenant_data_keys.wrapped_key": "the keys themselves, under a master key",
     "audit_actor_keys.wrapped_key": "keys themselves, under a master key",
     "audit_logs.origin": "under an actor's key, and never changed",
+    "platform_idempotency_keys.answer": "an operator's, under the master key",
+    "platform_idempotency_keys.fingerprint": "a digest",
     "refresh_tokens.token_hash": "a hash",
     "invitations.token_hash": "a hash",
     "account_tokens.token_hash": "a hash",
