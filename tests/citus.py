@@ -89,6 +89,10 @@ def on_cluster() -> bool:
     return VARIABLE in os.environ
 
 
+# For what looks into the plan of a query: on a cluster that is one of the node's, inside another.
+one_postgres = pytest.mark.skipif(on_cluster(), reason="It reads the plans of one Postgres, not of nodes.")
+
+
 def table_of(relation: str) -> str:
     """Return the table whose rows a relation keeps: on a cluster each part has a number at its end."""
     return relation.rpartition("_")[0] if on_cluster() else relation

@@ -41,9 +41,9 @@ from tests.tenant_service.imports import (
     users_of,
 )
 from tests.tenant_service.requests import TENANTS, act_as, audit_rows
+from tests.waiting import someone_waits
 
 FORMATS = ("json", "ndjson", "csv")
-_WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
 
 
 async def put(suite: Suite, tenant: TenantHandle, key: str, value: Any, *, secret: bool = False) -> None:
@@ -369,12 +369,7 @@ async def test_an_import_that_waits_for_the_tenant_holds_nobodys_seats_meanwhile
     async with suite.database.transaction(tenant.id) as session:
         await lock_tenant(session)
         running = asyncio.create_task(import_jobs_of(suite).run(job))
-        while True:
-            async with suite.tenancy("auth").database.system_transaction() as system:
-                if await system.fetch(_WAITING):
-                    break
-            assert not running.done(), running.result()
-            await asyncio.sleep(0.02)
+        await someone_waits(suite, running)
         await hold_counters(session)
     await running
     assert "ina@x.example" in await users_of(suite, tenant)

@@ -79,8 +79,8 @@ async def test_a_change_with_downtime_answers_when_the_tenant_is_open_again(suit
 
 
 async def test_without_downtime_no_request_is_refused(suite: Suite) -> None:
-    tenant = await suite.tenant("basic")
-    change = asyncio.create_task(migrate(suite, tenant, "premium", downtime=False))
+    tenant = await suite.tenant("premium")
+    change = asyncio.create_task(migrate(suite, tenant, "enterprise", downtime=False))
     statuses = set()
     while not change.done():
         statuses.add((await suite.client.get(USERS, headers=tenant.auth)).status_code)

@@ -31,8 +31,7 @@ from tests.tenant_service.plan_moves import (
     migrations_of,
 )
 from tests.tenant_service.requests import TENANTS, act_as, audit_rows, fields
-
-_WAITING = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+from tests.waiting import someone_waits
 
 
 async def test_an_upgrade_changes_limits_features_and_bill_in_one_step(suite: Suite) -> None:
@@ -288,18 +287,6 @@ async def test_room_that_the_new_plan_brings_is_there_for_who_waited(suite: Suit
         refused(answer, 409, "limit_exceeded")
         answer = await suite.client.post(USERS, json=new, headers=tenant.auth)
     fine(answer, 201)
-
-
-async def someone_waits(suite: Suite, task: asyncio.Task[Any]) -> None:
-    """Return when a statement of the task's waits for a lock."""
-    async with asyncio.timeout(10):
-        while True:
-            async with suite.tenancy("auth").database.system_transaction() as system:
-                waiting = await system.fetch(_WAITING)
-            if waiting:
-                return
-            assert not task.done(), task.result()
-            await asyncio.sleep(0.02)
 
 
 # ---- scheduled for the period's end

@@ -49,6 +49,7 @@ from tests.purging import (
 from tests.servers import TestServers
 from tests.suite import Suite
 from tests.tenant_service.requests import TENANTS, create
+from tests.waiting import someone_waits
 
 
 @pytest.fixture(scope="module")
@@ -352,19 +353,6 @@ async def test_records_that_come_late_go_nowhere_and_hold_nobody_up(suite: Suite
         assert await session.get(AuditRow, (neighbour.id, other.id)) is not None
 
 
-async def waiting_for_a_lock(url: str, role: str) -> None:
-    """Return once a transaction of the role waits for a lock."""
-    asked = (
-        "select count(*) from pg_locks join pg_stat_activity using (pid) "
-        "where not granted and datname = current_database() and usename = $1"
-    )
-    async with connected(url) as connection, asyncio.timeout(20):
-        while True:
-            if await connection.fetchval(asked, role):
-                return
-            await asyncio.sleep(0.02)
-
-
 async def test_a_record_that_is_written_while_the_tombstone_is_set_up_goes_nowhere(
     suite: Suite, owner_url: str
 ) -> None:
@@ -374,7 +362,7 @@ async def test_a_record_that_is_written_while_the_tombstone_is_set_up_goes_nowhe
     async with platform.transaction(tenant.id) as session:
         row = await purge_repository.hold_tenant(session)
         writing = asyncio.create_task(insert_records(suite.database, [late := a_record(tenant.id)]))
-        await waiting_for_a_lock(owner_url, "mis_app")
+        await someone_waits(suite, writing, "mis_app")
         row.status = "purged"
     await writing
     async with suite.database.transaction(tenant.id) as session:
@@ -397,7 +385,7 @@ async def test_no_seal_is_laid_over_a_tombstone(suite: Suite, owner_url: str) ->
     async with platform.transaction(tenant.id) as session:
         row = await purge_repository.hold_tenant(session)
         running = asyncio.create_task(seal())
-        await waiting_for_a_lock(owner_url, "mis_platform")
+        await someone_waits(suite, running, "mis_platform")
         held.set()
         row.status = "purged"
     await running
@@ -412,7 +400,7 @@ async def test_a_write_in_flight_is_waited_for_and_found(suite: Suite, owner_url
             session.add(AuditRow(id=new_id(), kind="change", action="test.slow", outcome="success"))
             await session.flush()
             running = asyncio.create_task(purge.run(tenant.id))
-            await waiting_for_a_lock(owner_url, "mis_platform")
+            await someone_waits(suite, running, "mis_platform")
             assert not running.done()
         with pytest.raises(ResidueFound) as caught:
             await running

@@ -21,8 +21,8 @@ _TABLES = (
     "and relkind in ('r', 'p') and not relispartition order by 1"
 )
 _WORDS = (
-    "select distinct name from unnest($1::text[], $2::text[]) as word (name, spelt) "
-    "where exists (select from {} t where position(spelt in lower(t::text)) > 0)"
+    "select distinct word.name from {} t "
+    "join unnest($1::text[], $2::text[]) as word (name, spelt) on position(spelt in lower(t::text)) > 0"
 )
 
 

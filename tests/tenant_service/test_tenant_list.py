@@ -14,6 +14,7 @@ from tenant_service.lifecycle.filters import TenantFilter
 from tenant_service.lifecycle.list_repository import anywhere, listing, nearby
 from tenant_service.lifecycle.search import query_of
 from tests.answers import fine
+from tests.citus import one_postgres
 from tests.database import connected
 from tests.plans import scans_of
 from tests.servers import TestServers
@@ -47,6 +48,7 @@ async def platform(test_servers: TestServers) -> AsyncIterator[Database]:
 MIDDLE = UUID(int=(MANY // 2) << 80 | 0x7000_8000_0000_0000_0000)
 
 
+@one_postgres
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["newest", "middle"])
 @pytest.mark.parametrize("ascending", [False, True])
 @pytest.mark.parametrize("plan", [None, PlanName.BASIC])
@@ -70,6 +72,7 @@ async def test_a_page_reads_what_it_shows_however_it_is_narrowed(
     assert scan.rows <= 51, scan
 
 
+@one_postgres
 @pytest.mark.parametrize(("text", "most"), [("t777", 12), ("t12 ten", 1_200), ("nobody", 0)])
 async def test_a_search_reads_what_it_finds(platform: Database, text: str, most: int) -> None:
     query = query_of(text)
@@ -80,6 +83,7 @@ async def test_a_search_reads_what_it_finds(platform: Database, text: str, most:
     assert scan.rows <= most, scan
 
 
+@one_postgres
 @pytest.mark.parametrize("after", [None, MIDDLE], ids=["newest", "middle"])
 async def test_a_search_that_finds_nearly_all_looks_at_the_next_ones_only(
     platform: Database, after: UUID | None

@@ -16,6 +16,7 @@ from tenant_service.usage import copying_repository as copying
 from tenant_service.usage import repository
 from tenant_service.usage.jobs import DayCopies, UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, KEPT, day_of, read_range
+from tests.citus import one_postgres
 from tests.database import connected
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
@@ -110,6 +111,7 @@ async def the_tenant(suite: Suite) -> TenantHandle:
     return _tenants[0]
 
 
+@one_postgres
 async def test_a_range_that_was_copied_is_read_in_a_row_for_each_user(
     suite: Suite, test_servers: TestServers
 ) -> None:
@@ -124,6 +126,7 @@ async def test_a_range_that_was_copied_is_read_in_a_row_for_each_user(
     assert (await rows_read(suite, test_servers, tenant, **beside))["usage_user_days"] == 8
 
 
+@one_postgres
 async def test_a_late_record_shows_at_once_in_a_day_that_was_copied(
     suite: Suite, test_servers: TestServers
 ) -> None:

@@ -17,6 +17,7 @@ from mis_tenancy.postgres.door import StatementDoor
 from mis_tenancy.records.store import insert_records
 from tenant_service.usage.jobs import UsageUpkeep
 from tenant_service.usage.ranges import DAY, HOUR, TimeRange, day_of, month_of
+from tests.citus import one_postgres
 from tests.database import bound, connected
 from tests.servers import TestServers
 from tests.suite import Suite, TenantHandle
@@ -103,6 +104,7 @@ async def rows_read(suite: Suite, servers: TestServers, tenant: TenantHandle, **
     return most
 
 
+@one_postgres
 async def test_thirty_days_read_at_most_thirty_one_rows_of_a_metric(
     suite: Suite, test_servers: TestServers
 ) -> None:
@@ -113,6 +115,7 @@ async def test_thirty_days_read_at_most_thirty_one_rows_of_a_metric(
     assert 30 <= max(read.values()) <= 31
 
 
+@one_postgres
 async def test_a_year_reads_one_row_a_month_and_those_of_the_days_beside(
     suite: Suite, test_servers: TestServers
 ) -> None:

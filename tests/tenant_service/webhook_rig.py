@@ -160,7 +160,9 @@ class Post:
             )
         async with self.application.system_transaction(hook.tenant.id) as system:
             await system.fetch(
-                "update webhook_deliveries set next_attempt_at = next_attempt_at - $2::interval "
+                # Between zones, as Citus refuses what depends on the session's.
+                "update webhook_deliveries set next_attempt_at = "
+                "(next_attempt_at at time zone 'UTC' - $2::interval) at time zone 'UTC' "
                 "where webhook_id = $1",
                 *(hook.id, by),
             )

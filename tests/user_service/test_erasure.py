@@ -44,7 +44,7 @@ async def places_of(servers: TestServers, *canaries: str) -> list[str]:
         for table, column, kind in await owner.fetch(TEXTS):
             text = f"encode(\"{column}\", 'escape')" if kind == "bytea" else f'"{column}"::text'
             for canary in canaries:
-                there = f'select exists (select from "{table}" where {text} ilike $1)'  # noqa: S608
+                there = f'select exists (select 1 from "{table}" where {text} ilike $1)'  # noqa: S608
                 if await owner.fetchval(there, f"%{canary}%"):
                     found.append(f"{table}.{column}: {canary}")
     return found

@@ -8,7 +8,7 @@ import pytest
 from mis_http.pages import Page
 from mis_tenancy.database import Database
 from mis_tenancy.tenant import Role
-from tests.citus import on_cluster
+from tests.citus import one_postgres
 from tests.database import connected
 from tests.plans import Scan, scans_of
 from tests.servers import TestServers
@@ -17,7 +17,7 @@ from user_service.users.filters import UserFilter
 from user_service.users.repository import page_steps
 from user_service.users.search_repository import is_whole
 
-pytestmark = pytest.mark.skipif(on_cluster(), reason="It reads the plans of one Postgres, not of nodes.")
+pytestmark = one_postgres
 
 LARGE, SMALL = UUID(int=0x7000_8000 << 64 | 1), UUID(int=0x7000_8000 << 64 | 2)
 MANY = 12_000
