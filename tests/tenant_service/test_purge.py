@@ -35,6 +35,7 @@ from tenant_service.endings.purge import Purge
 from tenant_service.endings.tables import KEPT, purged_tables
 from tenant_service.endings.traces import Found, Traces
 from tests.answers import fine, refused
+from tests.citus import on_cluster
 from tests.database import connected
 from tests.purging import (
     delete_now,
@@ -353,6 +354,11 @@ async def test_records_that_come_late_go_nowhere_and_hold_nobody_up(suite: Suite
         assert await session.get(AuditRow, (neighbour.id, other.id)) is not None
 
 
+# There nobody shares the directory's row: what comes in this moment, later scans find (docs/scaling.md).
+waited_for = pytest.mark.skipif(on_cluster(), reason="On a cluster a purge waits for no writer.")
+
+
+@waited_for
 async def test_a_record_that_is_written_while_the_tombstone_is_set_up_goes_nowhere(
     suite: Suite, owner_url: str
 ) -> None:
@@ -369,6 +375,7 @@ async def test_a_record_that_is_written_while_the_tombstone_is_set_up_goes_nowhe
         assert await session.get(AuditRow, (tenant.id, late.id)) is None
 
 
+@waited_for
 async def test_no_seal_is_laid_over_a_tombstone(suite: Suite, owner_url: str) -> None:
     tenant = await suite.tenant("custom")
     await suite.tenancy("tenant").recorder.flush()
@@ -392,6 +399,7 @@ async def test_no_seal_is_laid_over_a_tombstone(suite: Suite, owner_url: str) ->
     assert "audit_seals" not in await rows_by_table(owner_url, tenant.id)
 
 
+@waited_for
 async def test_a_write_in_flight_is_waited_for_and_found(suite: Suite, owner_url: str) -> None:
     tenant = await suite.tenant("custom")
     await delete_now(suite, tenant.id)
