@@ -8,11 +8,11 @@ import pytest
 from starlette.types import ASGIApp
 
 from mis_http.service.authorization import OPTIONAL
-from mis_http.service.documentation import DESCRIPTION, PAGE, documentation
+from mis_http.service.documentation import DESCRIPTION, PAGE, PATHS
 from tests.chromium import site_of
 from tests.suite import Suite, fresh_address
 
-PARTS: Final = set(documentation(""))
+PARTS: Final = set(PATHS)
 
 
 async def test_every_service_has_the_page_and_all_that_it_is_made_of(suite: Suite) -> None:

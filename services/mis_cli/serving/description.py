@@ -17,11 +17,11 @@ from starlette.types import Scope
 
 from mis_cli.gateway import Gateway
 from mis_cli.gateway.pages import Pages
-from mis_http.service.documentation import DESCRIPTION, documentation
+from mis_http.service.documentation import DESCRIPTION, PATHS
 from mis_http.service.health import readiness, verdicts
 from mis_http.service.settings import ServiceSettings
 
-PAGES: Final = (DESCRIPTION, *documentation(""))
+PAGES: Final = (DESCRIPTION, *PATHS)
 
 
 def unconnected() -> ServiceSettings:

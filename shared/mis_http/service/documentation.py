@@ -7,9 +7,9 @@ do not reach the internet. The policy is part of the page, which a gateway may k
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from importlib.resources import files
-from types import MappingProxyType
 from typing import Final
 
 from fastapi import APIRouter
@@ -18,6 +18,11 @@ from starlette.responses import Response
 
 DESCRIPTION: Final = "/openapi.json"
 PAGE: Final = "/docs"
+_START: Final = f"{PAGE}/start.js"
+_SCRIPT: Final = f"{PAGE}/swagger-ui-bundle.js"
+_STYLE: Final = f"{PAGE}/swagger-ui.css"
+# The page, and all that it is made of.
+PATHS: Final = (PAGE, _START, _SCRIPT, _STYLE)
 
 _POLICY: Final = "; ".join(
     (
@@ -39,14 +44,14 @@ _HTML: Final = f"""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{title}}</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="{PAGE}/swagger-ui.css">
-<script src="{PAGE}/swagger-ui-bundle.js" defer></script>
-<script src="{PAGE}/start.js" defer></script>
+<link rel="stylesheet" href="{_STYLE}">
+<script src="{_SCRIPT}" defer></script>
+<script src="{_START}" defer></script>
 </head>
 <body><div id="description"></div></body>
 </html>
 """
-_START: Final = f'SwaggerUIBundle({{url: "{DESCRIPTION}", dom_id: "#description", deepLinking: true}});\n'
+_STARTING: Final = f'SwaggerUIBundle({{url: "{DESCRIPTION}", dom_id: "#description", deepLinking: true}});\n'
 _KEPT_FOR: Final = "public, max-age=86400"
 
 
@@ -66,17 +71,13 @@ class Part:
 
 def documentation(title: str) -> Mapping[str, Part]:
     """Return the parts of the page by their paths; the page itself comes first."""
-    wheel = files("fastapi_swagger.resources")
-    return MappingProxyType(
-        {
-            PAGE: Part(_HTML.format(title=escape(title)).encode(), "text/html"),
-            f"{PAGE}/start.js": Part(_START.encode(), "text/javascript"),
-            f"{PAGE}/swagger-ui-bundle.js": Part(
-                (wheel / "swagger-ui-bundle.js").read_bytes(), "text/javascript"
-            ),
-            f"{PAGE}/swagger-ui.css": Part((wheel / "swagger-ui.css").read_bytes(), "text/css"),
-        }
+    parts = (
+        Part(_HTML.format(title=escape(title)).encode(), "text/html"),
+        Part(_STARTING.encode(), "text/javascript"),
+        _of_wheel("swagger-ui-bundle.js", "text/javascript"),
+        _of_wheel("swagger-ui.css", "text/css"),
     )
+    return dict(zip(PATHS, parts, strict=True))
 
 
 def documentation_router(title: str) -> APIRouter:
@@ -85,6 +86,12 @@ def documentation_router(title: str) -> APIRouter:
     for path, part in documentation(title).items():
         router.add_route(path, _answering(part))
     return router
+
+
+@cache
+def _of_wheel(name: str, media_type: str) -> Part:
+    """Return a file of the wheel; all services of a process share it, as it takes two megabytes."""
+    return Part((files("fastapi_swagger.resources") / name).read_bytes(), media_type)
 
 
 def _answering(part: Part) -> Callable[[Request], Awaitable[Response]]:
